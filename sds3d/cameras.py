@@ -1,0 +1,130 @@
+"""Cameras and orbits; the owner of the axes: right-handed world, z up, azimuth 0 = +x = front, counter-clockwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """C pinhole views; views of one orbit are adjacent: index = orbit * num_views + view."""
+
+    viewmats: Tensor  # [C, 4, 4] world-to-camera, OpenCV axes (x right, y down, z forward)
+    Ks: Tensor  # [C, 3, 3] pixels, pixel centres at +0.5
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return self.viewmats.shape[0]
+
+    @property
+    def camtoworlds(self) -> Tensor:
+        """Camera-to-world matrices [C, 4, 4], the exact inverse of the rigid `viewmats`."""
+        rotations = self.viewmats[:, :3, :3].transpose(1, 2)
+        camtoworlds = torch.zeros_like(self.viewmats)
+        camtoworlds[:, :3, :3] = rotations
+        camtoworlds[:, :3, 3] = -(rotations @ self.viewmats[:, :3, 3:])[..., 0]
+        camtoworlds[:, 3, 3] = 1
+        return camtoworlds
+
+    @property
+    def positions(self) -> Tensor:
+        """Camera centres [C, 3] in world units."""
+        return self.camtoworlds[:, :3, 3]
+
+    def to(self, device: torch.device | str) -> Cameras:
+        """The same cameras with their tensors on `device`."""
+        return Cameras(self.viewmats.to(device), self.Ks.to(device), self.width, self.height)
+
+    def __getitem__(self, index: slice) -> Cameras:
+        return Cameras(self.viewmats[index], self.Ks[index], self.width, self.height)
+
+
+def orbit_cameras(
+    azimuths: Tensor,  # [C] radians
+    elevations: Tensor,  # [C] radians
+    distances: Tensor,  # [C] world units
+    fov: float | Tensor,  # vertical and horizontal field of view, radians; a number or [C]
+    resolution: int,
+) -> Cameras:
+    """Square views that look at the origin from `distances`, world up = image up."""
+    azimuths, elevations, distances = torch.broadcast_tensors(azimuths, elevations, distances)
+    directions = torch.stack(
+        [elevations.cos() * azimuths.cos(), elevations.cos() * azimuths.sin(), elevations.sin()], -1
+    )
+    forward = -directions
+    right = torch.stack([-azimuths.sin(), azimuths.cos(), torch.zeros_like(azimuths)], -1)
+    down = torch.linalg.cross(forward, right)
+    rotations = torch.stack([right, down, forward], 1)  # rows are the camera axes in world coordinates
+    viewmats = torch.eye(4, dtype=azimuths.dtype, device=azimuths.device).repeat(len(azimuths), 1, 1)
+    viewmats[:, :3, :3] = rotations
+    viewmats[:, :3, 3] = -(rotations @ (directions * distances[:, None])[..., None])[..., 0]
+    fov = torch.as_tensor(fov, dtype=azimuths.dtype, device=azimuths.device).expand(len(azimuths))
+    focals = 0.5 * resolution / (0.5 * fov).tan()
+    Ks = torch.zeros_like(viewmats[:, :3, :3])
+    Ks[:, 0, 0] = Ks[:, 1, 1] = focals
+    Ks[:, 0, 2] = Ks[:, 1, 2] = 0.5 * resolution
+    Ks[:, 2, 2] = 1
+    return Cameras(viewmats, Ks, resolution, resolution)
+
+
+def turntable(
+    num_views: int,
+    resolution: int,
+    elevation_deg: float = 15.0,
+    distance: float = 2.7,
+    fov_deg: float = 40.0,
+    start_azimuth_deg: float = 0.0,
+) -> Cameras:
+    """One ring of `num_views` equally spaced views, counter-clockwise from `start_azimuth_deg`."""
+    azimuths = math.radians(start_azimuth_deg) + torch.arange(num_views) * (2 * math.pi / num_views)
+    elevations = torch.full_like(azimuths, math.radians(elevation_deg))
+    return orbit_cameras(azimuths, elevations, torch.full_like(azimuths, distance), math.radians(fov_deg), resolution)
+
+
+def sample_orbits(
+    num_orbits: int,
+    num_views: int,
+    resolution: int,
+    elevation_deg: tuple[float, float],
+    distance: tuple[float, float],
+    fov_deg: tuple[float, float],
+    generator: torch.Generator,
+) -> Cameras:
+    """Random rings of `num_views` views: one azimuth offset, elevation, distance and field of view per ring."""
+    u = torch.rand(4, num_orbits, generator=generator)
+
+    def uniform(row: int, bounds: Sequence[float]) -> Tensor:
+        return bounds[0] + (bounds[1] - bounds[0]) * u[row]
+
+    steps = torch.arange(num_views) / num_views
+    azimuths = (2 * math.pi * (u[0][:, None] + steps)).reshape(-1)
+    elevations, distances, fovs = (
+        uniform(row, bounds).repeat_interleave(num_views)
+        for row, bounds in ((1, elevation_deg), (2, distance), (3, fov_deg))
+    )
+    return orbit_cameras(azimuths, torch.deg2rad(elevations), distances, torch.deg2rad(fovs), resolution)
+
+
+def pixel_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """World-space ray origins [C, H, W, 3] and unit directions [C, H, W, 3] through the pixel centres."""
+    device, dtype = cameras.Ks.device, cameras.Ks.dtype
+    y, x = torch.meshgrid(
+        torch.arange(cameras.height, device=device, dtype=dtype) + 0.5,
+        torch.arange(cameras.width, device=device, dtype=dtype) + 0.5,
+        indexing="ij",
+    )
+    Ks = cameras.Ks[:, None, None]
+    local = torch.stack(
+        [(x - Ks[..., 0, 2]) / Ks[..., 0, 0], (y - Ks[..., 1, 2]) / Ks[..., 1, 1], torch.ones_like(x).expand(len(cameras), -1, -1)],
+        -1,
+    )
+    camtoworlds = cameras.camtoworlds
+    directions = torch.einsum("cij,chwj->chwi", camtoworlds[:, :3, :3], local)
+    origins = camtoworlds[:, None, None, :3, 3].expand_as(directions)
+    return origins, torch.nn.functional.normalize(directions, dim=-1)

@@ -1,0 +1,134 @@
+"""The typed configuration: these dataclasses are the schema and the defaults. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sds3d.schedules import Ramp
+
+
+@dataclass(frozen=True)
+class GaussiansConfig:
+    """3D Gaussians and how their number changes."""
+
+    kind: Literal["gaussians"] = "gaussians"
+    num_init: int = 3000
+    init_radius: float = 0.6  # of the ball that the first means fill, world units
+    init_opacity: float = 0.1
+    max_gaussians: int = 6000
+    densify_every: int = 100  # optimiser steps
+    densify_until: float = 0.7  # fraction of all steps
+    grow_fraction: float = 0.12  # of the splats, ranked by accumulated image-space gradient
+    prune_opacity: float = 0.01
+    max_scale: float = 0.15  # world units; larger splats are split or pruned
+    lr_means: Ramp = Ramp(0.006, 0.001)
+    lr_colors: float = 0.02
+    lr_opacities: float = 0.05
+    lr_scales: float = 0.01
+    lr_quats: float = 0.01
+
+
+@dataclass(frozen=True)
+class RendererConfig:
+    """Which rasterizer draws the representation."""
+
+    backend: Literal["auto", "native", "gsplat", "torch"] = "auto"
+
+
+@dataclass(frozen=True)
+class PocketConfig:
+    """The multi-view prior that ships inside the package."""
+
+    kind: Literal["pocket"] = "pocket"
+    path: str = ""  # a folder made by `sds3d prior train`; empty means the shipped one
+
+
+@dataclass(frozen=True)
+class SDSConfig:
+    """Score distillation in its x0-target form."""
+
+    kind: Literal["sds"] = "sds"
+    guidance_scale: float = 10.0  # uncond + s (cond - uncond); 1 means no guidance
+    rescale: float = 0.5  # 0 = off, 1 = the guided x0 has the spread of the conditional one
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Where the training views stand."""
+
+    elevation_deg: tuple[float, float] = (-20.0, 60.0)
+    distance: tuple[float, float] = (2.7, 2.7)
+    fov_deg: tuple[float, float] = (40.0, 40.0)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the regularisers; the distillation loss itself has weight 1."""
+
+    sparsity: float = 0.0  # mean sqrt(alpha^2 + 0.01)
+    opaque: float = 0.0  # binary entropy of alpha: visible means solid
+    scales: float = 0.0  # mean splat scale
+    position: float = 0.0  # mean distance of the splats beyond the unit ball
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stretch of the optimisation with its own resolution, noise levels and losses."""
+
+    name: str = "shape"
+    steps: int = 800  # optimiser steps
+    prior_every: int = 4  # optimiser steps that reuse one prior call
+    num_orbits: int = 1  # orbits a step; each has as many views as the prior
+    resolution: int = 64  # pixels of the rendered views
+    t_min: Ramp = Ramp(0.9, 0.02)  # fractions of T
+    t_max: Ramp = Ramp(0.98, 0.3)
+    estimator: SDSConfig = field(default_factory=SDSConfig)
+    cameras: CameraConfig = field(default_factory=CameraConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """From splats to a textured mesh."""
+
+    grid: int = 128  # samples along the longest side of the density grid
+    faces: int = 20000
+    texture_size: int = 1024  # texels
+    bake_views: int = 32
+    bake_resolution: int = 256  # pixels
+
+
+@dataclass(frozen=True)
+class PreviewConfig:
+    """The pictures of a finished run."""
+
+    resolution: int = 384  # pixels
+    frames: int = 72  # of the turntable
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When the state of a run is saved."""
+
+    every_steps: int = 200
+    every_seconds: float = 30.0
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    out: str = "outputs"  # the folder that holds the run folders
+    representation: GaussiansConfig = field(default_factory=GaussiansConfig)
+    renderer: RendererConfig = field(default_factory=RendererConfig)
+    prior: PocketConfig = field(default_factory=PocketConfig)
+    stages: tuple[StageConfig, ...] = (StageConfig(),)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    preview: PreviewConfig = field(default_factory=PreviewConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

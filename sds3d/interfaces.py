@@ -1,0 +1,91 @@
+"""The seams: what representations, renderers, priors, estimators and meshes promise one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+
+from sds3d.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class Render:
+    """What a renderer returns for C views of H x W pixels."""
+
+    colors: Tensor  # [C, H, W, 3] in [0, 1], already over the background
+    alphas: Tensor  # [C, H, W, 1] in [0, 1]
+    depths: Tensor  # [C, H, W, 1] expected camera-space z of what is visible; 0 where alpha is 0
+    normals: Tensor | None = None  # [C, H, W, 3] world space, alpha-weighted, not renormalised
+    info: dict[str, Tensor] = field(default_factory=dict)  # for densification: radii [C, N] pixels, means2d_grad_norm [N] after backward
+
+
+class Representation(Protocol):
+    """A scene with trainable parameters; concrete ones are nn.Module."""
+
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    def density(self, points: Tensor) -> Tensor: ...  # [P, 3] world -> [P], non-negative
+
+    def update(self, step: int, optimizer: Optimizer, render: Render) -> None: ...  # densify, prune
+
+
+Renderer = Callable[[Cameras, Tensor], Render]  # (cameras, backgrounds [C, 3]); bound to its scene by build_renderer
+
+
+class Prior(Protocol):
+    """A frozen multi-view diffusion model; always speaks in predicted noise, whatever its checkpoint predicts."""
+
+    num_views: int
+    resolution: int  # pixels of the square images that encode_images expects
+    alphas_cumprod: Tensor  # [T]
+
+    def encode_prompt(self, prompt: str) -> Tensor: ...  # [L, D]
+
+    def encode_images(self, images: Tensor) -> Tensor: ...  # [C, 3, H, W] in [0, 1] -> latents [C, Z, h, w], differentiable
+
+    def decode_latents(self, latents: Tensor) -> Tensor: ...  # the inverse, [C, 3, H, W] in [0, 1]
+
+    def predict_noise(
+        self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor
+    ) -> list[Tensor]: ...
+
+    # noisy [C, Z, h, w], timesteps [C] long, backgrounds [C, 3]: the colour behind the object, which a prior may use or
+    # ignore; one prediction [C, Z, h, w] for each text, in the order given
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a prior call is conditioned on, fixed for one step."""
+
+    text: Tensor  # [L, D]
+    negative_text: Tensor  # [L, D]
+    cameras: Cameras
+    backgrounds: Tensor  # [C, 3]
+
+
+class Estimator(Protocol):
+    """The gradient of one score-distillation objective with respect to the latents, [C, Z, h, w]."""
+
+    def __call__(
+        self, prior: Prior, latents: Tensor, timesteps: Tensor, condition: Condition, generator: Generator
+    ) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class TexturedMesh:
+    """A triangle mesh with one base-colour texture."""
+
+    vertices: Tensor  # [V, 3] float32 world units, z up
+    faces: Tensor  # [F, 3] int64, counter-clockwise seen from outside
+    normals: Tensor  # [V, 3] unit
+    uvs: Tensor  # [V, 2] in [0, 1], v up; vertices are split along chart borders
+    texture: Tensor  # [S, S, 3] float32 in [0, 1], sRGB, row 0 on top
+
+    def to(self, device: torch.device | str) -> TexturedMesh:
+        """The same mesh with its tensors on `device`."""
+        return TexturedMesh(*(x.to(device) for x in (self.vertices, self.faces, self.normals, self.uvs, self.texture)))
