@@ -1,0 +1,1 @@
+"""Frozen diffusion models that guide the optimisation."""
