@@ -1,0 +1,57 @@
+"""The pocket prior behind the seam that all priors share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sds3d.cameras import Cameras
+from sds3d.priors.pocket import model
+from sds3d.priors.pocket.text import TextEncoder
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+class PocketPrior:
+    """Four views of 64 x 64 pixels; its latents are the pixels themselves, folded two by two into channels."""
+
+    num_views = model.NUM_VIEWS
+    resolution = model.RESOLUTION
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        """Load the folder that `sds3d prior train` wrote, or the shipped one."""
+        self.device = device
+        self.unet = model.load_unet(folder).to(device, memory_format=torch.channels_last)
+        self.encoder = TextEncoder(folder / "text_encoder").to(device)
+        self.alphas_cumprod = model.build_scheduler().alphas_cumprod.to(device)
+
+    @torch.no_grad()
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """Context tokens [L, D]; words beyond the first 22 or so wordpieces are not read."""
+        return self.encoder(self.encoder.tokenize([prompt]).to(self.device))[0]
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Latents [C, 12, 32, 32] in [-1, 1] of images [C, 3, 64, 64] in [0, 1]."""
+        return model.images_to_latents(images)
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Images [C, 3, 64, 64] in [0, 1] of latents [C, 12, 32, 32]."""
+        return model.latents_to_images(latents)
+
+    @torch.no_grad()
+    def predict_noise(
+        self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor
+    ) -> list[Tensor]:
+        """Predicted noise [C, 12, 32, 32] for each text, from one batch; v becomes epsilon by arXiv:2202.00512, app. D."""
+        repeats, views = len(texts), len(noisy)
+        context = torch.cat([text.expand(views, -1, -1) for text in texts])
+        condition = model.condition_vectors(cameras, backgrounds).repeat(repeats, 1)
+        batch = noisy.repeat(repeats, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        with torch.autocast(self.device.type, dtype, enabled=self.device.type == "cuda"):
+            v = self.unet(batch, timesteps.repeat(repeats), context, class_labels=condition).sample.float()
+        alphas = self.alphas_cumprod[timesteps][:, None, None, None]
+        return [alphas.sqrt() * v_text + (1 - alphas).sqrt() * noisy for v_text in v.chunk(repeats)]

@@ -1,0 +1,52 @@
+"""Pictures of packed signed-distance objects: the training images of the pocket prior."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sds3d import native
+from sds3d.cameras import Cameras
+
+
+def trace(parts: Tensor, cameras: Cameras, samples: int = 2) -> Tensor:
+    """Premultiplied colours and coverage [B, V, H, W, 4] in [0, 1] of B objects, each seen by its own V cameras.
+
+    `parts` [B, MAX_PARTS, NUM_COLUMNS] float32 as `parts.pack` makes them; `cameras` holds B * V square views, those of one
+    object adjacent; `samples` squared rays a pixel.
+    """
+    objects = parts.shape[0]
+    views = len(cameras) // objects
+    camtoworlds = cameras.camtoworlds[:, :3].reshape(-1, 12)
+    rows = torch.cat([camtoworlds, cameras.Ks[:, :1, 0]], 1).to(parts.device, torch.float32).contiguous()
+    parts = parts.contiguous()
+    out = torch.empty(objects, views, cameras.height, cameras.width, 4, device=parts.device)
+    launch = _trace_cuda if parts.is_cuda else _trace_cpu
+    launch(parts, rows, out, samples)
+    return out
+
+
+def _trace_cpu(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
+    library = native.load()
+    pointers = [ctypes.c_void_p(x.data_ptr()) for x in (parts, rows, out)]
+    sizes = [ctypes.c_int(x) for x in (out.shape[0], out.shape[1], out.shape[2], samples, os.cpu_count() or 1)]
+    library.sds3d_trace(*pointers, *sizes)
+
+
+def _trace_cuda(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
+    objects, views, resolution = out.shape[:3]
+    grid = ((resolution * resolution + 127) // 128, objects * views, 1)
+    _cuda_kernel()(grid=grid, block=(128, 1, 1), args=[parts, rows, out, objects * views, views, resolution, samples])
+
+
+@cache
+def _cuda_kernel() -> Any:
+    folder = native.source_folder() / "pocket"
+    source = "".join((folder / name).read_text(encoding="utf-8").replace("#pragma once", "") for name in ("trace.h", "trace.cu"))
+    return torch.cuda._compile_kernel(source, "sds3d_trace_kernel")
