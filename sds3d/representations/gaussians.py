@@ -1,0 +1,95 @@
+"""3D Gaussians as a trainable scene."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sds3d.config import GaussiansConfig
+from sds3d.interfaces import Render
+from sds3d.representations.densify import Densifier
+
+NAMES = ("means", "quats", "log_scales", "logit_opacities", "logit_colors")
+
+
+class Gaussians(nn.Module):
+    """N splats: means, unit quaternions wxyz, scales, opacities and view-independent colours."""
+
+    def __init__(self, tensors: dict[str, Tensor], cfg: GaussiansConfig, total_steps: int) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.means = nn.Parameter(tensors["means"])  # [N, 3] world units
+        self.quats = nn.Parameter(tensors["quats"])  # [N, 4] wxyz, any length
+        self.log_scales = nn.Parameter(tensors["log_scales"])  # [N, 3] natural log of world units
+        self.logit_opacities = nn.Parameter(tensors["logit_opacities"])  # [N]
+        self.logit_colors = nn.Parameter(tensors["logit_colors"])  # [N, 3] of sRGB in (0, 1)
+        self.densifier = Densifier(cfg, total_steps)
+
+    @classmethod
+    def random_ball(cls, cfg: GaussiansConfig, total_steps: int, generator: torch.Generator) -> Gaussians:
+        """Grey splats spread evenly in a ball of `cfg.init_radius`, as wide as their mean spacing."""
+        n = cfg.num_init
+        directions = nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=-1)
+        radii = cfg.init_radius * torch.rand(n, 1, generator=generator) ** (1 / 3)
+        spacing = cfg.init_radius * (4 / 3 * math.pi / n) ** (1 / 3)
+        return cls(
+            {
+                "means": directions * radii,
+                "quats": nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=-1),
+                "log_scales": torch.full((n, 3), math.log(0.8 * spacing)),
+                "logit_opacities": torch.full((n,), math.log(cfg.init_opacity / (1 - cfg.init_opacity))),
+                "logit_colors": 0.2 * torch.randn(n, 3, generator=generator),
+            },
+            cfg,
+            total_steps,
+        )
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def activated(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What a rasterizer draws: means [N, 3], quats [N, 4], scales [N, 3], opacities [N], colors [N, 3] in (0, 1)."""
+        return self.means, self.quats, self.log_scales.exp(), self.logit_opacities.sigmoid(), self.logit_colors.sigmoid()
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """One Adam group for each kind of parameter, with its learning rate at the start."""
+        cfg = self.cfg
+        rates = (cfg.lr_means.at(0.0), cfg.lr_quats, cfg.lr_scales, cfg.lr_opacities, cfg.lr_colors)
+        return [{"params": [getattr(self, name)], "lr": lr, "name": name} for name, lr in zip(NAMES, rates, strict=True)]
+
+    @torch.no_grad()
+    def density(self, points: Tensor) -> Tensor:
+        """Sum of opacity exp(-d^2 / 2) over the splats at `points` [P, 3], d the Mahalanobis distance; [P]."""
+        means, quats, scales, opacities, _ = self.activated()
+        axes = quats_to_rotations(quats) / scales.clamp_min(1e-4)[:, None, :]  # [N, 3, 3], whitening columns
+        density = points.new_zeros(len(points))
+        for start in range(0, len(points), 2048):
+            chunk = points[start : start + 2048]
+            near = (torch.cdist(chunk, means) < 4 * scales.amax(-1)).any(0).nonzero()[:, 0]
+            offsets = chunk @ axes[near].transpose(0, 1).reshape(3, -1) - torch.einsum("ni,nij->nj", means[near], axes[near]).reshape(-1)
+            squared = offsets.reshape(len(chunk), len(near), 3).square().sum(-1)
+            density[start : start + 2048] = (opacities[near] * torch.exp(-0.5 * squared)).sum(-1)
+        return density
+
+    def update(self, step: int, optimizer: Optimizer, render: Render) -> None:
+        """Note what this step's gradients say and, now and then, grow and prune."""
+        self.densifier.after_step(self, step, optimizer, render)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The raw parameters by name."""
+        return {name: getattr(self, name).detach() for name in NAMES}
+
+
+def quats_to_rotations(quats: Tensor) -> Tensor:
+    """Rotation matrices [N, 3, 3] of quaternions [N, 4] wxyz of any length."""
+    w, x, y, z = nn.functional.normalize(quats, dim=-1).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, -1).reshape(-1, 3, 3)

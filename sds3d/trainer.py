@@ -1,0 +1,187 @@
+"""The loop: render, ask the prior what it would rather see, move the scene towards that."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sds3d.cameras import sample_orbits
+from sds3d.config import Config, StageConfig
+from sds3d.devices import resolve_device
+from sds3d.distillation import build_estimator
+from sds3d.interfaces import Condition, Prior, Render, Renderer
+from sds3d.losses import distillation_loss, regularization
+from sds3d.priors import build_prior
+from sds3d.renderers import build_renderer
+from sds3d.representations import build_representation
+from sds3d.representations.gaussians import NAMES, Gaussians
+from sds3d.runs import Checkpoint, RunFolder
+
+
+class Progress(Protocol):
+    """What the loop tells of its way."""
+
+    def start(self, total_steps: int, initial: int) -> None: ...
+    def stage(self, name: str) -> None: ...
+    def advance(self, step: int, **numbers: float) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The scene as far as it got."""
+
+    scene: Gaussians
+    renderer: Renderer
+    finished: bool
+    step: int
+    seconds: dict[str, float]  # wall time of loading and of each stage, earlier sessions of the run included
+
+
+@dataclass(frozen=True)
+class Block:
+    """`length` optimiser steps that share one prior call; `step` is the first of them, counted over all stages."""
+
+    stage_index: int
+    step: int
+    length: int
+    progress: float  # through the stage, [0, 1)
+
+
+def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bool]) -> TrainResult:
+    """Optimise a scene for `cfg.prompt`, from the newest checkpoint of `run` if it has one.
+
+    When `stop()` becomes true, saves a checkpoint at the end of the current block and returns with finished False.
+    """
+    started = time.perf_counter()
+    device = resolve_device(cfg.device)
+    total_steps = sum(stage.steps for stage in cfg.stages)
+    checkpoint = run.load_latest()
+    for message in checkpoint.messages if checkpoint else ():
+        progress.note(message)
+    scene = build_representation(cfg.representation, total_steps, step_generator(cfg.seed, "init", 0))
+    optimizer = restore(scene, checkpoint, device)
+    renderer = build_renderer(cfg.renderer, scene, device)
+    prior = build_prior(cfg.prior, device)
+    text, negative_text = prior.encode_prompt(cfg.prompt), prior.encode_prompt(cfg.negative_prompt)
+    seconds = dict(checkpoint.state["seconds"]) if checkpoint else {}
+    seconds["load"] = seconds.get("load", 0.0) + time.perf_counter() - started
+    step = checkpoint.step if checkpoint else 0
+    progress.start(total_steps, step)
+    saved_step, saved_at = step, time.perf_counter()
+
+    for block in blocks(cfg.stages, step):
+        stage = cfg.stages[block.stage_index]
+        begun = time.perf_counter()
+        progress.stage(stage.name)
+        generator = step_generator(cfg.seed, stage.name, block.step)
+        cameras = sample_orbits(
+            stage.num_orbits, prior.num_views, stage.resolution,
+            stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator,
+        ).to(device)  # fmt: skip
+        backgrounds = torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0).to(device)
+        timesteps = sample_timesteps(stage, prior, block.progress, generator).to(device)
+        condition = Condition(text, negative_text, cameras, backgrounds)
+        with torch.no_grad():
+            latents = encode(prior, renderer(cameras, backgrounds))
+        gradient = build_estimator(stage.estimator)(prior, latents, timesteps, condition, generator)
+        target = latents - gradient
+
+        for step in range(block.step, block.step + block.length):  # noqa: B007  (its last value is used below)
+            set_learning_rates(optimizer, cfg, step / total_steps)
+            render = renderer(cameras, backgrounds)
+            distance = distillation_loss(encode(prior, render), target)
+            loss = distance + regularization(render, scene.means, scene.log_scales.exp(), stage.loss)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            scene.update(step, optimizer, render)
+
+        step = block.step + block.length
+        numbers = {"loss": distance.item(), "gaussians": len(scene), "t": timesteps[0].item() / len(prior.alphas_cumprod)}
+        run.log(step, **numbers)
+        progress.advance(step, **numbers)
+        seconds[stage.name] = seconds.get(stage.name, 0.0) + time.perf_counter() - begun
+        stopping = stop() and step < total_steps
+        due = step - saved_step >= cfg.checkpoint.every_steps or time.perf_counter() - saved_at >= cfg.checkpoint.every_seconds
+        if due or stopping or step == total_steps:
+            run.save_checkpoint(step, state_tensors(scene, optimizer), {"seconds": seconds})
+            saved_step, saved_at = step, time.perf_counter()
+        if stopping:
+            return TrainResult(scene, renderer, False, step, seconds)
+    return TrainResult(scene, renderer, True, step, seconds)
+
+
+def blocks(stages: tuple[StageConfig, ...], first_step: int) -> Iterator[Block]:
+    """The blocks of all stages from `first_step` on, which is a block's first step or the end."""
+    begin = 0
+    for index, stage in enumerate(stages):
+        for offset in range(0, stage.steps, stage.prior_every):
+            if begin + offset >= first_step:
+                length = min(stage.prior_every, stage.steps - offset)
+                yield Block(index, begin + offset, length, offset / stage.steps)
+        begin += stage.steps
+
+
+def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
+    """A CPU generator that depends on its arguments alone, so that a resumed run draws what an uninterrupted one does."""
+    digest = hashlib.sha256(f"{seed}/{stage}/{step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def sample_timesteps(stage: StageConfig, prior: Prior, progress: float, generator: torch.Generator) -> Tensor:
+    """One timestep for each orbit, repeated for its views, [num_orbits * num_views] long; uniform between the ramps."""
+    low, high = stage.t_min.at(progress), stage.t_max.at(progress)
+    fractions = low + (high - low) * torch.rand(stage.num_orbits, generator=generator)
+    count = len(prior.alphas_cumprod)
+    return (fractions * count).long().clamp(1, count - 1).repeat_interleave(prior.num_views)
+
+
+def encode(prior: Prior, render: Render) -> Tensor:
+    """Latents of a render, resized to what the prior expects."""
+    images = render.colors.movedim(-1, 1)
+    if images.shape[-1] != prior.resolution:
+        images = F.interpolate(images, size=prior.resolution, mode="bilinear", align_corners=False, antialias=True)
+    return prior.encode_images(images)
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, cfg: Config, progress: float) -> None:
+    """Move the rate of the means along its ramp; the others stay."""
+    for group in optimizer.param_groups:
+        if group["name"] == "means":
+            group["lr"] = cfg.representation.lr_means.at(progress)
+
+
+def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.device) -> torch.optim.Adam:
+    """Bring `scene` to `device` and, if there is a checkpoint, to its state; the optimiser that goes on from there."""
+    if checkpoint:
+        for name in NAMES:
+            setattr(scene, name, torch.nn.Parameter(checkpoint.tensors[f"scene.{name}"]))
+    scene.to(device)
+    optimizer = torch.optim.Adam(scene.param_groups(), betas=(0.9, 0.99), eps=1e-15, fused=True)
+    if checkpoint:
+        scene.densifier.gradients = checkpoint.tensors["densify.gradients"].to(device)
+        scene.densifier.counts = checkpoint.tensors["densify.counts"].to(device)
+        for group in optimizer.param_groups:
+            prefix = f"adam.{group['name']}."
+            state: dict[str, Any] = {k.removeprefix(prefix): v.to(device) for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
+            if state:
+                optimizer.state[group["params"][0]] = state
+    return optimizer
+
+
+def state_tensors(scene: Gaussians, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """All tensors that `restore` needs, by name."""
+    tensors = {f"scene.{name}": tensor for name, tensor in scene.tensors().items()}
+    tensors |= {"densify.gradients": scene.densifier.gradients, "densify.counts": scene.densifier.counts}
+    for group in optimizer.param_groups:
+        for key, value in optimizer.state[group["params"][0]].items():
+            tensors[f"adam.{group['name']}.{key}"] = value
+    return tensors
