@@ -1,0 +1,77 @@
+"""Short constructors for parts, in any units: the object is scaled to the unit ball afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sds3d.priors.pocket.objects.vocabulary import Paint
+from sds3d.priors.pocket.parts import Part, Vec3, rotation_from_euler
+
+UPRIGHT = np.eye(3)
+ALONG_X = rotation_from_euler(0, 90, 0)  # local z points to +x, the front
+ALONG_Y = rotation_from_euler(-90, 0, 0)  # local z points to +y
+
+
+def _part(kind: Any, paint: Paint, center: Vec3, size: Vec3, **options: Any) -> Part:
+    surface: dict[str, Any] = {k: getattr(paint, k) for k in ("color", "color2", "pattern", "pattern_scale", "shine")}
+    return Part(kind, center, size, **(surface | options))
+
+
+def ball(paint: Paint, center: Vec3, radii: float | Vec3, **options: Any) -> Part:
+    """A sphere, or an ellipsoid when three radii are given."""
+    size = radii if isinstance(radii, tuple) else (radii, radii, radii)
+    return _part("ellipsoid", paint, center, size, **options)
+
+
+def box(paint: Paint, center: Vec3, half: Vec3, **options: Any) -> Part:
+    """A box of half sides `half`, its edges slightly softened."""
+    return _part("box", paint, center, half, **({"rounding": 0.15 * min(half)} | options))
+
+
+def stump(paint: Paint, center: Vec3, radius: float, half: float, taper: float = 1.0, **options: Any) -> Part:
+    """A cylinder (taper 1), cone stump or cone (taper 0) of half height `half`, `radius` at the bottom."""
+    softness = 0.12 * min(half, radius * min(1.0, max(taper, 0.2)))
+    return _part("frustum", paint, center, (radius, radius, half), **({"taper": taper, "rounding": softness} | options))
+
+
+def ring(paint: Paint, center: Vec3, radius: float, tube: float, **options: Any) -> Part:
+    """A torus around local z."""
+    return _part("torus", paint, center, (radius, radius, tube), **options)
+
+
+def rod(paint: Paint, start: Vec3, end: Vec3, radius: float, **options: Any) -> Part:
+    """A capsule between two points."""
+    a, b = np.array(start, float), np.array(end, float)
+    length = float(np.linalg.norm(b - a))
+    z = (b - a) / length if length else np.array([0.0, 0.0, 1.0])
+    helper = np.array([0.0, 1.0, 0.0]) if abs(z[1]) < 0.9 else np.array([1.0, 0.0, 0.0])
+    x = np.cross(helper, z)
+    x /= np.linalg.norm(x)
+    frame = np.stack([x, np.cross(z, x), z], 1)
+    middle = (a + b) / 2
+    center = (float(middle[0]), float(middle[1]), float(middle[2]))
+    return _part("capsule", paint, center, (radius, radius, length / 2), rotation=frame, **options)
+
+
+def pair(make: Any, paint: Paint, center: Vec3, *args: Any, **options: Any) -> list[Part]:
+    """The same part at y and at -y."""
+    x, y, z = center
+    return [make(paint, (x, s * y, z), *args, **options) for s in (1, -1)]
+
+
+def axles(tire: Paint, hub: Paint, xs: Sequence[float], half_width: float, z: float, radius: float) -> list[Part]:
+    """Wheels on both sides at each x: two tires an axle, and a hub that shows on both sides."""
+    parts = []
+    for x in xs:
+        thick = 0.32 * radius
+        parts += pair(stump, tire, (x, half_width, z), radius, thick, rotation=ALONG_Y)
+        parts.append(stump(hub, (x, 0.0, z), 0.5 * radius, half_width + 1.25 * thick, rotation=ALONG_Y))
+    return parts
+
+
+def eyes(paint: Paint, center: Vec3, radius: float) -> list[Part]:
+    """Two beads at y and -y."""
+    return pair(ball, paint, center, radius)

@@ -1,0 +1,195 @@
+"""Vehicles of land, water and air; their front is +x."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from sds3d.priors.pocket.objects.shapes import ALONG_X, ALONG_Y, axles, ball, box, pair, ring, rod, stump
+from sds3d.priors.pocket.objects.vocabulary import Palette, Words, sized
+from sds3d.priors.pocket.parts import Part, rotation_from_euler
+
+Built = tuple[list[Part], Words]
+
+
+def car(rng: random.Random) -> Built:
+    """A sedan: body, cabin with windows, wheels, lights and bumpers."""
+    pal = Palette(rng, glossy=0.6)
+    body, glass = pal.pick("red", "blue", "white", "grey"), pal.fixed("black", "blue" if rng.random() < 0.3 else "black")
+    roof = body if rng.random() < 0.7 else pal.pick("white", "black", unlike=(body,))
+    tire, hub, lamp, back = pal.fixed("black"), pal.fixed("silver"), pal.fixed("yellow", "white"), pal.fixed("red")
+    n, w = rng.uniform(0.8, 1.0), rng.uniform(0.36, 0.42)
+    shift = rng.uniform(-0.16, -0.06)
+    parts = [
+        box(body, (0, 0, 0.3), (n, w, 0.17), rounding=0.09), box(glass, (shift, 0, 0.54), (0.5, w - 0.04, 0.15), rounding=0.06),
+        box(roof, (shift, 0, 0.68), (0.44, w - 0.05, 0.05), rounding=0.04), box(roof, (shift, 0, 0.54), (0.06, w - 0.025, 0.16)),
+        *axles(tire, hub, (-0.55 * n, 0.58 * n), w - 0.03, 0.17, 0.19),
+        *pair(ball, lamp, (n - 0.03, 0.6 * w, 0.34), (0.06, 0.09, 0.08)),
+        *pair(box, back, (0.03 - n, 0.6 * w, 0.36), (0.05, 0.09, 0.05)),
+        box(hub, (n - 0.02, 0, 0.19), (0.06, w - 0.04, 0.05)),
+    ]  # fmt: skip
+    details = [(tire, "wheels")] + ([(roof, "roof")] if roof is not body else []) + [(lamp, "headlights")]
+    return parts, Words(("car", "car", "sedan", "toy car"), body, pal.adjectives + sized(n, 0.84, 0.96, "small", "long"), details, pal.typical)
+
+
+def truck(rng: random.Random) -> Built:
+    """A cab in front and a box, an open bed or a tank behind."""
+    pal = Palette(rng, glossy=0.5)
+    cab = pal.pick("red", "blue", "green", "white")
+    load = pal.pick("white", "grey", "yellow", unlike=(cab,))
+    glass, tire, hub, lamp = pal.fixed("black"), pal.fixed("black"), pal.fixed("silver"), pal.fixed("yellow")
+    n = rng.uniform(0.5, 0.7)
+    parts = [
+        box(tire, (0, 0, 0.26), (n + 0.3, 0.26, 0.07)), box(cab, (n + 0.08, 0, 0.52), (0.25, 0.36, 0.32), rounding=0.06),
+        box(glass, (n + 0.19, 0, 0.66), (0.16, 0.31, 0.11)), box(glass, (n + 0.1, 0, 0.66), (0.14, 0.375, 0.11)),
+        *axles(tire, hub, (n + 0.05, -0.05, -n), 0.34, 0.2, 0.2), *pair(ball, lamp, (n + 0.33, 0.24, 0.36), 0.06),
+    ]  # fmt: skip
+    kind = rng.choice(("box", "tank", "dump"))
+    if kind == "box":
+        parts.append(box(load, (-0.24, 0, 0.68), (n - 0.02, 0.38, 0.4), rounding=0.03))
+    elif kind == "tank":
+        parts.append(stump(load, (-0.24, 0, 0.62), 0.35, n - 0.02, rotation=ALONG_X))
+    else:
+        parts += [box(load, (-0.24, 0, 0.5), (n - 0.02, 0.38, 0.24)), box(tire, (-0.24, 0, 0.72), (n - 0.1, 0.3, 0.2), cut=True)]
+    part = {"box": "cargo box", "tank": "tank", "dump": "bed"}[kind]
+    nouns = {"box": ("truck", "delivery truck"), "tank": ("truck", "tanker truck"), "dump": ("truck", "dump truck")}[kind]
+    return parts, Words(nouns, None, pal.adjectives, [(cab, "cab|cabin"), (load, part)], pal.typical)
+
+
+def bus(rng: random.Random) -> Built:
+    """A long body with a band of windows between pillars."""
+    pal = Palette(rng, glossy=0.4)
+    body = pal.pick("yellow", "red")
+    stripe = pal.pick("black", "white", unlike=(body,))
+    glass, tire, hub, lamp = pal.fixed("black"), pal.fixed("black"), pal.fixed("silver"), pal.fixed("white")
+    n, h = rng.uniform(0.85, 1.05), rng.uniform(0.34, 0.42)
+    z = 0.2 + h
+    parts = [
+        box(body, (0, 0, z), (n, 0.35, h), rounding=0.07), box(glass, (0.02, 0, z + 0.35 * h), (n, 0.36, 0.3 * h), rounding=0.02),
+        *[box(body, (n * x, 0, z + 0.35 * h), (0.045, 0.37, 0.33 * h), rounding=0.0) for x in (-0.97, -0.5, -0.1, 0.3, 0.7)],
+        box(stripe, (0, 0, z - 0.3 * h), (n + 0.005, 0.365, 0.045), rounding=0.0),
+        *axles(tire, hub, (-0.58 * n, 0.6 * n), 0.33, 0.2, 0.2), *pair(ball, lamp, (n, 0.24, z - 0.55 * h), 0.06),
+    ]  # fmt: skip
+    nouns = ("bus", "school bus") if body.name == "yellow" else ("bus",)
+    return parts, Words(nouns, body, pal.adjectives, [(stripe, "stripe"), (tire, "wheels")], pal.typical)
+
+
+def train(rng: random.Random) -> Built:
+    """A steam locomotive: boiler, chimney, dome, cab and cowcatcher."""
+    pal = Palette(rng, glossy=0.5)
+    boiler = pal.pick("black", "green", "red", "blue")
+    cab = boiler if rng.random() < 0.4 else pal.pick("red", "blue", "green", unlike=(boiler,))
+    trim, hub = pal.pick("gold", "red", unlike=(boiler, cab)), pal.fixed("silver")
+    dark = pal.fixed("black")
+    n = rng.uniform(0.5, 0.65)
+    parts = [
+        box(dark, (0, 0, 0.3), (n + 0.28, 0.28, 0.07)), stump(boiler, (0.2, 0, 0.58), 0.28, n, rotation=ALONG_X),
+        ball(dark, (0.2 + n, 0, 0.58), (0.1, 0.22, 0.22)), box(cab, (-n, 0, 0.72), (0.24, 0.34, 0.4)),
+        box(trim, (-n, 0, 1.13), (0.32, 0.4, 0.055)), box(dark, (-n, 0, 0.88), (0.13, 0.36, 0.13)),
+        stump(boiler, (n, 0, 0.95), 0.09, 0.18, 1.5), ring(trim, (n, 0, 1.11), 0.12, 0.045),
+        ball(trim, (0.1, 0, 0.86), (0.13, 0.13, 0.14)), ring(trim, (n - 0.15, 0, 0.58), 0.27, 0.04, rotation=ALONG_X),
+        box(trim, (n + 0.28, 0, 0.2), (0.1, 0.3, 0.14), rotation=rotation_from_euler(0, 25, 0)),
+        *axles(trim, hub, (-n, 0.0, n - 0.05), 0.3, 0.2, 0.21),
+    ]  # fmt: skip
+    details = [(cab, "cab"), (trim, "roof|wheels"), (boiler, "chimney")]
+    return parts, Words(("train", "locomotive", "steam train", "train engine"), boiler, pal.adjectives, details, pal.typical)
+
+
+def airplane(rng: random.Random) -> Built:
+    """A plump airliner, or a propeller plane."""
+    pal = Palette(rng, glossy=0.4)
+    body = pal.pick("white", "silver", "red")
+    wing = body if rng.random() < 0.4 else pal.pick("blue", "red", "grey", unlike=(body,))
+    glass, n, span = pal.fixed("black"), rng.uniform(0.8, 1.0), rng.uniform(0.75, 1.0)
+    parts = [
+        ball(body, (0, 0, 0), (n, 0.19, 0.2)),
+        ball(glass, (0.6 * n, 0, 0.1), (0.16, 0.12, 0.09)),
+        *[box(wing, (-0.02, s * span / 2, -0.04), (0.17, span / 2, 0.045), rotation=rotation_from_euler(0, 0, -s * 16)) for s in (1, -1)],
+        *[box(wing, (-0.85 * n, s * 0.2, 0.06), (0.1, 0.22, 0.04), rotation=rotation_from_euler(0, 0, -s * 18)) for s in (1, -1)],
+        box(wing, (-0.86 * n, 0, 0.22), (0.13, 0.04, 0.22), rotation=rotation_from_euler(0, -22, 0)),
+    ]
+    details = [(wing, "wings|wings|tail")]
+    if rng.random() < 0.5:
+        engine = pal.pick("grey", "silver", "red", unlike=(body,))
+        parts += pair(stump, engine, (0.12, 0.42 * span, -0.13), 0.09, 0.17, rotation=ALONG_X)
+        details.append((engine, "engines"))
+        nouns = ("airplane", "plane", "airliner")
+    else:
+        nose = pal.pick("red", "yellow", "black", unlike=(body,))
+        parts += [stump(nose, (n - 0.03, 0, 0), 0.12, 0.1, 0.5, rotation=ALONG_X), box(nose, (n + 0.03, 0, 0), (0.035, 0.05, 0.36))]
+        details.append((nose, "propeller"))
+        nouns = ("airplane", "plane", "propeller plane")
+    return parts, Words(nouns, body, pal.adjectives, details, pal.typical)
+
+
+def rocket(rng: random.Random) -> Built:
+    """An upright rocket with a nose cone, portholes and fins."""
+    pal = Palette(rng, glossy=0.5)
+    body = pal.pick("white", "silver")
+    nose = pal.pick("red", "blue", "orange", unlike=(body,))
+    fins = nose if rng.random() < 0.6 else pal.pick("blue", "yellow", unlike=(body, nose))
+    glass, dark, h, n = pal.fixed("blue", "teal"), pal.fixed("grey"), rng.uniform(0.5, 0.8), rng.choice((3, 4))
+    r = rng.uniform(0.22, 0.3)
+    parts = [
+        stump(body, (0, 0, h), r, h - 0.12), stump(nose, (0, 0, 2 * h + 0.06), r + 0.01, 0.22, 0.08),
+        stump(dark, (0, 0, 0.06), 0.24, 0.1, 0.6), ring(nose, (0, 0, 0.35), r, 0.045),
+        stump(dark, (0, 0, 1.5 * h), 0.13, r + 0.03, rotation=ALONG_X), stump(glass, (0, 0, 1.5 * h), 0.085, r + 0.05, rotation=ALONG_X),
+    ]  # fmt: skip
+    for k in range(n):
+        a = 2 * math.pi * (k + 0.5) / n
+        c, s = math.cos(a), math.sin(a)
+        turn = rotation_from_euler(0, 32, math.degrees(a))
+        parts.append(box(fins, ((r + 0.07) * c, (r + 0.07) * s, 0.15), (0.14, 0.045, 0.25), rotation=turn))
+    words = pal.adjectives + sized(h, 0.57, 0.72, "short", "tall")
+    return parts, Words(("rocket", "spaceship", "space rocket"), body, words, [(nose, "nose"), (fins, "fins"), (glass, "windows")], pal.typical)
+
+
+def sailboat(rng: random.Random) -> Built:
+    """A hull with a deck, a mast and triangular sails."""
+    pal = Palette(rng, glossy=0.2)
+    hull = pal.pick("wooden", "red", "blue", "brown", also=("wooden",))
+    sail = pal.pick("white", "beige", unlike=(hull,))
+    flag = pal.pick("red", "blue", unlike=(hull, sail))
+    mast, h = pal.fixed("wooden"), rng.uniform(1.0, 1.35)
+    if rng.random() < 0.3:
+        sail = pal.patterned(sail, "stripes", 4.0, flag)
+    parts = [
+        ball(hull, (0, 0, 0.2), (0.75, 0.3, 0.3)), box(mast, (0, 0, 0.4), (0.4, 0.2, 0.1), rounding=0.05),
+        rod(mast, (0.12, 0, 0.1), (0.12, 0, h + 0.3), 0.045),
+    ]  # fmt: skip
+    steps = 4
+    for k in range(steps):
+        half, z = 0.36 * (1 - k / steps), 0.4 + (k + 0.5) * h * 0.85 / steps
+        parts.append(box(sail, (0.1 - half, 0, z), (half, 0.04, h * 0.44 / steps), rounding=0.01))
+    parts += [box(sail, (0.33, 0, 0.62), (0.2, 0.04, 0.22), rounding=0.01), box(sail, (0.24, 0, 0.95), (0.11, 0.04, 0.16))]
+    parts.append(box(flag, (-0.0, 0, h + 0.24), (0.14, 0.04, 0.07)))
+    return parts, Words(("sailboat", "sailing boat", "boat"), hull, [], [(sail, "sails"), (flag, "flag"), (hull, "hull")], pal.typical)
+
+
+def submarine(rng: random.Random) -> Built:
+    """A rounded hull with a tower, periscope, portholes and propeller."""
+    pal = Palette(rng, glossy=0.5)
+    hull = pal.pick("yellow", "grey")
+    trim, glass = pal.pick("red", "grey", "black", unlike=(hull,)), pal.fixed("teal", "blue")
+    n = rng.uniform(0.75, 0.95)
+    parts = [
+        ball(hull, (0, 0, 0), (n, 0.33, 0.33)), box(hull, (0, 0, 0.36), (0.24, 0.15, 0.17), rounding=0.08),
+        rod(trim, (0.05, 0, 0.4), (0.05, 0, 0.75), 0.05), rod(trim, (0.05, 0, 0.75), (0.2, 0, 0.75), 0.05),
+        box(trim, (-n + 0.1, 0, 0), (0.1, 0.34, 0.045)), box(trim, (-n + 0.1, 0, 0), (0.1, 0.045, 0.34)),
+        *[stump(trim, (x, 0, 0.05), 0.12, 0.34, rotation=ALONG_Y) for x in (-0.2, 0.2)],
+        *[stump(glass, (x, 0, 0.05), 0.08, 0.355, rotation=ALONG_Y) for x in (-0.2, 0.2)],
+    ]  # fmt: skip
+    return parts, Words(("submarine",), hull, pal.adjectives, [(trim, "periscope|fins"), (glass, "windows")], pal.typical)
+
+
+def traffic_cone(rng: random.Random) -> Built:
+    """A cone with bands on a square foot."""
+    pal = Palette(rng)
+    cone_paint = pal.pick("orange")
+    band = pal.pick("white", unlike=(cone_paint,))
+    h = rng.uniform(0.5, 0.65)
+    parts = [box(cone_paint, (0, 0, 0.05), (0.42, 0.42, 0.06)), stump(cone_paint, (0, 0, h + 0.05), 0.3, h, 0.2)]
+    for k in (0.75, 1.3):
+        r = 0.3 * (1 - 0.8 * (k * h - 0.06) / (2 * h)) + 0.012
+        parts.append(stump(band, (0, 0, k * h + 0.05), r, 0.09, (r - 0.072 / h * 0.3) / r, rounding=0.0))
+    return parts, Words(("traffic cone", "road cone"), cone_paint, pal.adjectives, [(band, "stripes|bands")], pal.typical)
