@@ -1,0 +1,76 @@
+"""Files that are either complete or not there, and what to tell the user when a disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sds3d.errors import UserError
+
+
+def atomic_write(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
+    """Puts `content` at `path` in one step: a reader sees the old file or the whole new one, also after a crash.
+
+    A callable writes the file itself, to the temporary path that it is given (same folder, same suffix).
+    """
+    partial = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    needed = None
+    try:
+        if callable(content):
+            content(partial)
+        else:
+            data = content.encode() if isinstance(content, str) else content
+            needed = len(data)
+            partial.write_bytes(data)
+        fsync(partial)
+        os.replace(partial, path)
+        fsync(path.parent)
+    except OSError as error:
+        raise refused(error, path, needed) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def fsync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refused(error: OSError, path: Path, needed: int | None = None) -> UserError:
+    """The user's version of `error` while writing `path`: why, how much room there is, what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}.get(
+            error.errno, "the file size limit is reached"
+        )
+        room = f"{megabytes(needed)} needed, " if needed is not None else ""
+        return UserError(
+            f"cannot write {path}: {why} ({room}{megabytes(free_bytes(path))} free on that disk); "
+            "make room or choose another folder with out=FOLDER, then run the same command again"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(
+            f"cannot write {path}: {os.strerror(error.errno)}; choose a folder of yours with out=FOLDER, "
+            "or change its permissions"
+        )
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return UserError(f"cannot write {path}: {reason}; choose another folder with out=FOLDER")
+
+
+def free_bytes(path: Path) -> int:
+    """Free bytes for this user on the disk that holds `path`, which need not exist yet."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def megabytes(count: int) -> str:
+    """A byte count for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
