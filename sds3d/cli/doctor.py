@@ -1,0 +1,110 @@
+"""sds3d doctor: what this machine has, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+MIN_FREE = 1e9  # bytes
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report; `remedy` says how to mend what is not ok."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    required: bool = True
+
+
+def main(argv: list[str]) -> int:
+    """Prints the report; 0 when everything that a run needs is there, else 1."""
+    parser = argparse.ArgumentParser("sds3d doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    args = parser.parse_args(argv)
+    checks = list(examine())
+    if args.json:
+        print(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        for check in checks:
+            state = "ok" if check.ok else "MISSING" if check.required else "absent"
+            print(f"{state:<8}{check.name:<12}{check.detail}" + (f"  ->  {check.remedy}" if not check.ok else ""))
+    return 0 if all(check.ok or not check.required for check in checks) else 1
+
+
+def examine() -> Iterator[Check]:
+    """All checks, in the order in which they are printed."""
+    yield Check("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer")
+    yield Check("cpu", True, f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, {platform.system()}")
+    yield from _torch()
+    yield _package("gsplat", "pip install 'sds3d[gsplat]' for another CUDA rasterizer", required=False)
+    yield _weights()
+    yield _ffmpeg()
+    yield _disk(Path("outputs"))
+
+
+def _torch() -> Iterator[Check]:
+    package = _package("torch", "pip install torch==2.13.0")
+    yield package
+    if not package.ok:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        memory = f"{properties.total_memory / 2**30:.0f} GiB"
+        yield Check("cuda", True, f"{properties.name}, {memory}, CUDA {torch.version.cuda}", required=False)
+    else:
+        reason = "torch has no CUDA" if torch.version.cuda is None else f"CUDA {torch.version.cuda}, but no usable GPU"
+        yield Check("cuda", False, reason, "not needed; with an NVIDIA GPU install its driver and a CUDA torch", False)
+    from sds3d import native
+
+    status = native.status()
+    taken = str(status)
+    yield Check("native", True, taken)
+
+
+def _package(name: str, remedy: str, required: bool = True) -> Check:
+    try:
+        return Check(name, True, version(name), remedy, required)
+    except PackageNotFoundError:
+        return Check(name, False, "not installed", remedy, required)
+
+
+def _weights() -> Check:
+    from sds3d.errors import UserError
+    from sds3d.priors.weights import POCKET, read_manifest, verify
+
+    try:
+        verify(POCKET)
+    except UserError as error:
+        problem, _, remedy = str(error).rpartition("; ")
+        return Check("weights", False, problem, remedy)
+    return Check("weights", True, f"pocket prior, {len(read_manifest(POCKET))} files, sha256 as listed")
+
+
+def _ffmpeg() -> Check:
+    try:
+        import imageio_ffmpeg
+
+        return Check("ffmpeg", True, imageio_ffmpeg.get_ffmpeg_version())
+    except (ImportError, RuntimeError) as error:
+        return Check("ffmpeg", False, str(error), "pip install imageio-ffmpeg")
+
+
+def _disk(folder: Path) -> Check:
+    from sds3d.files import free_bytes, megabytes
+
+    free = free_bytes(folder)
+    detail = f"{megabytes(free)} free for {folder.absolute()}"
+    return Check("disk", free >= MIN_FREE, detail, f"make room: a run wants {megabytes(int(MIN_FREE))}")

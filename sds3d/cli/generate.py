@@ -1,0 +1,51 @@
+"""sds3d generate: a prompt becomes an asset, or an unfinished run of the same prompt and config goes on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """\
+examples:
+  sds3d generate "a red mushroom with white dots"
+  sds3d generate "a red mushroom" seed=1 stages.0.steps=400
+  sds3d generate "a red mushroom" --config quality out=/data/assets
+  sds3d generate seed=1 -- "$PROMPT"      (any text is a prompt after --)
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Makes the asset; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "sds3d generate",
+        usage="sds3d generate [--config FILE] [--debug] PROMPT [key=value ...]",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="PROMPT key=value", help="what to make, in quotes; config values")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of one in configs/")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    argv, literal = split_literal(argv)
+    args = parser.parse_intermixed_args(argv)
+    words = literal + args.words
+    if not words:
+        parser.error("the prompt is missing")
+
+    from sds3d.cli.work import report_finished, work
+    from sds3d.runs import RunFolder
+    from sds3d.settings import load_config
+
+    cfg = load_config(args.config, words[1:], words[0])
+    run = RunFolder.create(cfg)
+    if run.finished:
+        return report_finished(cfg, run)
+    return work(cfg, run)
+
+
+def split_literal(argv: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before and after the first `--`; what comes after it is never an option."""
+    if "--" not in argv:
+        return argv, []
+    place = argv.index("--")
+    return argv[:place], argv[place + 1 :]

@@ -1,0 +1,59 @@
+"""sds3d VERB: finds the verb's file and turns the user's errors into one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from sds3d import __version__
+from sds3d.errors import UserError
+
+VERBS = {
+    "generate": "make a textured 3D asset from a prompt",
+    "resume": "go on with a run that was stopped",
+    "export": "write the asset of a finished run as glb, obj or ply",
+    "prior": "look at what a prior draws, or train one of your own",
+    "doctor": "say what this machine has, what is missing, and how to get it",
+}
+USAGE = """\
+usage: sds3d VERB ...
+
+{verbs}
+
+`sds3d VERB --help` says more about each; --debug shows where an error came from."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one verb; 0 done, 1 something is missing (doctor), 2 the user can mend it, 75 stopped and resumable."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(USAGE.format(verbs="\n".join(f"  {verb:<10}{text}" for verb, text in VERBS.items())))
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"sds3d {__version__}")
+        return 0
+    try:
+        if argv[0] not in VERBS:
+            raise UserError(_unknown(argv[0]))
+        return import_module(f"sds3d.cli.{argv[0]}").main(argv[1:])
+    except UserError as error:
+        if "--debug" in argv:
+            raise
+        print("error: " + " ".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone, as in `sds3d doctor | head`
+        sys.stderr.close()
+        return 1
+
+
+def _unknown(word: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, VERBS, n=1)
+    if close:
+        return f"no verb {word!r}, did you mean '{close[0]}'?"
+    return f'no verb {word!r}; to make an asset: sds3d generate "PROMPT"'
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""sds3d resume: go on with a run from its newest checkpoint; everything it needs is in its folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def main(argv: list[str]) -> int:
+    """Finishes the run; returns the exit code."""
+    parser = argparse.ArgumentParser("sds3d resume", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of the run")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    args = parser.parse_args(argv)
+
+    from sds3d.cli.work import report_finished, work
+    from sds3d.runs import RunFolder
+
+    run, cfg = RunFolder.open(args.run)
+    if run.finished:
+        return report_finished(cfg, run)
+    return work(cfg, run)

@@ -1,0 +1,102 @@
+"""What generate and resume share: optimise, finish, say where everything is; stop on a signal without losing a step."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from types import FrameType
+
+from sds3d.config import Config
+from sds3d.runs import OUTPUTS, RunFolder
+
+EXIT_STOPPED = 75  # EX_TEMPFAIL: run it again and it goes on
+
+
+class Interrupted(BaseException):
+    """A signal that came while there was no loop to stop gently."""
+
+
+class Signals:
+    """Turns SIGINT, SIGTERM and SIGUSR2 into a flag that a loop asks for; a second SIGINT ends the process at once."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.gently = True  # False: nobody asks for the flag, so raise
+
+    def __enter__(self) -> Signals:
+        self._before = {number: signal.signal(number, self._receive) for number in self.NUMBERS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped and number == signal.SIGINT:
+            os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # the progress bar hides the cursor
+            os._exit(128 + number)
+        self.stopped = True
+        if not self.gently:
+            raise Interrupted
+
+
+def work(cfg: Config, run: RunFolder) -> int:
+    """Trains and finishes `run`, from its newest checkpoint if it has one; returns the exit code."""
+    with run.locked(), Signals() as signals:
+        try:
+            return _work(cfg, run, signals)
+        except Interrupted:
+            return _report_stopped(run)
+
+
+def report_finished(cfg: Config, run: RunFolder) -> int:
+    """Says that there is nothing to do."""
+    print(f"already finished: {run.path}\n" + outputs_text(cfg, run))
+    return 0
+
+
+def outputs_text(cfg: Config, run: RunFolder) -> str:
+    """The files of a finished run, and what to try next."""
+    folder, prompt = shlex.quote(str(run.path)), shlex.quote(cfg.prompt)
+    files = "\n".join(f"  {run.path / name}" for name in OUTPUTS)
+    return f"""\
+{files}
+next:
+  look:           preview.png, turntable.mp4; mesh.glb opens in Blender, splats.ply in any splat viewer
+  other formats:  sds3d export {folder} --format glb,obj,ply
+  another try:    sds3d generate --config {folder}/config.yaml seed={cfg.seed + 1} -- {prompt}
+  a longer run:   sds3d generate --config quality -- {prompt}"""
+
+
+def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
+    from sds3d.cli.progress import make_progress
+    from sds3d.devices import resolve_device
+
+    resolve_device(cfg.device)  # before the slow imports below
+    from sds3d.finish import finish
+    from sds3d.trainer import train
+
+    progress = make_progress(sys.stderr)
+    progress.note(f"{cfg.prompt!r} in {run.path}")
+    try:
+        result = train(cfg, run, progress, lambda: signals.stopped)
+        if not result.finished:
+            progress.close()
+            return _report_stopped(run)
+        signals.gently = False
+        if signals.stopped:
+            raise Interrupted
+        finish(cfg, run, result, progress)
+    finally:
+        progress.close()
+    print(f"finished: {run.path}\n" + outputs_text(cfg, run))
+    return 0
+
+
+def _report_stopped(run: RunFolder) -> int:
+    print(f"stopped; go on with: sds3d resume {shlex.quote(str(run.path))}", file=sys.stderr)
+    return EXIT_STOPPED
