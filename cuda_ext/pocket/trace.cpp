@@ -1,12 +1,14 @@
 // CPU entry point of the tracer: images are dealt to plain threads.
 #include "trace.h"
 
+#include "../api.h"
+
 #include <atomic>
 #include <thread>
 #include <vector>
 
 // parts [B, 28, 29], cameras [B, V, 13], out [B, V, resolution, resolution, 4]; float32, contiguous.
-extern "C" int sds3d_trace(const float* parts, const float* cameras, float* out, int objects, int views, int resolution,
+extern "C" SDS3D_API int sds3d_trace(const float* parts, const float* cameras, float* out, int objects, int views, int resolution,
                            int samples, int threads) {
     using namespace sds3d_tracer;
     std::atomic<int> next{0};

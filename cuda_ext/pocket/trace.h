@@ -2,7 +2,8 @@
 // The same source serves the CPU library (g++) and the GPU (NVRTC), so it includes nothing on the device.
 // Distances: Inigo Quilez, "distance functions" (iquilezles.org/articles/distfunctions), re-derived here; the ellipsoid's
 // is a first-order bound, hence the relaxed steps. Tracing: Hart, "Sphere tracing" (The Visual Computer 12, 1996).
-#pragma once
+#ifndef SDS3D_TRACE_H
+#define SDS3D_TRACE_H
 
 #ifdef __CUDACC__
 #define SDS3D_FN __device__ __forceinline__
@@ -150,3 +151,5 @@ SDS3D_FN void trace_pixel(const float* parts, const float* camera, int resolutio
 }
 
 }  // namespace sds3d_tracer
+
+#endif

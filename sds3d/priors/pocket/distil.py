@@ -34,12 +34,13 @@ def distil(teacher_folder: Path, out: Path, steps: int, batch: int, num_words: i
 
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    teacher = BertModel.from_pretrained(teacher_folder, add_pooling_layer=False).to(device).eval()
+    teacher = BertModel.from_pretrained(teacher_folder, add_pooling_layer=False).float().to(device).eval()
     captions = [caption for _ in range(4000) for caption in sample_object(rng)[1]]
     spoken = {word.strip(".,") for caption in captions for word in caption.lower().split()}
     tokenizer_json, kept = text.prune_tokenizer(teacher_folder / "tokenizer.json", num_words, spoken)
     config = BertConfig(**{**teacher.config.to_dict(), "num_hidden_layers": len(LAYERS), "vocab_size": len(kept),
-                           "max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+                           "max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+                           "dtype": "float32"})
     student = BertModel(config, add_pooling_layer=False).to(device)
     with torch.no_grad():
         student.embeddings.word_embeddings.weight.copy_(teacher.embeddings.word_embeddings.weight[kept])

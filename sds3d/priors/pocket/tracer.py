@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from sds3d import native
 from sds3d.cameras import Cameras
+from sds3d.errors import UserError
 
 
 def trace(parts: Tensor, cameras: Cameras, samples: int = 2) -> Tensor:
@@ -33,9 +33,11 @@ def trace(parts: Tensor, cameras: Cameras, samples: int = 2) -> Tensor:
 
 
 def _trace_cpu(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
-    library = native.load()
+    library = native.library()
+    if library is None:
+        raise UserError(f"drawing training objects on a CPU needs the native library: {native.status().reason}")
     pointers = [ctypes.c_void_p(x.data_ptr()) for x in (parts, rows, out)]
-    sizes = [ctypes.c_int(x) for x in (out.shape[0], out.shape[1], out.shape[2], samples, os.cpu_count() or 1)]
+    sizes = [ctypes.c_int(x) for x in (out.shape[0], out.shape[1], out.shape[2], samples, native.num_threads())]
     library.sds3d_trace(*pointers, *sizes)
 
 
@@ -47,6 +49,9 @@ def _trace_cuda(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
 
 @cache
 def _cuda_kernel() -> Any:
-    folder = native.source_folder() / "pocket"
-    source = "".join((folder / name).read_text(encoding="utf-8").replace("#pragma once", "") for name in ("trace.h", "trace.cu"))
+    sources = native.find_sources()
+    if sources is None:
+        raise UserError("the C++ sources of the tracer are not installed; install sds3d again")
+    folder = sources / "pocket"
+    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("trace.h", "trace.cu"))
     return torch.cuda._compile_kernel(source, "sds3d_trace_kernel")

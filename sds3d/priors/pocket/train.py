@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import random
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from sds3d.priors.pocket.objects import sample_object
 from sds3d.priors.pocket.parts import pack
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.pocket.tracer import trace
+from sds3d.priors.weights import MANIFEST, file_sha256
 
 ELEVATION_DEG = (-20.0, 60.0)
 DISTANCE, FOV_DEG = 2.7, 40.0
@@ -91,7 +93,7 @@ class Trainer:
         self.device = torch.device(args.device)
         torch.manual_seed(args.seed)
         self.unet = model.build_unet(tuple(args.channels), args.layers).to(self.device, memory_format=torch.channels_last)
-        self.average = model.build_unet(tuple(args.channels), args.layers).to(self.device)
+        self.average = model.build_unet(tuple(args.channels), args.layers).to(self.device, memory_format=torch.channels_last)
         self.average.load_state_dict(self.unet.state_dict())
         self.optimizer = torch.optim.AdamW(
             self.unet.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=self.device.type == "cuda"
@@ -150,7 +152,7 @@ class Trainer:
             if f"exp_avg.{name}" in state:
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(self.step), device=self.device if self.device.type == "cuda" else "cpu"),
-                    **{key: state[f"{key}.{name}"].clone(memory_format=torch.preserve_format) for key in ("exp_avg", "exp_avg_sq")},
+                    **{key: torch.empty_like(parameter).copy_(state[f"{key}.{name}"]) for key in ("exp_avg", "exp_avg_sq")},
                 }
 
 
@@ -184,12 +186,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def export(trainer: Trainer, out: Path) -> None:
-    """Write the averaged network and a copy of the text encoder beside it."""
-    import shutil
-
+    """Write the averaged network, a copy of the text encoder beside it, and the checksums of both."""
     model.save_unet(trainer.average, out)
     if trainer.args.text.resolve() != (out / "text_encoder").resolve():
         shutil.copytree(trainer.args.text, out / "text_encoder", dirs_exist_ok=True)
+    files = [path for name in ("unet", "scheduler", "text_encoder") for path in sorted((out / name).iterdir())]
+    manifest = {str(path.relative_to(out)): file_sha256(path) for path in files}
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
