@@ -27,6 +27,9 @@ class NativeStatus:
     how: str  # "prebuilt", "cached", "compiled" or "missing"
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.how}: {self.reason}" + ("" if self.path is None else f" ({self.path})")
+
 
 class Scene(ctypes.Structure):
     """sds3d_splat_scene"""
@@ -59,8 +62,7 @@ class Gradients(ctypes.Structure):
     """sds3d_splat_gradients"""
 
     _fields_ = [
-        (name, c_void_p)
-        for name in ("means", "quats", "scales", "opacities", "colors", "means2d", "means2d_grad_norm")
+        (name, c_void_p) for name in ("means", "quats", "scales", "opacities", "colors", "means2d", "means2d_grad_norm")
     ]
 
 
@@ -84,7 +86,7 @@ def num_threads() -> int:
 def library_name(sources: Path) -> str:
     """File name of the CPU library built from `sources` for this machine's architecture."""
     digest = hashlib.sha256(repr(COMPILE_FLAGS).encode())
-    for path in sorted([*sources.glob("*.h"), *sources.glob("splat/*.h"), *sources.glob("splat/*.cpp")]):
+    for path in sorted([*sources.glob("*.h"), *sources.glob("*/*.h"), *sources.glob("*/*.cpp")]):
         digest.update(path.relative_to(sources).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return f"libsds3d_cpu-{platform.system().lower()}-{platform.machine()}-{digest.hexdigest()[:16]}.so"
 
@@ -100,7 +102,7 @@ def compile_library(sources: Path, target: Path, compiler: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
         built = Path(folder) / target.name
-        command = [compiler, *COMPILE_FLAGS, *map(str, sorted(sources.glob("splat/*.cpp"))), "-o", str(built)]
+        command = [compiler, *COMPILE_FLAGS, *map(str, sorted(sources.glob("*/*.cpp"))), "-o", str(built)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise OSError(f"{compiler} failed: {result.stderr.strip()[-500:]}")

@@ -6,6 +6,8 @@ Dense over splats and pixels, so it is slow and needs memory in proportion to N 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -114,7 +116,9 @@ def check_shapes(
         expected["means2d_offsets"] = (means2d_offsets, (C, N, 2))
     for name, (tensor, shape) in expected.items():
         if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name}: expected {list(shape)} for N={N} splats and C={C} views, got {list(tensor.shape)}")
+            raise ValueError(
+                f"{name}: expected {list(shape)} for N={N} splats and C={C} views, got {list(tensor.shape)}"
+            )
         if tensor.dtype != means.dtype or tensor.device != means.device:
             raise ValueError(
                 f"{name}: expected {means.dtype} on {means.device} like means, got {tensor.dtype} on {tensor.device}"
@@ -186,10 +190,12 @@ def _blend(
     return weights @ features, 1 - (1 - alphas).prod(-1, keepdim=True)
 
 
-def _accumulate_norm(grad_norm: Tensor, width: int, height: int):
+def _accumulate_norm(grad_norm: Tensor, width: int, height: int) -> Callable[[Tensor | None], None]:
     """A hook that adds the norm of d loss / d means2d, in units of half the image, to `grad_norm` [N]."""
 
-    def hook(v_means2d: Tensor) -> None:
+    def hook(v_means2d: Tensor | None) -> None:
+        if v_means2d is None:  # autograd's way to say zero
+            return
         half_size = torch.tensor([width / 2, height / 2], dtype=v_means2d.dtype, device=v_means2d.device)
         grad_norm.add_((v_means2d * half_size).norm(dim=-1))
 
