@@ -211,7 +211,8 @@ def test_any_prompt_has_a_safe_folder(prompt: str, cfg: Config) -> None:
 def test_identity_is_what_the_result_depends_on(cfg: Config) -> None:
     same = replace(cfg, out="/elsewhere", device="cpu", checkpoint=replace(cfg.checkpoint, keep=9))
     assert config_hash(same) == config_hash(cfg)
-    for other in (replace(cfg, seed=1), replace(cfg, prompt="a red mushroon"), replace(cfg, mesh=replace(cfg.mesh, faces=999))):
+    changes = ({"seed": 1}, {"prompt": "a red mushroon"}, {"mesh": replace(cfg.mesh, faces=999)})
+    for other in (replace(cfg, **change) for change in changes):
         assert config_hash(other) != config_hash(cfg)
         assert run_name(other) != run_name(cfg)
 

@@ -90,7 +90,7 @@ def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
         signals.gently = False
         if signals.stopped:
             raise Interrupted
-        finish(cfg, run, result, progress)
+        finish(cfg, run, result.scene, result.renderer, seconds=result.seconds, note=progress.note)
     finally:
         progress.close()
     print(f"finished: {run.path}\n" + outputs_text(cfg, run))

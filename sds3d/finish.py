@@ -1,0 +1,146 @@
+"""From an optimised scene to the files of a finished run: mesh, splats, turntable, preview, report."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sds3d import __version__
+from sds3d.config import Config, PreviewConfig
+from sds3d.files import atomic_write
+from sds3d.priors.weights import file_sha256, prior_id
+from sds3d.runs import OUTPUTS, RunFolder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sds3d.interfaces import Renderer, TexturedMesh
+    from sds3d.representations.gaussians import Gaussians
+
+FRAMES_PER_SECOND = 24
+BACKGROUND = 0.93  # light grey
+
+
+def finish(
+    cfg: Config,
+    run: RunFolder,
+    scene: Gaussians,
+    renderer: Renderer,
+    *,
+    seconds: dict[str, float] | None = None,  # of the stages before, for the report
+    note: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Writes mesh.glb, splats.ply, turntable.mp4, preview.png and at last report.json, whose content comes back."""
+    from sds3d.devices import resolve_device
+    from sds3d.mesh import build_mesh
+    from sds3d.mesh.export import write_glb
+    from sds3d.representations.splat_ply import splat_ply
+
+    seconds = dict(seconds or {})
+    began = time.perf_counter()
+
+    def lap(name: str) -> None:
+        nonlocal began
+        seconds[name] = time.perf_counter() - began
+        began = time.perf_counter()
+
+    atomic_write(run.path / "splats.ply", splat_ply(scene))
+    note("extracting the mesh and baking its texture")
+    mesh, mesh_report = build_mesh(scene.density, renderer, cfg.mesh, resolve_device(cfg.device))
+    atomic_write(run.path / "mesh.glb", lambda partial: write_glb(mesh, partial))
+    lap("mesh")
+    note("drawing the turntable and the preview")
+    atomic_write(run.path / "preview.png", png(preview_sheet(mesh, cfg.preview)))
+    atomic_write(run.path / "turntable.mp4", lambda partial: write_turntable(mesh, cfg.preview, partial))
+    lap("pictures")
+    report = {
+        "prompt": cfg.prompt,
+        "seed": cfg.seed,
+        "config_hash": run.config_hash,
+        "prior": prior_id(cfg.prior.path),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "peak_memory_bytes": peak_memory(),
+        "gaussians": len(scene),
+        **mesh_report,
+        "versions": versions(),
+        "outputs": {name: file_sha256(run.path / name) for name in OUTPUTS},
+    }
+    atomic_write(run.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    return report
+
+
+def preview_sheet(mesh: TexturedMesh, cfg: PreviewConfig) -> Tensor:
+    """Six views around the mesh, two rows of three, [2 H, 3 W, 3] in [0, 1]."""
+    import torch
+
+    views = torch.stack([_view(mesh, cfg.resolution, 60.0 * index, 3) for index in range(6)])  # [6, H, W, 3]
+    return torch.cat([torch.cat(list(row), 1) for row in views.split(3)])
+
+
+def write_turntable(mesh: TexturedMesh, cfg: PreviewConfig, path: Path) -> None:
+    """An MP4 film (H.264, yuv420p) of one turn around the mesh."""
+    import imageio_ffmpeg
+
+    size = (cfg.resolution, cfg.resolution)
+    frames = imageio_ffmpeg.write_frames(
+        str(path), size, fps=FRAMES_PER_SECOND, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2,
+        output_params=["-crf", "18", "-movflags", "+faststart"],
+    )  # fmt: skip
+    frames.send(None)
+    try:
+        for index in range(cfg.frames):
+            frames.send(_bytes(_view(mesh, cfg.resolution, 360.0 * index / cfg.frames, 2)).tobytes())
+    finally:
+        frames.close()
+
+
+def png(image: Tensor) -> bytes:
+    """A PNG file of `image` [H, W, 3] in [0, 1]."""
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(_bytes(image)).save(file, "PNG")
+    return file.getvalue()
+
+
+def peak_memory() -> dict[str, int]:
+    """The most bytes that this process has held, of memory and of GPU memory."""
+    import torch
+
+    unit = 1 if platform.system() == "Darwin" else 1024
+    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if torch.cuda.is_available():
+        peak["cuda"] = torch.cuda.max_memory_allocated()
+    return peak
+
+
+def versions() -> dict[str, str]:
+    """What the result may depend on beside the config."""
+    import torch
+
+    return {"sds3d": __version__, "python": platform.python_version(), "torch": torch.__version__}
+
+
+def _view(mesh: TexturedMesh, resolution: int, azimuth_deg: float, supersample: int) -> Tensor:
+    """The mesh from one side over the background, [H, W, 3] on the CPU; one at a time bounds the memory."""
+    import torch
+
+    from sds3d.cameras import turntable
+    from sds3d.mesh.raster import render_mesh
+
+    device = mesh.vertices.device
+    cameras = turntable(1, resolution, start_azimuth_deg=azimuth_deg).to(device)
+    background = torch.full((1, 3), BACKGROUND, device=device)
+    return render_mesh(mesh, cameras, background, supersample=supersample).colors[0].cpu()
+
+
+def _bytes(image: Tensor) -> Any:
+    """`image` [H, W, 3] in [0, 1] as uint8 numpy."""
+    return (image.clamp(0, 1) * 255).round().byte().cpu().contiguous().numpy()
