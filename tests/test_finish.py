@@ -1,0 +1,97 @@
+"""The files of a finished run: what viewers will read out of them."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sds3d.config import GaussiansConfig, PreviewConfig
+from sds3d.finish import BACKGROUND, peak_memory, png, preview_sheet, write_turntable
+from sds3d.interfaces import TexturedMesh
+from sds3d.representations.gaussians import Gaussians
+from sds3d.representations.splat_ply import AXES, COLUMNS, SH0, splat_ply
+
+
+def rotations(quats: torch.Tensor) -> torch.Tensor:
+    """Matrices [N, 3, 3] of unit `quats` [N, 4] wxyz, column by column: q v q*."""
+    w, v = quats[:, :1, None], quats[:, 1:]
+    eye = torch.eye(3).expand(len(quats), 3, 3)
+    cross = torch.linalg.cross(v[:, None].expand(-1, 3, -1), eye).transpose(1, 2)
+    return eye + 2 * w * cross + 2 * cross @ cross
+
+
+def read_ply(data: bytes) -> dict[str, np.ndarray]:
+    header, body = data.split(b"end_header\n", 1)
+    names = [line.split()[2].decode() for line in header.splitlines() if line.startswith(b"property float")]
+    return dict(zip(names, np.frombuffer(body, "<f4").reshape(-1, len(names)).T, strict=True))
+
+
+def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=50), 10, torch.Generator().manual_seed(0))
+    scene.quats.data *= 3
+    scene.log_scales.data += torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
+    table = {name: torch.from_numpy(column.copy()) for name, column in read_ply(splat_ply(scene)).items()}
+    assert tuple(table) == COLUMNS
+    means, quats, scales, opacities, colors = (x.detach() for x in scene.activated())
+    read = {stem: torch.stack([table[f"{stem}_{i}"] for i in range(n)], -1) for stem, n in (("rot", 4), ("scale", 3), ("f_dc", 3))}
+    x, y, z = (table[axis] for axis in "xyz")
+    torch.testing.assert_close(torch.stack([-z, x, -y], -1), means)  # front is towards the viewer, up is -y
+    torch.testing.assert_close(table["opacity"].sigmoid(), opacities)
+    torch.testing.assert_close(0.5 + SH0 * read["f_dc"], colors)
+    world = rotations(torch.nn.functional.normalize(quats, dim=-1)) * scales[:, None]
+    file = rotations(read["rot"]) * read["scale"].exp()[:, None]
+    torch.testing.assert_close(file @ file.mT, AXES @ world @ world.mT @ AXES.T)
+
+
+def test_splat_ply_refuses_what_is_not_finite() -> None:
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=5), 10, torch.Generator().manual_seed(0))
+    scene.means.data[2, 1] = math.nan
+    with pytest.raises(ValueError, match="diverged"):
+        splat_ply(scene)
+
+
+@pytest.fixture
+def mesh() -> TexturedMesh:
+    """A tetrahedron, red all over."""
+    corners = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 2
+    faces = torch.tensor([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
+    normals = torch.nn.functional.normalize(corners, dim=-1)
+    return TexturedMesh(corners, faces, normals, torch.full((4, 2), 0.5), torch.tensor([1.0, 0, 0]).expand(4, 4, 3).clone())
+
+
+def test_preview_has_six_views_in_two_rows(mesh: TexturedMesh) -> None:
+    sheet = preview_sheet(mesh, PreviewConfig(resolution=32))
+    assert sheet.shape == (64, 96, 3)
+    for row in range(2):
+        for column in range(3):
+            view = sheet[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+            torch.testing.assert_close(view[0, 0], torch.full((3,), BACKGROUND))
+            torch.testing.assert_close(view[16, 16], torch.tensor([1.0, 0, 0]))
+    picture = np.asarray(Image.open(io.BytesIO(png(sheet))))
+    np.testing.assert_array_equal(picture, (sheet * 255).round().byte().numpy())
+
+
+def test_turntable_plays(mesh: TexturedMesh, tmp_path: Path) -> None:
+    import imageio_ffmpeg
+
+    path = tmp_path / "turntable.mp4"
+    write_turntable(mesh, PreviewConfig(resolution=32, frames=6), path)
+    frames = imageio_ffmpeg.read_frames(path)
+    meta = next(frames)
+    assert (meta["size"], meta["codec"], meta["fps"]) == ((32, 32), "h264", 24)
+    assert "yuv420p" in meta["pix_fmt"]
+    pictures = [np.frombuffer(frame, np.uint8).reshape(32, 32, 3) for frame in frames]
+    assert len(pictures) == 6
+    for picture in pictures:  # lossy: a saturated red may lose some of it
+        assert picture[16, 16, 0] > 200 and picture[16, 16, 1:].max() < 60
+        assert abs(int(picture[0, 0].min()) - round(255 * BACKGROUND)) <= 3
+
+
+def test_peak_memory_counts_bytes() -> None:
+    before = peak_memory()["host"]
+    held = torch.ones(100_000_000 // 4)
+    assert 50e6 < before and peak_memory()["host"] >= max(before, held.nbytes)
