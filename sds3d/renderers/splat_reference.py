@@ -1,6 +1,7 @@
 """Gaussian splatting in plain torch: the truth that every kernel is tested against, at any precision.
 
-Projection is EWA splatting (Zwicker et al. 2001, "EWA volume splatting") as in 3D Gaussian splatting (arXiv:2308.04079).
+Projection is EWA splatting (Zwicker et al. 2001, "EWA volume splatting") as in
+3D Gaussian splatting (arXiv:2308.04079).
 Dense over splats and pixels, so it is slow and needs memory in proportion to N * H * W.
 """
 
@@ -40,8 +41,8 @@ def rasterize(
     """Colors [C, H, W, 3], alphas [C, H, W, 1], depths [C, H, W, 1], normals [C, H, W, 3] and info.
 
     Depth is the expected camera-space z of what is visible, 0 where alpha is 0. The normal of a splat is its shortest
-    axis, turned towards the camera; the image holds their alpha-weighted sum in world space. Info: `radii` [C, N] pixels
-    (0 = not visible) and `means2d_grad_norm` [N], which backward fills with the sum over views of
+    axis, turned towards the camera; the image holds their alpha-weighted sum in world space. Info: `radii` [C, N]
+    pixels (0 = not visible) and `means2d_grad_norm` [N], which backward fills with the sum over views of
     |(W/2 d loss/du, H/2 d loss/dv)|, the image-space gradient in units of half the image.
     """
     check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, means2d_offsets)
