@@ -37,7 +37,8 @@ def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
     table = {name: torch.from_numpy(column.copy()) for name, column in read_ply(splat_ply(scene)).items()}
     assert tuple(table) == COLUMNS
     means, quats, scales, opacities, colors = (x.detach() for x in scene.activated())
-    read = {stem: torch.stack([table[f"{stem}_{i}"] for i in range(n)], -1) for stem, n in (("rot", 4), ("scale", 3), ("f_dc", 3))}
+    widths = {"rot": 4, "scale": 3, "f_dc": 3}
+    read = {stem: torch.stack([table[f"{stem}_{i}"] for i in range(n)], -1) for stem, n in widths.items()}
     x, y, z = (table[axis] for axis in "xyz")
     torch.testing.assert_close(torch.stack([-z, x, -y], -1), means)  # front is towards the viewer, up is -y
     torch.testing.assert_close(table["opacity"].sigmoid(), opacities)
@@ -60,7 +61,8 @@ def mesh() -> TexturedMesh:
     corners = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 2
     faces = torch.tensor([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
     normals = torch.nn.functional.normalize(corners, dim=-1)
-    return TexturedMesh(corners, faces, normals, torch.full((4, 2), 0.5), torch.tensor([1.0, 0, 0]).expand(4, 4, 3).clone())
+    texture = torch.tensor([1.0, 0, 0]).expand(4, 4, 3)
+    return TexturedMesh(corners, faces, normals, torch.full((4, 2), 0.5), texture)
 
 
 def test_preview_has_six_views_in_two_rows(mesh: TexturedMesh) -> None:
@@ -94,4 +96,4 @@ def test_turntable_plays(mesh: TexturedMesh, tmp_path: Path) -> None:
 def test_peak_memory_counts_bytes() -> None:
     before = peak_memory()["host"]
     held = torch.ones(100_000_000 // 4)
-    assert 50e6 < before and peak_memory()["host"] >= max(before, held.nbytes)
+    assert before > 50e6 and peak_memory()["host"] >= max(before, held.nbytes)
