@@ -100,7 +100,8 @@ class Trainer:
         )
         self.encoder = TextEncoder(args.text).to(self.device)
         self.alphas_cumprod = model.build_scheduler().alphas_cumprod.to(self.device)
-        self.forward = torch.compile(self.unet) if args.compile else self.unet
+        torch.backends.cudnn.benchmark = True  # 118 -> 74 ms a step on an H200
+        self.forward = self.unet if args.compile == "off" else torch.compile(self.unet, mode=args.compile)
 
     def train_step(self, parts: Tensor, ids: Tensor) -> Tensor:
         """One optimiser step on B objects x 4 views; the loss, still on the device."""
@@ -209,7 +210,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ema", type=float, default=0.9995)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=12 if cuda else 0, help="processes that make up objects")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=cuda)
+    parser.add_argument(
+        "--compile", choices=("off", "default", "reduce-overhead"), default="reduce-overhead" if cuda else "off",
+        help="torch.compile mode",
+    )
     parser.add_argument("--log-every", type=int, default=100, help="steps")
     parser.add_argument("--save-every", type=float, default=120.0, help="seconds")
     parser.add_argument("--device", default="cuda" if cuda else "cpu")
