@@ -7,9 +7,8 @@
 #include <thread>
 #include <vector>
 
-// parts [B, 28, 29], cameras [B, V, 13], out [B, V, resolution, resolution, 4]; float32, contiguous.
-extern "C" SDS3D_API int sds3d_trace(const float* parts, const float* cameras, float* out, int objects, int views, int resolution,
-                           int samples, int threads) {
+extern "C" int32_t sds3d_trace(const float* parts, const float* cameras, float* out, int32_t objects, int32_t views,
+                               int32_t resolution, int32_t samples, int32_t num_threads) {
     using namespace sds3d_tracer;
     std::atomic<int> next{0};
     auto work = [&] {
@@ -19,7 +18,7 @@ extern "C" SDS3D_API int sds3d_trace(const float* parts, const float* cameras, f
                             pixel % resolution, pixel / resolution, out + (size_t(image) * resolution * resolution + pixel) * 4);
     };
     std::vector<std::thread> pool;
-    for (int i = 1; i < threads; ++i) pool.emplace_back(work);
+    for (int i = 1; i < num_threads; ++i) pool.emplace_back(work);
     work();
     for (auto& thread : pool) thread.join();
     return 0;
