@@ -12,7 +12,6 @@ namespace sds3d {
 namespace {
 
 constexpr int SPLATS_PER_TASK = 32 * LANES;
-constexpr int SMALL_IMAGE = 128;  // pixels; up to here 8x8 tiles are faster than 16x16
 constexpr size_t STATES_KEPT = 4;
 constexpr size_t STATE_BYTES_KEPT = size_t(256) << 20;
 
@@ -96,8 +95,8 @@ void radix_sort(uint64_t*& keys, uint64_t*& scratch, size_t count) {
 }
 
 template <class F>
-void for_each_tile(const Rect& rect, int tile, int tiles_x, F&& body) {
-    const int x0 = rect.x0 / tile, x1 = (rect.x1 - 1) / tile, y0 = rect.y0 / tile, y1 = (rect.y1 - 1) / tile;
+void for_each_tile(const Rect& rect, int tiles_x, F&& body) {
+    const int x0 = rect.x0 / TILE, x1 = (rect.x1 - 1) / TILE, y0 = rect.y0 / TILE, y1 = (rect.y1 - 1) / TILE;
     for (int y = y0; y <= y1; ++y)
         for (int x = x0; x <= x1; ++x) body(y * tiles_x + x);
 }
@@ -122,7 +121,7 @@ void build_lists(State& state, int view) {
         uint32_t bits;  // of a positive float: ordered like it
         std::memcpy(&bits, &z[i], sizeof bits);
         order[count++] = uint64_t(bits) << 32 | i;
-        for_each_tile(rects[i], state.tile, state.tiles_x, [&](int tile) { ++lists.tile_starts[tile + 1]; });
+        for_each_tile(rects[i], state.tiles_x, [&](int tile) { ++lists.tile_starts[tile + 1]; });
     }
     radix_sort(order, scratch, count);
     for (size_t tile = 0; tile < num_tiles; ++tile) {
@@ -135,7 +134,7 @@ void build_lists(State& state, int view) {
     for (size_t k = 0; k < count; ++k) {
         const uint32_t splat = uint32_t(order[k]);
         lists.first_slots[splat] = slot;
-        for_each_tile(rects[splat], state.tile, state.tiles_x,
+        for_each_tile(rects[splat], state.tiles_x,
                       [&](int tile) { lists.entries[lists.cursors[tile]++] = {splat, slot++}; });
     }
 }
@@ -151,13 +150,11 @@ const Kernels& choose_kernels(bool use_simd) {
 
 void forward(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images, int num_threads) {
     const size_t num_splats = scene.num_splats, num_views = scene.num_views;
-    const int largest = scene.width > scene.height ? scene.width : scene.height;
     state.num_splats = scene.num_splats, state.num_views = scene.num_views;
     state.width = scene.width, state.height = scene.height;
-    state.tile = largest <= SMALL_IMAGE ? 8 : 16;
-    state.tiles_x = (scene.width + state.tile - 1) / state.tile;
-    state.tiles_y = (scene.height + state.tile - 1) / state.tile;
-    const size_t num_tiles = state.num_tiles(), num_pixels = num_tiles * state.tile * state.tile;
+    state.tiles_x = (scene.width + TILE - 1) / TILE;
+    state.tiles_y = (scene.height + TILE - 1) / TILE;
+    const size_t num_tiles = state.num_tiles(), num_pixels = num_tiles * TILE * TILE;
     state.records.reserve(num_views * num_splats);
     state.z.reserve(num_views * num_splats);
     state.rects.reserve(num_views * num_splats);

@@ -194,6 +194,8 @@ INLINE V sigma_at(const Record& r, V dx, float dy) {
     return fma(fma(splat(r.half_a), dx, splat(r.b * dy)), dx, splat(r.half_c * dy * dy));
 }
 
+constexpr int COLUMNS = TILE / LANES, STRIPS = TILE * COLUMNS;
+
 INLINE V lane_centres() { return V{0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f, 6.5f, 7.5f}; }
 
 INLINE int at_least(int a, int b) { return a > b ? a : b; }
@@ -204,15 +206,12 @@ struct Strips {
     int y0, y1, s0, s1;
 };
 
-template <int TILE>
 INLINE Strips strips_of(const Rect& rect, int left, int top) {
     return {at_least(rect.y0 - top, 0), at_most(rect.y1 - top, TILE), at_least(rect.x0 - left, 0) / LANES,
             (at_most(rect.x1 - left, TILE) + LANES - 1) / LANES};
 }
 
-template <int TILE>
-static void blend_tile(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images, int view, int tile) {
-    constexpr int COLUMNS = TILE / LANES, STRIPS = TILE * COLUMNS;
+static void blend(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images, int view, int tile) {
     const int width = scene.width, height = scene.height;
     const int left = tile % state.tiles_x * TILE, top = tile / state.tiles_x * TILE;
     const ViewLists& lists = state.views[view];
@@ -237,7 +236,7 @@ static void blend_tile(State& state, const sds3d_splat_scene& scene, const sds3d
     }
     for (uint32_t n = 0; n < count && open; ++n) {
         const Record& r = records[entries[n].splat];
-        const Strips reach = strips_of<TILE>(r.rect, left, top);
+        const Strips reach = strips_of(r.rect, left, top);
         const V alpha_max = splat(ALPHA_MAX), opacity = splat(r.opacity), sigma_max = splat(r.sigma_max);
         const V index = (V)(I{} + int32_t(n));
         for (int y = reach.y0; y < reach.y1; ++y) {
@@ -293,10 +292,9 @@ static void blend_tile(State& state, const sds3d_splat_scene& scene, const sds3d
     }
 }
 
-template <int TILE, bool GEOMETRY>
+template <bool GEOMETRY>
 static void blend_tile_backward(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images,
                                 const sds3d_splat_cotangents& cotangents, int view, int tile) {
-    constexpr int COLUMNS = TILE / LANES, STRIPS = TILE * COLUMNS;
     const int width = scene.width, height = scene.height;
     const int left = tile % state.tiles_x * TILE, top = tile / state.tiles_x * TILE;
     const ViewLists& lists = state.views[view];
@@ -348,7 +346,7 @@ static void blend_tile_backward(State& state, const sds3d_splat_scene& scene, co
     for (int n = int(count) - 1; n > last; --n) __builtin_memset(gradients + entries[n].slot, 0, sizeof(InstanceGradient));
     for (int n = last; n >= 0; --n) {
         const Record& r = records[entries[n].splat];
-        const Strips reach = strips_of<TILE>(r.rect, left, top);
+        const Strips reach = strips_of(r.rect, left, top);
         const V alpha_max = splat(ALPHA_MAX), opacity = splat(r.opacity), sigma_max = splat(r.sigma_max);
         const I index = I{} + int32_t(n);
         V q = zero, qx = zero, qy = zero, qxx = zero, qxy = zero, qyy = zero;
@@ -418,8 +416,7 @@ static void project_backward(State& state, const sds3d_splat_scene& scene, const
                 const Rect rect = state.rects[first + i];
                 if (rect.x0 == rect.x1) continue;
                 seen = true;
-                const int tile = state.tile;
-                const int num = ((rect.x1 - 1) / tile - rect.x0 / tile + 1) * ((rect.y1 - 1) / tile - rect.y0 / tile + 1);
+                const int num = ((rect.x1 - 1) / TILE - rect.x0 / TILE + 1) * ((rect.y1 - 1) / TILE - rect.y0 / TILE + 1);
                 const float* slot = &instances[lists.first_slots[block + i]].q;
                 V low = zero, high = zero;
                 for (int k = 0; k < num; ++k, slot += 2 * LANES) {
@@ -517,27 +514,12 @@ static void project_backward(State& state, const sds3d_splat_scene& scene, const
     }
 }
 
-static void blend(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images, int view, int tile) {
-    if (state.tile == 8)
-        blend_tile<8>(state, scene, images, view, tile);
-    else
-        blend_tile<16>(state, scene, images, view, tile);
-}
-
 static void blend_backward(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images,
                            const sds3d_splat_cotangents& cotangents, int view, int tile) {
-    const bool geometry = cotangents.depths || cotangents.normals;
-    if (state.tile == 8) {
-        if (geometry)
-            blend_tile_backward<8, true>(state, scene, images, cotangents, view, tile);
-        else
-            blend_tile_backward<8, false>(state, scene, images, cotangents, view, tile);
-    } else {
-        if (geometry)
-            blend_tile_backward<16, true>(state, scene, images, cotangents, view, tile);
-        else
-            blend_tile_backward<16, false>(state, scene, images, cotangents, view, tile);
-    }
+    if (cotangents.depths || cotangents.normals)
+        blend_tile_backward<true>(state, scene, images, cotangents, view, tile);
+    else
+        blend_tile_backward<false>(state, scene, images, cotangents, view, tile);
 }
 
 static constexpr Kernels table(const char* name) { return {name, project, blend, blend_backward, project_backward}; }

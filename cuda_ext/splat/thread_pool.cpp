@@ -17,15 +17,16 @@ public:
     void run(int num_threads, int num_tasks, void (*task)(void*, int), void* context) {
         std::lock_guard<std::mutex> turn(turn_);
         grow(num_threads - 1);
+        const int helpers = num_threads - 1 < num_workers_ ? num_threads - 1 : num_workers_;
         {
             std::lock_guard<std::mutex> lock(mutex_);
             task_ = task;
             context_ = context;
             num_tasks_ = num_tasks;
             next_.store(0, std::memory_order_relaxed);
-            seats_ = num_threads - 1 < num_workers_ ? num_threads - 1 : num_workers_;
+            seats_ = helpers;
         }
-        for (int i = 0; i < seats_at_start(); ++i) wake_.notify_one();
+        for (int i = 0; i < helpers; ++i) wake_.notify_one();
         work(task, context, num_tasks);
         std::unique_lock<std::mutex> lock(mutex_);
         seats_ = 0;  // a worker that wakes up from here on finds nothing to do
@@ -33,10 +34,7 @@ public:
     }
 
 private:
-    int seats_at_start() const { return seats_for_notify_; }
-
     void grow(int wanted) {
-        if (wanted < 0) wanted = 0;
         while (num_workers_ < wanted) {
             try {
                 std::thread([this] { loop(); }).detach();
@@ -45,7 +43,6 @@ private:
             }
             ++num_workers_;
         }
-        seats_for_notify_ = wanted < num_workers_ ? wanted : num_workers_;
     }
 
     void loop() {
@@ -73,7 +70,7 @@ private:
     std::atomic<int> next_{0};
     void (*task_)(void*, int) = nullptr;
     void* context_ = nullptr;
-    int num_tasks_ = 0, seats_ = 0, running_ = 0, num_workers_ = 0, seats_for_notify_ = 0;
+    int num_tasks_ = 0, seats_ = 0, running_ = 0, num_workers_ = 0;
 };
 
 // Never destroyed: its threads may outlive main. A forked child has none of them, so it gets a pool of its own.

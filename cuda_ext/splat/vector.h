@@ -25,8 +25,8 @@ INLINE V sqrt(V a) { return (V)_mm256_sqrt_ps((__m256)a); }
 INLINE int mask_bits(I m) { return _mm256_movemask_ps((__m256)m); }
 #else
 INLINE V fma(V a, V b, V c) { return a * b + c; }
-INLINE V min(V a, V b) { return a < b ? a : b; }
-INLINE V max(V a, V b) { return a > b ? a : b; }
+INLINE V min(V a, V b) { return select(a < b, a, b); }
+INLINE V max(V a, V b) { return select(a > b, a, b); }
 INLINE V sqrt(V a) {
     for (int i = 0; i < LANES; ++i) a[i] = __builtin_sqrtf(a[i]);
     return a;
