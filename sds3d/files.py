@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sds3d.errors import UserError
@@ -31,7 +32,8 @@ def atomic_write(path: Path, content: bytes | str | Callable[[Path], object]) ->
     except OSError as error:
         raise refused(error, path, needed) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or no folder to hold one
+            partial.unlink()
 
 
 def fsync(path: Path) -> None:

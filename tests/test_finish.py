@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from sds3d.config import GaussiansConfig, PreviewConfig
+from sds3d.errors import UserError
 from sds3d.finish import BACKGROUND, peak_memory, png, preview_sheet, write_turntable
 from sds3d.interfaces import TexturedMesh
 from sds3d.representations.gaussians import Gaussians
@@ -51,7 +52,7 @@ def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
 def test_splat_ply_refuses_what_is_not_finite() -> None:
     scene = Gaussians.random_ball(GaussiansConfig(num_init=5), 10, torch.Generator().manual_seed(0))
     scene.means.data[2, 1] = math.nan
-    with pytest.raises(ValueError, match="diverged"):
+    with pytest.raises(UserError, match="diverged"):
         splat_ply(scene)
 
 

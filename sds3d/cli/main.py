@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print("error: " + " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `sds3d doctor | head`
         sys.stderr.close()
         return 1

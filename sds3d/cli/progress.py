@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import IO, Protocol
+from typing import IO
 
 
-class Progress(Protocol):
-    """What the trainer tells while it works."""
-
-    def start(self, total_steps: int, initial: int) -> None: ...  # initial: steps done before a resume
-
-    def stage(self, name: str) -> None: ...  # may be said again and again
-
-    def advance(self, step: int, **numbers: float) -> None: ...  # step: how many are done
-
-    def note(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def make_progress(stream: IO[str]) -> Progress:
-    """The progress display that suits `stream`."""
+def make_progress(stream: IO[str]) -> BarProgress | LineProgress:
+    """What suits `stream` of the two; each is a trainer.Progress."""
     return BarProgress(stream) if stream.isatty() else LineProgress(stream)
 
 
@@ -44,7 +30,7 @@ class LineProgress:
             self.note(f"going on from step {initial} of {total_steps}")
 
     def stage(self, name: str) -> None:
-        if name == self.name:
+        if name == self.name:  # the loop says it again and again
             return
         self._print()
         self.name = name

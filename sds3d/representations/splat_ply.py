@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sds3d.errors import UserError
 from sds3d.representations.gaussians import Gaussians
 
 SH0 = 0.28209479177387814  # the constant spherical harmonic: color = 0.5 + SH0 * f_dc
@@ -27,7 +28,7 @@ def splat_ply(scene: Gaussians) -> bytes:
     columns = [means @ AXES.T, torch.zeros_like(means), (colors - 0.5) / SH0, opacities, log_scales, quats]
     table = torch.cat(columns, 1)  # [N, 17]
     if not table.isfinite().all():
-        raise ValueError("splats: expected finite numbers, got NaN or infinity; the optimisation diverged")
+        raise UserError("the optimisation diverged (NaN or infinity in the splats); try another seed=N or smaller rates")
     properties = "".join(f"property float {name}\n" for name in COLUMNS)
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(table)}\n{properties}end_header\n"
     return header.encode() + table.numpy().astype(np.dtype("<f4")).tobytes()
