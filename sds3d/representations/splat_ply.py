@@ -28,7 +28,7 @@ def splat_ply(scene: Gaussians) -> bytes:
     columns = [means @ AXES.T, torch.zeros_like(means), (colors - 0.5) / SH0, opacities, log_scales, quats]
     table = torch.cat(columns, 1)  # [N, 17]
     if not table.isfinite().all():
-        raise UserError("the optimisation diverged (NaN or infinity in the splats); try another seed=N or smaller rates")
+        raise UserError("the optimisation diverged (NaN or infinity in the splats); try another seed=N")
     properties = "".join(f"property float {name}\n" for name in COLUMNS)
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(table)}\n{properties}end_header\n"
     return header.encode() + table.numpy().astype(np.dtype("<f4")).tobytes()
