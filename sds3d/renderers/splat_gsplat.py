@@ -32,7 +32,7 @@ def rasterize(
         raise ValueError("means2d_offsets: gsplat projects by itself; use the native or the torch backend")
     C, N = len(viewmats), len(means)
     if N == 0:  # gsplat refuses an empty scene
-        empty = means.new_zeros(C, height, width, 1)
+        empty = means.new_zeros(C, height, width, 1) + means.sum()  # zeros that are part of the graph
         colors = backgrounds[:, None, None].expand(-1, height, width, -1)
         info = {"radii": means.new_zeros(C, 0), "means2d_grad_norm": means.new_zeros(0)}
         return colors, empty, empty, empty.expand(-1, -1, -1, 3), info
@@ -59,7 +59,11 @@ def rasterize(
     means2d = meta["means2d"]
     if means2d.requires_grad:
         half_size = means2d.new_tensor([width / 2, height / 2])
-        means2d.register_hook(lambda v_means2d: grad_norm.copy_((v_means2d * half_size).norm(dim=-1).sum(0)) and None)
+
+        def fill(v_means2d: Tensor) -> None:
+            grad_norm.copy_((v_means2d * half_size).norm(dim=-1).sum(0))
+
+        means2d.register_hook(fill)
     radii = meta["radii"]
     if radii.dim() == 3:  # one radius for each axis since gsplat 1.5
         radii = radii.amax(-1)
