@@ -51,10 +51,11 @@ class Densifier:
             return  # everything faded: leave it to the optimiser rather than end with nothing
         room = max(0, self.cfg.max_gaussians - int(keep.sum()))
         budget = min(room, int(self.cfg.grow_fraction * int(keep.sum()))) if grow else 0
-        score = torch.where(keep, self.gradients / self.counts.clamp_min(1), -torch.ones_like(self.gradients))
+        score = self.gradients / self.counts.clamp_min(1)
+        score[scales.amax(-1) > self.cfg.max_scale] = torch.inf  # oversized splats hide detail: they split first
+        score[~keep] = -1.0
         chosen = torch.zeros_like(keep)
         chosen[score.topk(budget).indices] = True
-        chosen |= keep & (scales.amax(-1) > self.cfg.max_scale) if room else False
         generator = torch.Generator().manual_seed(step)
         children = _children(scene, chosen, generator)
         scene_tensors = {}

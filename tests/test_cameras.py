@@ -1,0 +1,50 @@
+"""Axes, orbits and rays."""
+
+import math
+
+import torch
+
+from sds3d.cameras import orbit_cameras, pixel_rays, sample_orbits, turntable
+
+
+def project(cameras, points):
+    """Pixels [C, P, 2] of world points [P, 3]."""
+    local = torch.einsum("cij,pj->cpi", cameras.viewmats[:, :3, :3], points) + cameras.viewmats[:, None, :3, 3]
+    pixels = torch.einsum("cij,cpj->cpi", cameras.Ks, local)
+    return pixels[..., :2] / pixels[..., 2:]
+
+
+def test_front_view_stands_on_plus_x_and_sees_z_up_and_y_right():
+    cameras = turntable(4, 64, elevation_deg=0.0, distance=3.0)
+    torch.testing.assert_close(cameras.positions[0], torch.tensor([3.0, 0.0, 0.0]))
+    torch.testing.assert_close(cameras.positions[1], torch.tensor([0.0, 3.0, 0.0]), atol=1e-6, rtol=0)
+    centre, up, left = project(cameras, torch.tensor([[0.0, 0, 0], [0, 0, 0.5], [0, -0.5, 0]]))[0]
+    torch.testing.assert_close(centre, torch.tensor([32.0, 32.0]))
+    assert up[1] < 32 and left[0] < 32
+
+
+def test_viewmats_are_rigid_and_camtoworlds_inverts_them():
+    generator = torch.Generator().manual_seed(0)
+    cameras = sample_orbits(5, 4, 32, (-20.0, 60.0), (2.0, 3.0), (30.0, 50.0), generator)
+    identity = torch.eye(4).expand(20, -1, -1)
+    torch.testing.assert_close(cameras.camtoworlds @ cameras.viewmats, identity, atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(cameras.viewmats), torch.ones(20))
+
+
+def test_views_of_an_orbit_share_all_but_an_equally_spaced_azimuth():
+    cameras = sample_orbits(3, 4, 32, (-20.0, 60.0), (2.0, 3.0), (30.0, 50.0), torch.Generator().manual_seed(1))
+    positions = cameras.positions.reshape(3, 4, 3)
+    azimuths = torch.atan2(positions[..., 1], positions[..., 0])
+    steps = (azimuths - azimuths.roll(1, 1)) % (2 * math.pi)
+    torch.testing.assert_close(steps, torch.full((3, 4), math.pi / 2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(positions[..., 2], positions[:, :1, 2].expand(-1, 4), atol=1e-6, rtol=0)
+    assert positions[:, 0, 2].unique().numel() == 3
+
+
+def test_rays_project_back_to_their_pixel_centres():
+    cameras = orbit_cameras(torch.tensor([0.3, 2.0]), torch.tensor([0.4, -0.2]), torch.tensor([2.5, 2.7]), 0.7, 8)
+    origins, directions = pixel_rays(cameras)
+    points = (origins + 1.7 * directions)[1].reshape(-1, 3)
+    pixels = project(cameras, points)[1].reshape(8, 8, 2)
+    torch.testing.assert_close(pixels[3, 5], torch.tensor([5.5, 3.5]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(directions.norm(dim=-1), torch.ones(2, 8, 8))
