@@ -1,6 +1,7 @@
 """The files of a finished run: what viewers will read out of them."""
 
 import io
+import json
 import math
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from sds3d.config import GaussiansConfig, PreviewConfig
+from sds3d.config import Config, GaussiansConfig, MeshConfig, PreviewConfig, RendererConfig
 from sds3d.errors import UserError
-from sds3d.finish import BACKGROUND, peak_memory, png, preview_sheet, write_turntable
+from sds3d.finish import BACKGROUND, finish, peak_memory, png, preview_sheet, write_turntable
 from sds3d.interfaces import TexturedMesh
+from sds3d.renderers import build_renderer
 from sds3d.representations.gaussians import Gaussians
 from sds3d.representations.splat_ply import AXES, COLUMNS, SH0, splat_ply
+from sds3d.runs import OUTPUTS, RunFolder
 
 
 def rotations(quats: torch.Tensor) -> torch.Tensor:
@@ -98,3 +101,26 @@ def test_peak_memory_counts_bytes() -> None:
     before = peak_memory()["host"]
     held = torch.ones(100_000_000 // 4)
     assert before > 50e6 and peak_memory()["host"] >= max(before, held.nbytes)
+
+
+def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=1500), 10, torch.Generator().manual_seed(0))
+    scene.logit_opacities.data += 6  # a solid ball
+    cfg = Config(
+        prompt="a ball",
+        device="cpu",
+        out=str(tmp_path),
+        mesh=MeshConfig(grid=32, faces=500, texture_size=128, bake_views=8, bake_resolution=64),
+        preview=PreviewConfig(resolution=32, frames=4),
+    )
+    run = RunFolder.create(cfg)
+    renderer = build_renderer(RendererConfig(), scene, torch.device("cpu"))
+    notes: list[str] = []
+    report = finish(cfg, run, scene, renderer, seconds={"shape": 1.5}, note=notes.append)
+    assert run.finished and notes
+    assert {path.name for path in run.path.iterdir()} >= {*OUTPUTS, "report.json", "config.yaml"}
+    assert report == json.loads((run.path / "report.json").read_text(encoding="utf-8"))
+    assert report["prompt"] == "a ball" and report["seconds"].keys() == {"shape", "mesh", "pictures"}
+    assert report["watertight"] and report["components"] == 1 and 100 <= report["faces"] <= 500
+    assert report["iou"] > 0.9 and report["psnr_db"] > 15
+    assert (run.path / "mesh.glb").read_bytes().startswith(b"glTF")
