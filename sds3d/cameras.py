@@ -121,7 +121,11 @@ def pixel_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
     )
     Ks = cameras.Ks[:, None, None]
     local = torch.stack(
-        [(x - Ks[..., 0, 2]) / Ks[..., 0, 0], (y - Ks[..., 1, 2]) / Ks[..., 1, 1], torch.ones_like(x).expand(len(cameras), -1, -1)],
+        [
+            (x - Ks[..., 0, 2]) / Ks[..., 0, 0],
+            (y - Ks[..., 1, 2]) / Ks[..., 1, 1],
+            torch.ones_like(x).expand(len(cameras), -1, -1),
+        ],
         -1,
     )
     camtoworlds = cameras.camtoworlds

@@ -21,7 +21,9 @@ class Render:
     alphas: Tensor  # [C, H, W, 1] in [0, 1]
     depths: Tensor  # [C, H, W, 1] expected camera-space z of what is visible; 0 where alpha is 0
     normals: Tensor | None = None  # [C, H, W, 3] world space, alpha-weighted, not renormalised
-    info: dict[str, Tensor] = field(default_factory=dict)  # for densification: radii [C, N] pixels, means2d_grad_norm [N] after backward
+    info: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # for densification: radii [C, N] pixels, means2d_grad_norm [N] after backward
 
 
 class Representation(Protocol):
@@ -46,7 +48,9 @@ class Prior(Protocol):
 
     def encode_prompt(self, prompt: str) -> Tensor: ...  # [L, D]
 
-    def encode_images(self, images: Tensor) -> Tensor: ...  # [C, 3, H, W] in [0, 1] -> latents [C, Z, h, w], differentiable
+    def encode_images(
+        self, images: Tensor
+    ) -> Tensor: ...  # [C, 3, H, W] in [0, 1] -> latents [C, Z, h, w], differentiable
 
     def decode_latents(self, latents: Tensor) -> Tensor: ...  # the inverse, [C, 3, H, W] in [0, 1]
 

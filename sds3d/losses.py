@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sds3d.config import LossConfig
@@ -10,7 +9,7 @@ from sds3d.interfaces import Render
 
 
 def distillation_loss(latents: Tensor, target: Tensor) -> Tensor:
-    """0.5 sum (latents - target)^2 / C, so that d loss / d latents = (latents - target) / C for C views."""
+    """0.5 sum (latents - target)^2 / C, so d loss / d latents = (latents - target) / C for C views."""
     return 0.5 * (latents - target.detach()).square().sum() / len(latents)
 
 
@@ -26,7 +25,7 @@ def opaque(alphas: Tensor) -> Tensor:
 
 
 def regularization(render: Render, means: Tensor, scales: Tensor, cfg: LossConfig) -> Tensor:
-    """The weighted sum of the regularisers that `cfg` switches on; `means` [N, 3] and `scales` [N, 3] in world units."""
+    """Weighted sum of the regularisers that `cfg` switches on; `means` [N, 3] and `scales` [N, 3] in world units."""
     total = render.colors.new_zeros(())
     if cfg.sparsity:
         total = total + cfg.sparsity * sparsity(render.alphas)

@@ -86,7 +86,9 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
             stage.num_orbits, prior.num_views, stage.resolution,
             stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator,
         ).to(device)  # fmt: skip
-        backgrounds = torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0).to(device)
+        backgrounds = (
+            torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0).to(device)
+        )
         timesteps = sample_timesteps(stage, prior, block.progress, generator).to(device)
         condition = Condition(text, negative_text, cameras, backgrounds)
         with torch.no_grad():
@@ -94,7 +96,7 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
         gradient = build_estimator(stage.estimator)(prior, latents, timesteps, condition, generator)
         target = latents - gradient
 
-        for step in range(block.step, block.step + block.length):  # noqa: B007  (its last value is used below)
+        for step in range(block.step, block.step + block.length):
             set_learning_rates(optimizer, cfg, step / total_steps)
             render = renderer(cameras, backgrounds)
             distance = distillation_loss(encode(prior, render), target)
@@ -105,12 +107,19 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
             scene.update(step, optimizer, render)
 
         step = block.step + block.length
-        numbers = {"loss": distance.item(), "gaussians": len(scene), "t": timesteps[0].item() / len(prior.alphas_cumprod)}
+        numbers = {
+            "loss": distance.item(),
+            "gaussians": len(scene),
+            "t": timesteps[0].item() / len(prior.alphas_cumprod),
+        }
         run.log(step, **numbers)
         progress.advance(step, **numbers)
         seconds[stage.name] = seconds.get(stage.name, 0.0) + time.perf_counter() - begun
         stopping = stop() and step < total_steps
-        due = step - saved_step >= cfg.checkpoint.every_steps or time.perf_counter() - saved_at >= cfg.checkpoint.every_seconds
+        due = (
+            step - saved_step >= cfg.checkpoint.every_steps
+            or time.perf_counter() - saved_at >= cfg.checkpoint.every_seconds
+        )
         if due or stopping or step == total_steps:
             run.save_checkpoint(step, state_tensors(scene, optimizer), {"seconds": seconds})
             saved_step, saved_at = step, time.perf_counter()
@@ -131,7 +140,7 @@ def blocks(stages: tuple[StageConfig, ...], first_step: int) -> Iterator[Block]:
 
 
 def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
-    """A CPU generator that depends on its arguments alone, so that a resumed run draws what an uninterrupted one does."""
+    """A CPU generator that depends on its arguments alone, so a resumed run draws what an uninterrupted one does."""
     digest = hashlib.sha256(f"{seed}/{stage}/{step}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
@@ -171,7 +180,9 @@ def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.devic
         scene.densifier.counts = checkpoint.tensors["densify.counts"].to(device)
         for group in optimizer.param_groups:
             prefix = f"adam.{group['name']}."
-            state: dict[str, Any] = {k.removeprefix(prefix): v.to(device) for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
+            state: dict[str, Any] = {
+                k.removeprefix(prefix): v.to(device) for k, v in checkpoint.tensors.items() if k.startswith(prefix)
+            }
             if state:
                 optimizer.state[group["params"][0]] = state
     return optimizer

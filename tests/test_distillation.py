@@ -37,7 +37,9 @@ def gradient(scale, rescale, condition, variance=0.0, t=400, seed=0):
     latents = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9))
     estimate = build_estimator(SDSConfig(guidance_scale=scale, rescale=rescale))
     timesteps = torch.full((4,), t)
-    return latents, estimate(GaussianPrior(variance), latents, timesteps, condition, torch.Generator().manual_seed(seed))
+    return latents, estimate(
+        GaussianPrior(variance), latents, timesteps, condition, torch.Generator().manual_seed(seed)
+    )
 
 
 def test_a_point_prior_pulls_straight_to_its_point(condition):

@@ -55,7 +55,9 @@ def test_density_of_many_equals_the_plain_sum():
 def test_rotations_are_orthonormal_and_a_half_turn_about_z_negates_x_and_y():
     rotations = quats_to_rotations(torch.randn(20, 4, generator=torch.Generator().manual_seed(0)))
     torch.testing.assert_close(rotations @ rotations.transpose(1, 2), torch.eye(3).expand(20, 3, 3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(quats_to_rotations(torch.tensor([[0.0, 0, 0, 2]]))[0], torch.diag(torch.tensor([-1.0, -1, 1])))
+    torch.testing.assert_close(
+        quats_to_rotations(torch.tensor([[0.0, 0, 0, 2]]))[0], torch.diag(torch.tensor([-1.0, -1, 1]))
+    )
 
 
 def step(scene, optimizer):
@@ -115,7 +117,9 @@ def test_each_regulariser_acts_and_only_when_weighted(weight):
     means, scales = torch.tensor([[2.0, 0, 0]]), torch.full((1, 3), 0.1)
     assert regularization(render, means, scales, LossConfig()) == 0
     expected = {"sparsity": 0.26**0.5, "opaque": math.log(2), "scales": 0.1, "position": 1.0}[weight]
-    torch.testing.assert_close(regularization(render, means, scales, LossConfig(**{weight: 2.0})), torch.tensor(2 * expected))
+    torch.testing.assert_close(
+        regularization(render, means, scales, LossConfig(**{weight: 2.0})), torch.tensor(2 * expected)
+    )
 
 
 def test_opaque_vanishes_for_solid_and_empty():

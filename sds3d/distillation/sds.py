@@ -41,5 +41,7 @@ def sds(
 def rescale_guidance(guided: Tensor, conditional: Tensor, num_views: int, amount: float) -> Tensor:
     """`guided` [C, Z, h, w] moved by `amount` towards the spread of `conditional`, one factor for each orbit."""
     orbits = guided.reshape(-1, num_views, *guided.shape[1:])
-    spread = conditional.reshape(orbits.shape).std((1, 2, 3, 4), keepdim=True) / (orbits.std((1, 2, 3, 4), keepdim=True) + 1e-8)
+    spread = conditional.reshape(orbits.shape).std((1, 2, 3, 4), keepdim=True) / (
+        orbits.std((1, 2, 3, 4), keepdim=True) + 1e-8
+    )
     return (orbits * (amount * spread + 1 - amount)).reshape(guided.shape)

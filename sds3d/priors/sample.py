@@ -11,13 +11,21 @@ from sds3d.interfaces import Prior
 
 @torch.no_grad()
 def sample_views(
-    prior: Prior, prompt: str, negative_prompt: str, cameras: Cameras, backgrounds: Tensor, generator: torch.Generator,
-    guidance_scale: float = 5.0, steps: int = 30,
+    prior: Prior,
+    prompt: str,
+    negative_prompt: str,
+    cameras: Cameras,
+    backgrounds: Tensor,
+    generator: torch.Generator,
+    guidance_scale: float = 5.0,
+    steps: int = 30,
 ) -> Tensor:
-    """Images [C, 3, H, W] in [0, 1] of `prompt` seen by `cameras`, over `backgrounds` [C, 3]; deterministic DDIM (eta 0)."""
+    """Images [C, 3, H, W] in [0, 1] of `prompt` seen by `cameras`, over `backgrounds` [C, 3]; eta is 0."""
     texts = [prior.encode_prompt(prompt), prior.encode_prompt(negative_prompt)]
     alphas_cumprod = prior.alphas_cumprod
-    blank = prior.encode_images(torch.zeros(len(cameras), 3, prior.resolution, prior.resolution, device=alphas_cumprod.device))
+    blank = prior.encode_images(
+        torch.zeros(len(cameras), 3, prior.resolution, prior.resolution, device=alphas_cumprod.device)
+    )
     latents = torch.randn(blank.shape, generator=generator).to(blank)
     levels = torch.linspace(len(alphas_cumprod) - 1, 0, steps + 1).round().long().tolist()
     for t, t_next in zip(levels[:-1], levels[1:], strict=True):

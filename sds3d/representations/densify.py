@@ -1,7 +1,7 @@
 """Budgeted growth and pruning of Gaussians under score distillation.
 
-Distillation gradients scale with guidance and noise level, so no fixed threshold transfers between runs. The splats are ranked
-by accumulated image-space gradient and the top share grows, up to a budget; opacities are never reset.
+Distillation gradients scale with guidance and noise level, so no fixed threshold transfers between runs. The splats are
+ranked by accumulated image-space gradient and the top share grows, up to a budget; opacities are never reset.
 """
 
 from __future__ import annotations

@@ -52,14 +52,22 @@ class Gaussians(nn.Module):
         return len(self.means)
 
     def activated(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What a rasterizer draws: means [N, 3], quats [N, 4], scales [N, 3], opacities [N], colors [N, 3] in (0, 1)."""
-        return self.means, self.quats, self.log_scales.exp(), self.logit_opacities.sigmoid(), self.logit_colors.sigmoid()
+        """What a rasterizer draws: means [N, 3], quats [N, 4], scales [N, 3], opacities [N], colors [N, 3]."""
+        return (
+            self.means,
+            self.quats,
+            self.log_scales.exp(),
+            self.logit_opacities.sigmoid(),
+            self.logit_colors.sigmoid(),
+        )
 
     def param_groups(self) -> list[dict[str, Any]]:
         """One Adam group for each kind of parameter, with its learning rate at the start."""
         cfg = self.cfg
         rates = (cfg.lr_means.at(0.0), cfg.lr_quats, cfg.lr_scales, cfg.lr_opacities, cfg.lr_colors)
-        return [{"params": [getattr(self, name)], "lr": lr, "name": name} for name, lr in zip(NAMES, rates, strict=True)]
+        return [
+            {"params": [getattr(self, name)], "lr": lr, "name": name} for name, lr in zip(NAMES, rates, strict=True)
+        ]
 
     @torch.no_grad()
     def density(self, points: Tensor) -> Tensor:
@@ -70,7 +78,9 @@ class Gaussians(nn.Module):
         for start in range(0, len(points), 2048):
             chunk = points[start : start + 2048]
             near = (torch.cdist(chunk, means) < 4 * scales.amax(-1)).any(0).nonzero()[:, 0]
-            offsets = chunk @ axes[near].transpose(0, 1).reshape(3, -1) - torch.einsum("ni,nij->nj", means[near], axes[near]).reshape(-1)
+            offsets = chunk @ axes[near].transpose(0, 1).reshape(3, -1) - torch.einsum(
+                "ni,nij->nj", means[near], axes[near]
+            ).reshape(-1)
             squared = offsets.reshape(len(chunk), len(near), 3).square().sum(-1)
             density[start : start + 2048] = (opacities[near] * torch.exp(-0.5 * squared)).sum(-1)
         return density

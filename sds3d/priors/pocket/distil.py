@@ -1,6 +1,6 @@
 """Program: distil all-MiniLM-L6-v2 into the short text encoder of the pocket prior.
 
-    python -m sds3d.priors.pocket.distil --teacher MODEL_FOLDER --out FOLDER
+python -m sds3d.priors.pocket.distil --teacher MODEL_FOLDER --out FOLDER
 """
 
 from __future__ import annotations
@@ -38,9 +38,17 @@ def distil(teacher_folder: Path, out: Path, steps: int, batch: int, num_words: i
     captions = [caption for _ in range(4000) for caption in sample_object(rng)[1]]
     spoken = {word.strip(".,") for caption in captions for word in caption.lower().split()}
     tokenizer_json, kept = text.prune_tokenizer(teacher_folder / "tokenizer.json", num_words, spoken)
-    config = BertConfig(**{**teacher.config.to_dict(), "num_hidden_layers": len(LAYERS), "vocab_size": len(kept),
-                           "max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
-                           "dtype": "float32"})
+    config = BertConfig(
+        **{
+            **teacher.config.to_dict(),
+            "num_hidden_layers": len(LAYERS),
+            "vocab_size": len(kept),
+            "max_position_embeddings": 64,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "dtype": "float32",
+        }
+    )
     student = BertModel(config, add_pooling_layer=False).to(device)
     with torch.no_grad():
         student.embeddings.word_embeddings.weight.copy_(teacher.embeddings.word_embeddings.weight[kept])

@@ -44,16 +44,20 @@ def build_unet(channels: tuple[int, ...] = (96, 192, 256), layers: int = 1) -> U
 def build_scheduler() -> DDIMScheduler:
     """Cosine noise levels (Nichol and Dhariwal, arXiv:2102.09672), v-prediction (Salimans and Ho, arXiv:2202.00512)."""
     return DDIMScheduler(
-        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False,
-        set_alpha_to_one=True, timestep_spacing="trailing",
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        timestep_spacing="trailing",
     )
 
 
 def condition_vectors(cameras: Cameras, backgrounds: Tensor) -> Tensor:
-    """What the network knows of a view [C, 19]: camera-to-world with OpenGL axes, unit translation, row-major; background.
+    """What the network knows of a view [C, 19]: camera-to-world (OpenGL axes, unit translation, row-major), background.
 
-    The camera part is MVDream's (arXiv:2308.16512). `backgrounds` [C, 3] in [0, 1] are given so that the network need not
-    guess which pixels are empty.
+    The camera part is MVDream's (arXiv:2308.16512). `backgrounds` [C, 3] in [0, 1] are given so that the network need
+    not guess which pixels are empty.
     """
     camtoworlds = cameras.camtoworlds.clone()
     camtoworlds[:, :3, 1:3] *= -1  # OpenCV to OpenGL axes

@@ -22,8 +22,8 @@ class Part:
     """One primitive in its own frame, then rotated and moved.
 
     size means: ellipsoid: radii (x, y, z); box: half extents; frustum: a cone stump along local z, radius at the
-    bottom size[0], half height size[2], radius at the top size[0] * taper (size[1] is ignored; taper 1 is a cylinder, 0 a
-    cone); torus: ring in the local xy plane, ring radius size[0], tube radius size[2]; capsule: along local z, radius
+    bottom size[0], half height size[2], radius at the top size[0] * taper (size[1] is ignored; taper 1 is a cylinder, 0
+    a cone); torus: ring in the local xy plane, ring radius size[0], tube radius size[2]; capsule: along local z, radius
     size[0], half length between the cap centres size[2].
     """
 
@@ -67,7 +67,7 @@ def half_extents(part: Part) -> np.ndarray:
 
 
 def normalize(parts: list[Part], radius: float = 0.9) -> list[Part]:
-    """The same object moved and scaled so that its bounding box is centred and its corners' parts lie within `radius`."""
+    """The same object moved so that its bounding box is centred, and scaled to reach out to `radius`."""
     solid = [p for p in parts if not p.cut]
     low = np.min([np.array(p.center) - half_extents(p) for p in solid], 0)
     high = np.max([np.array(p.center) + half_extents(p) for p in solid], 0)
@@ -75,13 +75,15 @@ def normalize(parts: list[Part], radius: float = 0.9) -> list[Part]:
     reach = max(_reach(p, middle) for p in solid)
     scale = radius / reach
     return [
-        Part(**{
-            **p.__dict__,
-            "center": tuple((np.array(p.center) - middle) * scale),
-            "size": tuple(np.array(p.size) * scale),
-            "rounding": p.rounding * scale,
-            "pattern_scale": p.pattern_scale / scale,
-        })
+        Part(
+            **{
+                **p.__dict__,
+                "center": tuple((np.array(p.center) - middle) * scale),
+                "size": tuple(np.array(p.size) * scale),
+                "rounding": p.rounding * scale,
+                "pattern_scale": p.pattern_scale / scale,
+            }
+        )
         for p in parts
     ]
 
@@ -116,7 +118,14 @@ def pack(parts: list[Part]) -> np.ndarray:
     packed = np.zeros((MAX_PARTS, NUM_COLUMNS), np.float32)
     for row, p in zip(packed, parts, strict=False):
         row[:8] = (
-            KINDS.index(p.kind), p.cut, PATTERNS.index(p.pattern), p.pattern_scale, p.shine, p.rounding, p.taper, 1.0,
+            KINDS.index(p.kind),
+            p.cut,
+            PATTERNS.index(p.pattern),
+            p.pattern_scale,
+            p.shine,
+            p.rounding,
+            p.taper,
+            1.0,
         )
         row[8:20] = [*p.center, *p.size, *p.color, *p.color2]
         row[20:] = np.asarray(p.rotation).reshape(-1)

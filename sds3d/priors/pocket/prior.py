@@ -45,7 +45,7 @@ class PocketPrior:
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor
     ) -> list[Tensor]:
-        """Predicted noise [C, 12, 32, 32] for each text, from one batch; v becomes epsilon by arXiv:2202.00512, app. D."""
+        """Predicted noise [C, 12, 32, 32] for each text, in one batch; v to epsilon as in arXiv:2202.00512, app. D."""
         repeats, views = len(texts), len(noisy)
         context = torch.cat([text.expand(views, -1, -1) for text in texts])
         condition = model.condition_vectors(cameras, backgrounds).repeat(repeats, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +17,8 @@ from sds3d.errors import UserError
 def trace(parts: Tensor, cameras: Cameras, samples: int = 2) -> Tensor:
     """Premultiplied colours and coverage [B, V, H, W, 4] in [0, 1] of B objects, each seen by its own V cameras.
 
-    `parts` [B, MAX_PARTS, NUM_COLUMNS] float32 as `parts.pack` makes them; `cameras` holds B * V square views, those of one
-    object adjacent; `samples` squared rays a pixel.
+    `parts` [B, MAX_PARTS, NUM_COLUMNS] float32 as `parts.pack` makes them; `cameras` holds B * V square views, those of
+    one object adjacent; `samples` squared rays a pixel.
     """
     objects = parts.shape[0]
     views = len(cameras) // objects

@@ -1,6 +1,6 @@
 """Program: train the pocket prior on objects that are made up and traced while it learns.
 
-    sds3d prior train --out FOLDER --steps 16000
+sds3d prior train --out FOLDER --steps 16000
 """
 
 from __future__ import annotations
@@ -69,7 +69,13 @@ def training_views(parts: Tensor, generator: torch.Generator) -> tuple[Tensor, T
 
 
 def v_prediction_loss(
-    unet: nn.Module, latents: Tensor, context: Tensor, condition: Tensor, alphas_cumprod: Tensor, timesteps: Tensor, noise: Tensor
+    unet: nn.Module,
+    latents: Tensor,
+    context: Tensor,
+    condition: Tensor,
+    alphas_cumprod: Tensor,
+    timesteps: Tensor,
+    noise: Tensor,
 ) -> Tensor:
     """Mean squared error of v = sqrt(abar) noise - sqrt(1 - abar) x0 (arXiv:2202.00512, appendix D)."""
     alphas = alphas_cumprod[timesteps][:, None, None, None]
@@ -92,8 +98,12 @@ class Trainer:
         self.args, self.step = args, 0
         self.device = torch.device(args.device)
         torch.manual_seed(args.seed)
-        self.unet = model.build_unet(tuple(args.channels), args.layers).to(self.device, memory_format=torch.channels_last)
-        self.average = model.build_unet(tuple(args.channels), args.layers).to(self.device, memory_format=torch.channels_last)
+        self.unet = model.build_unet(tuple(args.channels), args.layers).to(
+            self.device, memory_format=torch.channels_last
+        )
+        self.average = model.build_unet(tuple(args.channels), args.layers).to(
+            self.device, memory_format=torch.channels_last
+        )
         self.average.load_state_dict(self.unet.state_dict())
         self.optimizer = torch.optim.AdamW(
             self.unet.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=self.device.type == "cuda"
@@ -153,12 +163,15 @@ class Trainer:
             if f"exp_avg.{name}" in state:
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(self.step), device=self.device if self.device.type == "cuda" else "cpu"),
-                    **{key: torch.empty_like(parameter).copy_(state[f"{key}.{name}"]) for key in ("exp_avg", "exp_avg_sq")},
+                    **{
+                        key: torch.empty_like(parameter).copy_(state[f"{key}.{name}"])
+                        for key in ("exp_avg", "exp_avg_sq")
+                    },
                 }
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train until `args.steps`, saving a checkpoint now and then, and write the folder that `PocketConfig.path` takes."""
+    """Train until `args.steps`, saving now and then, and write the folder that `PocketConfig.path` takes."""
     trainer = Trainer(args)
     checkpoint = args.out / "training.safetensors"
     args.out.mkdir(parents=True, exist_ok=True)
@@ -167,8 +180,11 @@ def run(args: argparse.Namespace) -> None:
         print(f"resumed at step {trainer.step}", flush=True)
     steps = range(trainer.step, args.steps)
     loader = DataLoader(
-        MadeUpObjects(args.seed, args.batch, steps, trainer.encoder.cpu()), batch_size=None, num_workers=args.workers,
-        pin_memory=trainer.device.type == "cuda", prefetch_factor=4 if args.workers else None,
+        MadeUpObjects(args.seed, args.batch, steps, trainer.encoder.cpu()),
+        batch_size=None,
+        num_workers=args.workers,
+        pin_memory=trainer.device.type == "cuda",
+        prefetch_factor=4 if args.workers else None,
     )
     batches: Iterator[Sequence[Tensor]] = iter(loader)
     trainer.encoder.to(trainer.device)
@@ -178,7 +194,12 @@ def run(args: argparse.Namespace) -> None:
         if trainer.step % args.log_every == 0 or trainer.step == args.steps:
             loss = torch.stack(losses).mean().item()
             now = time.perf_counter()
-            print(json.dumps({"step": trainer.step, "loss": round(loss, 5), "ms": round(1e3 * (now - since) / len(losses), 1)}), flush=True)
+            print(
+                json.dumps(
+                    {"step": trainer.step, "loss": round(loss, 5), "ms": round(1e3 * (now - since) / len(losses), 1)}
+                ),
+                flush=True,
+            )
             losses, since = [], now
         if time.perf_counter() - saved > args.save_every or trainer.step == args.steps:
             trainer.save(checkpoint)
@@ -200,8 +221,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options of the program."""
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(prog="sds3d prior train", description="train the pocket prior")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new prior; an unfinished one is continued")
-    parser.add_argument("--text", type=Path, default=Path(__file__).parent / "weights" / "text_encoder", help="text encoder")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the new prior; an unfinished one is continued"
+    )
+    parser.add_argument(
+        "--text", type=Path, default=Path(__file__).parent / "weights" / "text_encoder", help="text encoder"
+    )
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch", type=int, default=64, help="objects a step, four views each")
     parser.add_argument("--channels", type=int, nargs="+", default=[96, 192, 256])
@@ -211,7 +236,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=12 if cuda else 0, help="processes that make up objects")
     parser.add_argument(
-        "--compile", choices=("off", "default", "reduce-overhead"), default="reduce-overhead" if cuda else "off",
+        "--compile",
+        choices=("off", "default", "reduce-overhead"),
+        default="reduce-overhead" if cuda else "off",
         help="torch.compile mode",
     )
     parser.add_argument("--log-every", type=int, default=100, help="steps")

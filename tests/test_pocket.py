@@ -1,0 +1,200 @@
+"""The pocket prior: its tracer, its network, its text side, and that its training can stop and go on."""
+
+import math
+import random
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sds3d.cameras import orbit_cameras, turntable
+from sds3d.priors.pocket import model, text, train
+from sds3d.priors.pocket.parts import Part, half_extents, normalize, pack
+from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
+from sds3d.priors.pocket.quantize import dequantize, quantize
+from sds3d.priors.pocket.tracer import trace
+
+
+def picture(*parts, resolution=96, view=0):
+    packed = torch.from_numpy(pack(list(parts)))[None]
+    return trace(packed, turntable(4, resolution, elevation_deg=0.0), samples=2)[0, view]
+
+
+def test_a_traced_ball_covers_the_disc_that_a_pinhole_sees():
+    rgba = picture(Part("ellipsoid", (0, 0, 0), (0.5, 0.5, 0.5), (1, 0, 0)))
+    focal = 48 / math.tan(math.radians(20))
+    radius = focal * 0.5 / math.sqrt(2.7**2 - 0.5**2)  # tangent cone
+    assert rgba[..., 3].sum().item() == pytest.approx(math.pi * radius**2, rel=0.01)
+    assert rgba[..., 1].max() < 0.4 * rgba[..., 0].max()  # red, but for the highlight
+
+
+@pytest.mark.parametrize(
+    ("part", "area"),
+    [
+        (Part("box", (0, 0, 0), (0.01, 0.4, 0.3), (1, 1, 1)), 0.8 * 0.6),
+        (Part("frustum", (0, 0, 0), (0.3, 0, 0.4), (1, 1, 1), taper=0.5), 0.45 * 2 * 0.4),
+        (Part("capsule", (0, 0, 0), (0.2, 0, 0.3), (1, 1, 1)), 0.4 * 0.6 + math.pi * 0.2**2),
+    ],
+)
+def test_silhouettes_of_the_primitives(part, area):
+    far = 40.0  # almost parallel rays
+    cameras = orbit_cameras(torch.zeros(1), torch.zeros(1), torch.tensor([far]), 2 * math.atan(1 / far), 128)
+    covered = trace(torch.from_numpy(pack([part]))[None], cameras)[..., 3].mean().item() * 4
+    assert covered == pytest.approx(area, rel=0.03)
+
+
+def test_a_cut_opens_the_object_and_shows_its_own_colour():
+    solid = Part("ellipsoid", (0, 0, 0), (0.5, 0.5, 0.5), (1, 0, 0))
+    cut = Part("box", (0.5, 0, 0), (0.3, 0.2, 0.2), (0, 0, 1), cut=True)
+    before, after = picture(solid)[48, 48], picture(solid, cut)[48, 48]
+    assert before[0] > before[2] and after[2] > after[0]
+
+
+def test_normalised_objects_touch_but_do_not_leave_their_ball():
+    parts = normalize([
+        Part("box", (1, 0, 0), (0.5, 0.1, 0.1), (1, 1, 1)), Part("capsule", (0, 2, 0), (0.2, 0, 1), (1, 1, 1)),
+    ])  # fmt: skip
+    corners = [abs(torch.tensor(p.center)) + torch.from_numpy(half_extents(p)) for p in parts]
+    assert 0.85 < max(c.norm() for c in corners) < 1.1
+
+
+def test_eight_bits_keep_each_row_within_half_a_step():
+    value = torch.randn(16, 3, 3, 3) * torch.logspace(-3, 1, 16)[:, None, None, None]
+    restored = dequantize(quantize({"w": value}))["w"]
+    step = value.flatten(1).abs().amax(1) / 127
+    assert ((restored - value).flatten(1).abs().amax(1) <= 0.51 * step + 1e-3 * step * 127).all()
+
+
+def test_camera_condition_is_the_published_matrix():
+    condition = model.condition_vectors(turntable(1, 64, elevation_deg=0.0), torch.full((1, 3), 0.25))
+    expected = torch.tensor([0.0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, -0.5, -0.5, -0.5])
+    torch.testing.assert_close(condition[0], expected, atol=1e-6, rtol=0)
+
+
+def test_latents_fold_pixels_without_loss():
+    images = torch.rand(4, 3, 64, 64)
+    torch.testing.assert_close(model.latents_to_images(model.images_to_latents(images)), images)
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return PocketPrior(SHIPPED, torch.device("cpu"))
+
+
+def test_views_of_an_object_see_each_other_and_no_other_object(prior):
+    generator = torch.Generator().manual_seed(0)
+    noisy = torch.randn(8, 12, 32, 32, generator=generator)
+    changed = noisy.clone()
+    changed[1] += 1
+    cameras = turntable(8, 64)
+    text_of_cup, timesteps = [prior.encode_prompt("a cup")], torch.full((8,), 500)
+    before, after = (
+        prior.predict_noise(x, timesteps, text_of_cup, cameras, torch.ones(8, 3))[0] for x in (noisy, changed)
+    )
+    difference = (before - after).flatten(1).abs().amax(1)
+    assert (difference[:4] > 1e-4).all() and (difference[4:] < 1e-5).all()
+
+
+def test_predictions_come_in_the_order_of_the_texts(prior):
+    noisy = torch.randn(4, 12, 32, 32, generator=torch.Generator().manual_seed(0))
+    texts = [prior.encode_prompt("a red mushroom"), prior.encode_prompt("a blue car")]
+    arguments = (turntable(4, 64), torch.ones(4, 3))
+    one, two = prior.predict_noise(noisy, torch.full((4,), 700), texts, *arguments)
+    swapped = prior.predict_noise(noisy, torch.full((4,), 700), texts[::-1], *arguments)
+    torch.testing.assert_close(swapped, [two, one], atol=1e-4, rtol=1e-3)
+    assert (one - two).abs().max() > 0.01
+
+
+def test_a_clean_image_is_recognised_as_such(prior):
+    """Near t = 0 the x0 implied by the predicted noise is the image itself: the v to epsilon conversion is right."""
+    rng = random.Random(3)
+    from sds3d.priors.pocket.objects import sample_object
+
+    parts, captions = sample_object(rng)
+    cameras = turntable(4, 64)
+    rgba = trace(torch.from_numpy(pack(parts))[None], cameras)[0].movedim(-1, 1)
+    latents = prior.encode_images(rgba[:, :3] + 0.5 * (1 - rgba[:, 3:]))
+    t = torch.full((4,), 30)
+    abar = prior.alphas_cumprod[30]
+    noisy = abar.sqrt() * latents + (1 - abar).sqrt() * torch.randn(
+        latents.shape, generator=torch.Generator().manual_seed(0)
+    )
+    (noise,) = prior.predict_noise(noisy, t, [prior.encode_prompt(captions[0])], cameras, torch.full((4, 3), 0.5))
+    x0 = (noisy - (1 - abar).sqrt() * noise) / abar.sqrt()
+    assert (x0 - latents).square().mean() < 0.3 * (noisy - latents).square().mean()
+
+
+def test_synonyms_that_training_never_saw_are_near_what_they_mean():
+    encoder = text.TextEncoder(SHIPPED / "text_encoder")
+
+    def pooled(prompts):
+        states = encoder(encoder.tokenize(prompts))
+        return torch.nn.functional.normalize(states.sum(1), dim=-1)
+
+    pairs = {
+        "a jet": "an airplane",
+        "an ivory vase": "a white vase",
+        "a cottage": "a house",
+        "an emerald fir tree": "a green pine tree",
+        "an azure automobile": "a blue car",
+        "a doughnut": "a donut",
+        "a lorry": "a truck",
+    }
+    scores = pooled(list(pairs)) @ pooled(list(pairs.values())).T
+    assert (scores.argmax(1) == torch.arange(len(pairs))).all()
+
+
+def arguments(out, steps):
+    options = ["--batch", "1", "--channels", "32", "64", "--workers", "0", "--log-every", "1", "--device", "cpu"]
+    return train.parse(["--out", str(out), "--steps", str(steps), "--lr", "0.001", *options])
+
+
+def test_training_stops_and_goes_on_as_if_it_had_not(tmp_path):
+    def flat(args):  # the learning rate depends on the planned steps, so both runs plan four
+        args.steps = 4
+        return args
+
+    whole = train.Trainer(flat(arguments(tmp_path / "a", 4)))
+    data = train.MadeUpObjects(0, 1, range(4), whole.encoder)
+    for index in range(4):
+        whole.train_step(*data[index])
+    first = train.Trainer(flat(arguments(tmp_path / "b", 4)))
+    for index in range(2):
+        first.train_step(*data[index])
+    first.save(tmp_path / "state.safetensors")
+    second = train.Trainer(flat(arguments(tmp_path / "b", 4)))
+    second.load(tmp_path / "state.safetensors")
+    for index in range(2, 4):
+        second.train_step(*data[index])
+    for name, value in whole.unet.state_dict().items():
+        torch.testing.assert_close(second.unet.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_the_program_writes_a_folder_that_loads(tmp_path):
+    train.main(
+        [
+            "--out",
+            str(tmp_path),
+            "--steps",
+            "2",
+            "--batch",
+            "1",
+            "--channels",
+            "32",
+            "64",
+            "--workers",
+            "0",
+            "--device",
+            "cpu",
+        ]
+    )
+    prior = PocketPrior(tmp_path, torch.device("cpu"))
+    assert prior.encode_prompt("a chair").shape == (text.MAX_TOKENS, text.WIDTH)
+    assert load_file(tmp_path / "training.safetensors")
+    from sds3d.priors.weights import verify
+
+    verify(tmp_path)
+
+
+def test_the_shipped_folder_is_at_most_35_megabytes():
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < 35e6
