@@ -1,0 +1,205 @@
+"""What one asset costs and how good its mesh is: wall time, memory, likeness to the splats, validity of the GLB.
+
+python benchmarks/asset.py [PROMPT ...] [--config NAME] [--device cpu] [--write docs/benchmarks.md]
+
+Exits with 1 if a limit is missed. Imports no torch: a child process starts with the peak memory of its parent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / "tests" / "tools"
+PROMPTS = ("a red mushroom with white dots", "a blue chair", "a yellow rubber duck")
+COLUMNS = ("prompt", "wall s", "peak GB", "PSNR dB", "IoU", "faces", "components", "watertight", "GLB errors")
+VALIDATE = """
+const bytes = new Uint8Array(require("fs").readFileSync(process.argv[1]))
+require("gltf-validator").validateBytes(bytes).then((report) => console.log(report.issues.numErrors))
+"""
+PROBE = """
+import json, torch
+gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+print(json.dumps({"torch": torch.__version__, "gpu": gpu}))
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is asked for."""
+
+    wall_s: float
+    peak_gb: float = 3.0
+    psnr_db: float = 25.0
+    iou: float = 0.95
+    glb_errors: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"at most {self.wall_s:g} s and {self.peak_gb:g} GB, at least {self.psnr_db:g} dB and an IoU of "
+            f"{self.iou:g}, {self.glb_errors} GLB errors"
+        )
+
+
+LIMITS = {"cpu": Limits(wall_s=180.0), "cuda": Limits(wall_s=20.0)}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run."""
+
+    prompt: str
+    wall_s: float  # of the whole process, imports and loading included
+    peak_gb: float  # resident host memory
+    psnr_db: float  # mesh against splats, both rendered
+    iou: float  # of their silhouettes
+    faces: int
+    components: int
+    watertight: bool
+    glb_errors: int | None  # None: the validator is not installed
+
+    def missed(self, limits: Limits) -> list[str]:
+        """The names of the limits that this run does not keep."""
+        kept = {
+            "wall_s": self.wall_s <= limits.wall_s,
+            "peak_gb": self.peak_gb <= limits.peak_gb,
+            "psnr_db": self.psnr_db >= limits.psnr_db,
+            "iou": self.iou >= limits.iou,
+            "glb_errors": self.glb_errors is None or self.glb_errors <= limits.glb_errors,
+        }
+        return [name for name, is_kept in kept.items() if not is_kept]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured."""
+
+    cpu: str
+    cores: int
+    gpu: str  # empty when none is used
+    torch: str
+
+    @property
+    def kind(self) -> str:
+        return "cuda" if self.gpu else "cpu"
+
+    def __str__(self) -> str:
+        gpu = f", {self.gpu}" if self.gpu else ", no GPU used"
+        return f"{self.cpu}, {self.cores} cores{gpu}; torch {self.torch}, Python {platform.python_version()}"
+
+
+def measure(prompt: str, config: str, device: str) -> Measurement:
+    """Makes one asset in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="sds3d-bench-") as out:
+        command = [sys.executable, "-m", "sds3d", "generate", "--config", config, f"out={out}", f"device={device}"]
+        began = time.perf_counter()
+        process = subprocess.Popen([*command, "--", prompt], cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"error: {prompt!r}: sds3d generate ended with code {process.returncode}")
+        [run] = Path(out).iterdir()
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        unit = 1 if platform.system() == "Darwin" else 1024
+        return Measurement(
+            prompt=prompt,
+            wall_s=wall_s,
+            peak_gb=usage.ru_maxrss * unit / 1e9,
+            glb_errors=count_glb_errors(run / "mesh.glb"),
+            **{name: report[name] for name in ("psnr_db", "iou", "faces", "components", "watertight")},
+        )
+
+
+def count_glb_errors(path: Path) -> int | None:
+    """Errors that the Khronos validator finds in a GLB file, or None where the validator is not installed."""
+    node = shutil.which("node")
+    if node is None or not (TOOLS / "node_modules" / "gltf-validator").is_dir():
+        return None
+    command = [node, "-e", VALIDATE, str(path.resolve())]
+    return int(subprocess.run(command, cwd=TOOLS, check=True, capture_output=True, text=True).stdout)
+
+
+def describe_machine(device: str) -> Machine:
+    """This machine as sds3d with `device` (auto, cpu, cuda) uses it."""
+    probe = subprocess.run([sys.executable, "-c", PROBE], check=True, capture_output=True, text=True, cwd=ROOT)
+    found = json.loads(probe.stdout)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(_cpu_model(), cores, "" if device == "cpu" else found["gpu"], found["torch"])
+
+
+def table(rows: Sequence[Measurement]) -> str:
+    """A markdown table."""
+    lines = [COLUMNS, ("---",) + ("--:",) * (len(COLUMNS) - 1)]
+    for row in rows:
+        lines.append(
+            (
+                row.prompt.replace("|", "\\|"),
+                f"{row.wall_s:.1f}",
+                f"{row.peak_gb:.2f}",
+                f"{row.psnr_db:.1f}",
+                f"{row.iou:.3f}",
+                f"{row.faces}",
+                f"{row.components}",
+                "yes" if row.watertight else "no",
+                "not checked" if row.glb_errors is None else f"{row.glb_errors}",
+            )
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def replace_block(text: str, name: str, block: str) -> str:
+    """`text` with what stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->` replaced by `block`."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise ValueError(f"expected one line {begin!r} and after it one line {end!r}")
+    return pattern.sub(lambda match: f"{match[1]}{block.strip()}\n{match[2]}", text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prompts", nargs="*", default=PROMPTS, metavar="PROMPT", help=f"default: {', '.join(PROMPTS)}")
+    parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also replace this kind of machine's block in FILE")
+    args = parser.parse_args()
+
+    machine = describe_machine(args.device)
+    limits = LIMITS[machine.kind]
+    rows = [measure(prompt, args.config, args.device) for prompt in args.prompts]
+    notes = f"Asked for: {limits}.\n{machine}; config {args.config}; {datetime.date.today().isoformat()}."
+    block = f"{table(rows)}\n\n{notes}"
+    print(block)
+    if args.write:
+        from sds3d.files import atomic_write
+
+        text = args.write.read_text(encoding="utf-8")
+        atomic_write(args.write, replace_block(text, machine.kind, block))
+    missed = {row.prompt: row.missed(limits) for row in rows if row.missed(limits)}
+    for prompt, names in missed.items():
+        print(f"missed: {prompt}: {', '.join(names)}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
