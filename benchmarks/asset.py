@@ -26,10 +26,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tests" / "tools"
 PROMPTS = ("a red mushroom with white dots", "a blue chair", "a yellow rubber duck")
 COLUMNS = ("prompt", "wall s", "peak GB", "PSNR dB", "IoU", "faces", "components", "watertight", "GLB errors")
-VALIDATE = """
-const bytes = new Uint8Array(require("fs").readFileSync(process.argv[1]))
-require("gltf-validator").validateBytes(bytes).then((report) => console.log(report.issues.numErrors))
-"""
 PROBE = """
 import json, torch
 gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
@@ -129,8 +125,9 @@ def count_glb_errors(path: Path) -> int | None:
     node = shutil.which("node")
     if node is None or not (TOOLS / "node_modules" / "gltf-validator").is_dir():
         return None
-    command = [node, "-e", VALIDATE, str(path.resolve())]
-    return int(subprocess.run(command, cwd=TOOLS, check=True, capture_output=True, text=True).stdout)
+    command = [node, str(TOOLS / "validate_glb.js"), str(path)]
+    found = subprocess.run(command, capture_output=True, text=True)  # exits with 1 when there are errors
+    return json.loads(found.stdout)["errors"]
 
 
 def describe_machine(device: str) -> Machine:

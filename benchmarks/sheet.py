@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
     from sds3d.interfaces import TexturedMesh
 
@@ -68,30 +67,6 @@ def finished_run(prompt: str, config: str, out: Path) -> Path | None:
     return path
 
 
-def read_glb(path: Path) -> TexturedMesh:
-    """The mesh that sds3d wrote, back in its own axes: x to the front, z up."""
-    import numpy as np
-    import torch
-    import trimesh
-
-    from sds3d.interfaces import TexturedMesh
-
-    mesh = trimesh.load(path, force="mesh", process=False)
-    picture = mesh.visual.material.baseColorTexture.convert("RGB")
-    return TexturedMesh(
-        vertices=from_gltf_axes(torch.tensor(np.asarray(mesh.vertices), dtype=torch.float32)),
-        faces=torch.tensor(np.asarray(mesh.faces), dtype=torch.int64),
-        normals=from_gltf_axes(torch.tensor(np.asarray(mesh.vertex_normals), dtype=torch.float32)),
-        uvs=torch.tensor(np.asarray(mesh.visual.uv), dtype=torch.float32),  # trimesh turns v up
-        texture=torch.tensor(np.asarray(picture), dtype=torch.float32) / 255,
-    )
-
-
-def from_gltf_axes(vectors: Tensor) -> Tensor:
-    """`vectors` [V, 3] with z up and the front at +x, from y up and the front at +z."""
-    return vectors[:, [2, 0, 1]]
-
-
 def draw_row(row: Row, mesh: TexturedMesh) -> Image:
     """The prompt on the left and six views around the mesh, [TILE, LABEL + 6 TILE] pixels."""
     import torch
@@ -128,9 +103,6 @@ def encode(picture: Image, max_bytes: int) -> bytes:
 
 
 def main() -> int:
-    from sds3d.errors import UserError
-    from sds3d.files import atomic_write
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "sheet", metavar="FOLDER", help="of the runs")
     parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")
@@ -138,6 +110,10 @@ def main() -> int:
     args = parser.parse_args()
 
     from PIL import Image
+
+    from sds3d.errors import UserError
+    from sds3d.files import atomic_write
+    from sds3d.mesh.export import read_glb
 
     strips = []
     for row in ROWS:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from sds3d.interfaces import TexturedMesh
+from sds3d.mesh.export import write_glb
 from sds3d.priors.pocket.objects import sample_object
 from sds3d.priors.pocket.objects.vocabulary import HELD_OUT
 from sds3d.priors.weights import file_sha256
@@ -71,8 +74,7 @@ def test_surviving_share() -> None:
 
 
 def test_errors_of_a_prior_that_knows_one_word() -> None:
-    """A prior that sees through the noise exactly when the text is the true one, and always errs by 0.1 otherwise."""
-    import torch
+    """A prior that sees through the noise exactly when the text says red, and errs by 0.1 otherwise."""
 
     class Knowing:
         num_views, resolution = 4, 16
@@ -124,6 +126,18 @@ def test_sheet_fits_its_size() -> None:
         sheet.encode(noise, 100)
 
 
+def test_row_shows_the_prompt_and_six_views() -> None:
+    """The first view is from the front, where this mesh has a red square."""
+    corners = torch.tensor([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+    faces = torch.tensor([[4, 6, 7], [4, 7, 5]])  # x = 0.5
+    mesh = TexturedMesh(corners, faces, corners, torch.full((8, 2), 0.5), torch.tensor([1.0, 0, 0]).expand(4, 4, 3))
+    strip = sheet.draw_row(sheet.ROWS[8], mesh)
+    assert strip.size == (sheet.LABEL + 6 * sheet.TILE, sheet.TILE)
+    assert strip.getpixel((sheet.LABEL + sheet.TILE // 2, sheet.TILE // 2)) == (255, 0, 0)
+    assert strip.getpixel((0, 0)) == strip.getpixel((strip.width - 1, 0)) == (237, 237, 237)
+    assert strip.crop((0, 0, sheet.LABEL, sheet.TILE)).convert("L").getextrema()[0] < 100  # there is text
+
+
 def measurement(**changes: object) -> object:
     good = {"prompt": "a | b", "wall_s": 20.0, "peak_gb": 3.0, "psnr_db": 25.0, "iou": 0.95, "glb_errors": 0}
     return asset.Measurement(**{**good, "faces": 9, "components": 1, "watertight": True, **changes})
@@ -136,6 +150,18 @@ def test_each_limit_is_watched(name: str, value: float) -> None:
     limits = asset.LIMITS["cuda"]
     assert not measurement().missed(limits) and not measurement(glb_errors=None).missed(limits)
     assert measurement(**{name: value}).missed(limits) == [name]
+
+
+def test_glb_errors_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "mesh.glb"
+    path.write_bytes(b"glTF, but not really")
+    errors = asset.count_glb_errors(path)
+    if errors is None:
+        pytest.skip("no node, or no npm install in tests/tools")
+    assert errors > 0
+    corners = torch.eye(3)
+    write_glb(TexturedMesh(corners / 2, torch.tensor([[0, 1, 2]]), corners, corners[:, :2], torch.zeros(4, 4, 3)), path)
+    assert asset.count_glb_errors(path) == 0
 
 
 def test_table_has_a_cell_for_each_column() -> None:
