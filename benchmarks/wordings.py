@@ -1,6 +1,6 @@
 """How much of a caption's help survives when its words are ones that the prior was never trained on.
 
-python benchmarks/wordings.py [--path FOLDER] [--objects 48] [--seed 0]
+python benchmarks/wordings.py [--path FOLDER] [--objects 40] [--seed 0]
 
 Views of made-up objects are noised, and the prior removes the noise under four texts: the true caption, the same with
 unseen synonyms, the caption of another object, and none. The error is the mean square of x0 in latents, which lie in
@@ -125,7 +125,7 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", default="", metavar="FOLDER", help="a prior of your own (default: the shipped one)")
-    parser.add_argument("--objects", type=int, default=48, metavar="N")
+    parser.add_argument("--objects", type=int, default=40, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     args = parser.parse_args()
