@@ -104,7 +104,9 @@ def _resolve(
     size = 1
     while size < 2 * max(height, width):
         bucket = ((extent > size // 2) & (extent <= size) & (high >= low).all(1)).nonzero()[:, 0]
-        offset_y, offset_x = (t.reshape(-1) for t in torch.meshgrid(*[torch.arange(size, device=corners.device)] * 2, indexing="ij"))
+        offset_y, offset_x = (
+            t.reshape(-1) for t in torch.meshgrid(*[torch.arange(size, device=corners.device)] * 2, indexing="ij")
+        )
         for index in bucket.split(max(1, CANDIDATES // size**2)):
             x, y = low[index, 0, None].long() + offset_x, low[index, 1, None].long() + offset_y
             inside = (x < width) & (y < height)
@@ -124,7 +126,7 @@ def _resolve(
 
 
 def _planes(corners: Tensor, corner_depths: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-    """Screen-space barycentrics [T, 3, 3] and inverse depth [T, 3] as planes (a, b, c) over pixels counted from `low`."""
+    """Screen-space barycentrics [T, 3, 3] and inverse depth [T, 3] as planes (a, b, c) over pixels from `low`."""
     local = corners - (low + 0.5)[:, None]
     p, q = local.roll(-1, 1), local.roll(-2, 1)
     a, b = p[..., 1] - q[..., 1], q[..., 0] - p[..., 0]

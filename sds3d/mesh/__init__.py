@@ -1,0 +1,86 @@
+"""From a scene to a textured mesh: extract, clean, unwrap, bake, measure."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from sds3d.cameras import Cameras
+from sds3d.config import MeshConfig
+from sds3d.interfaces import Renderer, TexturedMesh
+from sds3d.mesh.bake import bake, sphere_cameras
+from sds3d.mesh.clean import clean, is_watertight, vertex_normals
+from sds3d.mesh.compare import compare
+from sds3d.mesh.extract import (
+    Density,
+    best_threshold,
+    blur,
+    carved_density,
+    isosurface,
+    ray_maxima,
+)
+from sds3d.mesh.unwrap import unwrap
+
+SILHOUETTE_VIEWS, SILHOUETTE_RESOLUTION = 12, 96
+HULL_VIEWS, HULL_RESOLUTION = 32, 128
+THRESHOLDS = (0.02, 4.0)  # between which the isosurface's level is searched
+
+
+def build_mesh(
+    density: Density, renderer: Renderer, cfg: MeshConfig, device: torch.device
+) -> tuple[TexturedMesh, dict[str, Any]]:
+    """The textured mesh of a scene and what was measured on it; UserError if there is nothing to mesh.
+
+    `density` maps world points [P, 3] to [P]; `renderer` draws the same scene.
+    """
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+
+    def lap(name: str) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        seconds[name], started = round(now - started, 3), now
+
+    cpu = torch.device("cpu")  # these stages are small and their libraries run there
+    alphas, cameras = _silhouettes(renderer, HULL_VIEWS, HULL_RESOLUTION, device)
+    field = blur(carved_density(lambda points: density(points.to(device)).to(cpu), alphas, cameras, cfg.grid))
+    lap("density")
+    alphas, cameras = _silhouettes(renderer, SILHOUETTE_VIEWS, SILHOUETTE_RESOLUTION, device)
+    maxima = ray_maxima(field, cameras)
+    threshold, _ = best_threshold(maxima, alphas[..., 0] > 0.5, *THRESHOLDS)
+    lap("threshold")
+    vertices, faces, components = isosurface(field, threshold)
+    vertices, faces = clean(vertices, faces, cfg.faces)
+    lap("surface")
+    sources, split_faces, uvs = unwrap(vertices, faces, cfg.texture_size)
+    lap("unwrap")
+    parts = (vertices[sources], split_faces, vertex_normals(vertices, faces)[sources], uvs)
+    parts = [torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in parts]
+    parts = [x if x.dtype == torch.int64 else x.float() for x in parts]
+    texture = bake(*parts, renderer, cfg.texture_size, cfg.bake_views, cfg.bake_resolution)
+    mesh = TexturedMesh(*parts, texture)
+    lap("bake")
+    report = compare(mesh, renderer, device)
+    lap("compare")
+    return mesh, {
+        "threshold": threshold,
+        "faces": len(faces),
+        "vertices": len(vertices),
+        "components": components,
+        "watertight": is_watertight(faces),
+        **report,
+        "mesh_seconds": seconds,
+    }
+
+
+@torch.no_grad()
+def _silhouettes(
+    renderer: Renderer, num_views: int, resolution: int, device: torch.device
+) -> tuple[torch.Tensor, Cameras]:
+    """Alphas [C, H, W, 1] of the scene from all around, and the cameras, on the CPU."""
+    cameras = sphere_cameras(num_views, resolution)
+    alphas = renderer(cameras.to(device), torch.zeros(num_views, 3, device=device)).alphas
+    return alphas.cpu(), cameras

@@ -1,0 +1,157 @@
+"""Density -> watertight isosurface whose silhouettes agree with the renders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from sds3d.cameras import Cameras, pixel_rays
+from sds3d.errors import UserError
+
+Density = Callable[[Tensor], Tensor]  # points [P, 3] -> [P]
+
+EXTENT = 1.05  # half side of the cube that is searched, world units
+COARSE = 40  # samples a side of the first look
+HULL = 0.25  # alpha below which a pixel shows haze at most
+CHUNK = 1 << 18  # points a query
+SMOOTHING = 0.7  # standard deviation of the blur of the field, grid cells
+KEEP_VOLUME = 0.02  # components smaller than this fraction of the largest are floaters
+
+
+@dataclass(frozen=True)
+class Field:
+    """Values on a regular grid, [X, Y, Z], the first sample at `origin` [3]."""
+
+    values: Tensor
+    origin: Tensor
+    spacing: float
+
+    def sample(self, points: Tensor) -> Tensor:
+        """Trilinear values [...] at `points` [..., 3]; 0 outside."""
+        span = torch.tensor(self.values.shape, device=points.device) - 1
+        grid = (2 * (points - self.origin) / (self.spacing * span) - 1).flip(-1).reshape(1, 1, 1, -1, 3)
+        volume = self.values[None, None]
+        return F.grid_sample(volume, grid, padding_mode="zeros", align_corners=True).reshape(points.shape[:-1])
+
+
+def carved_density(density: Density, alphas: Tensor, cameras: Cameras, grid: int) -> Field:
+    """`density` times the visual hull of `alphas`, on a grid that fits tightly, `grid` samples along its longest side.
+
+    Where the hull is empty, so is the product, and the density is not even asked for: haze costs neither time nor
+    shape.
+    """
+    device = alphas.device
+    axis = torch.linspace(-EXTENT, EXTENT, COARSE, device=device)
+    points = _lattice(axis, axis, axis)
+    inside = points[visual_hull(points, alphas, cameras) > HULL]
+    if len(inside) == 0:
+        raise UserError("mesh: the scene is empty (nothing solid is visible), so there is nothing to mesh")
+    margin = 2 * EXTENT / (COARSE - 1)
+    low, high = inside.amin(0) - margin, inside.amax(0) + margin
+    spacing = float((high - low).max()) / (grid - 1)
+    counts = ((high - low) / spacing + 0.5).long() + 1
+    axes = [low[k] + spacing * torch.arange(int(counts[k]), device=device) for k in range(3)]
+    points = _lattice(*axes)
+    hull = visual_hull(points, alphas, cameras)
+    solid = (hull > HULL).nonzero()[:, 0]
+    values = points.new_zeros(len(points))
+    values[solid] = _query(density, points[solid]) * hull[solid]
+    if not torch.isfinite(values).all():
+        raise UserError("mesh: the density holds NaN or infinity; the optimisation diverged, lower its learning rates")
+    return Field(values.view(tuple(int(n) for n in counts)), low, spacing)
+
+
+def visual_hull(points: Tensor, alphas: Tensor, cameras: Cameras) -> Tensor:
+    """The second lowest of the views' `alphas` [C, H, W, 1] at each of `points` [P, 3]; [P].
+
+    The second lowest, so that one view through a thin spot cannot drill a hole. Points outside an image count as 1.
+    """
+    lowest = points.new_ones(2, len(points))
+    for view in range(len(cameras)):
+        local = points @ cameras.viewmats[view, :3, :3].T + cameras.viewmats[view, :3, 3]
+        pixels = local @ cameras.Ks[view].T
+        grid = 2 * pixels[:, :2] / pixels[:, 2:] / cameras.width - 1
+        image = alphas[view, None, None, ..., 0]
+        alpha = F.grid_sample(image, grid[None, None], padding_mode="border", align_corners=False).flatten()
+        alpha = torch.where((grid.abs() < 1).all(1), alpha, 1)
+        second = torch.minimum(lowest[1], torch.maximum(lowest[0], alpha))
+        lowest = torch.stack([torch.minimum(lowest[0], alpha), second])
+    return lowest[1]
+
+
+def blur(field: Field) -> Field:
+    """`field` after a Gaussian of SMOOTHING cells, against the grid's terraces."""
+    values = ndimage.gaussian_filter(field.values.cpu().numpy(), SMOOTHING)
+    return Field(torch.from_numpy(values).to(field.values), field.origin, field.spacing)
+
+
+def ray_maxima(field: Field, cameras: Cameras) -> Tensor:
+    """The largest value along each pixel's ray, [C, H, W]; `> t` is the silhouette of the isosurface at any t."""
+    origins, directions = pixel_rays(cameras)
+    upper = field.origin + field.spacing * (torch.tensor(field.values.shape, device=origins.device) - 1)
+    hits = torch.stack([(field.origin - origins) / directions, (upper - origins) / directions])  # slabs
+    enter, leave = hits.amin(0).amax(-1), hits.amax(0).amin(-1)
+    maxima = torch.zeros_like(enter)
+    crossed = enter < leave
+    count = int((leave - enter).max().clamp(min=0) / field.spacing) + 1
+    enter, origins, directions = enter[crossed], origins[crossed], directions[crossed]
+    best = torch.zeros_like(enter)
+    for k in range(count):
+        points = origins + (enter + (k + 0.5) * field.spacing)[:, None] * directions
+        best = torch.maximum(best, field.sample(points))
+    maxima[crossed] = best
+    return maxima
+
+
+def best_threshold(maxima: Tensor, masks: Tensor, low: float, high: float) -> tuple[float, float]:
+    """The threshold between `low` and `high` whose silhouettes `maxima > t` best match `masks`, and its IoU.
+
+    Both [C, H, W]; a coarse geometric search, then a fine one around its best.
+    """
+    for _ in range(2):
+        candidates = torch.linspace(np.log(low), np.log(high), 24).exp().tolist()
+        ious = [_iou(maxima > t, masks) for t in candidates]
+        best = int(np.argmax(ious))
+        low, high = candidates[max(best - 1, 0)], candidates[min(best + 1, len(candidates) - 1)]
+    return candidates[best], ious[best]
+
+
+def isosurface(field: Field, level: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Watertight vertices [V, 3] in world units, faces [F, 3] counter-clockwise from outside, the components kept."""
+    from skimage.measure import marching_cubes
+
+    values = np.pad(field.values.cpu().numpy(), 1)  # so that the surface closes where it touches the border
+    solid, num_kept = _solid(values > level)
+    values = np.where(solid, np.maximum(values, level * 1.02), np.minimum(values, level * 0.98))
+    vertices, faces, _, _ = marching_cubes(values, level, gradient_direction="ascent")
+    origin = field.origin.cpu().numpy()
+    return (vertices - 1) * field.spacing + origin, faces.astype(np.int64), num_kept
+
+
+def _solid(inside: np.ndarray) -> tuple[np.ndarray, int]:
+    """`inside` with its voids filled and without floaters, and the number of components left."""
+    labels, count = ndimage.label(inside)
+    if count == 0:
+        raise UserError("mesh: the isosurface is empty, so there is nothing to mesh")
+    sizes = np.bincount(labels.ravel())[1:]
+    kept = sizes >= KEEP_VOLUME * sizes.max()
+    return ndimage.binary_fill_holes(np.concatenate([[False], kept])[labels]), int(kept.sum())
+
+
+def _iou(a: Tensor, b: Tensor) -> float:
+    return float((a & b).sum() / (a | b).sum().clamp(min=1))
+
+
+def _lattice(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    return torch.stack(torch.meshgrid(x, y, z, indexing="ij"), -1).view(-1, 3)
+
+
+@torch.no_grad()
+def _query(density: Density, points: Tensor) -> Tensor:
+    return torch.cat([density(part) for part in points.split(CHUNK)])
