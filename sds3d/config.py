@@ -49,8 +49,9 @@ class SDSConfig:
     """Score distillation in its x0-target form."""
 
     kind: Literal["sds"] = "sds"
-    guidance_scale: float = 10.0  # uncond + s (cond - uncond); 1 means no guidance
-    rescale: float = 0.5  # 0 = off, 1 = the guided x0 has the spread of the conditional one
+    guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
+    rescale: float = 0.7  # 0 = off, 1 = the guided x0 has the spread of the conditional one
+    clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,12 @@ class GaussianPrior:
     def __init__(self, variance):
         self.variance = variance
 
+    def encode_images(self, images):
+        return 2 * images - 1
+
+    def decode_latents(self, latents):
+        return (latents / 2 + 0.5).clamp(0, 1)
+
     def predict_noise(self, noisy, timesteps, texts, cameras, backgrounds):
         abar = self.alphas_cumprod[timesteps][:, None, None, None]
         spread = abar * self.variance + 1 - abar
@@ -33,9 +39,9 @@ def condition():
     return Condition(torch.tensor(0.7), torch.tensor(-0.2), turntable(4, 8), torch.zeros(4, 3))
 
 
-def gradient(scale, rescale, condition, variance=0.0, t=400, seed=0):
+def gradient(scale, rescale, condition, variance=0.0, t=400, seed=0, clip=False):
     latents = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9))
-    estimate = build_estimator(SDSConfig(guidance_scale=scale, rescale=rescale))
+    estimate = build_estimator(SDSConfig(guidance_scale=scale, rescale=rescale, clip=clip))
     timesteps = torch.full((4,), t)
     return latents, estimate(
         GaussianPrior(variance), latents, timesteps, condition, torch.Generator().manual_seed(seed)
@@ -50,6 +56,11 @@ def test_a_point_prior_pulls_straight_to_its_point(condition):
 def test_guidance_extrapolates_from_the_negative_text(condition):
     latents, grad = gradient(5.0, 0.0, condition)
     torch.testing.assert_close(grad, latents - (-0.2 + 5 * 0.9), atol=1e-3, rtol=1e-3)
+
+
+def test_clipping_keeps_the_target_an_image(condition):
+    latents, grad = gradient(5.0, 0.0, condition, clip=True)  # unclipped, x0 would be 4.3
+    torch.testing.assert_close(latents - grad, torch.ones_like(latents))
 
 
 def test_gradient_is_sigma_over_alpha_times_the_noise_residual(condition):

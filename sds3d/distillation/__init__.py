@@ -14,6 +14,6 @@ def build_estimator(cfg: SDSConfig) -> Estimator:
     """The estimator that `cfg` names."""
     match cfg:
         case SDSConfig():
-            return partial(sds, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale)
+            return partial(sds, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale, clip=cfg.clip)
         case _:
             assert_never(cfg)

@@ -13,6 +13,7 @@ from sds3d.config import GaussiansConfig
 from sds3d.interfaces import Render
 from sds3d.representations.densify import Densifier
 
+CELL, CHUNK = 0.08, 512  # of the density query: world units, points
 NAMES = ("means", "quats", "log_scales", "logit_opacities", "logit_colors")
 
 
@@ -71,18 +72,20 @@ class Gaussians(nn.Module):
 
     @torch.no_grad()
     def density(self, points: Tensor) -> Tensor:
-        """Sum of opacity exp(-d^2 / 2) over the splats at `points` [P, 3], d the Mahalanobis distance; [P]."""
+        """Sum of opacity exp(-d^2 / 2) over the splats at `points` [P, 3], d the Mahalanobis distance up to 4; [P]."""
         means, quats, scales, opacities, _ = self.activated()
         axes = quats_to_rotations(quats) / scales.clamp_min(1e-4)[:, None, :]  # [N, 3, 3], whitening columns
+        reach = 4 * scales.amax(-1, keepdim=True)
+        cells = ((points + 2) / CELL).long()
+        order = ((cells[:, 0] * 4096 + cells[:, 1]) * 4096 + cells[:, 2]).argsort()  # neighbours in one chunk
         density = points.new_zeros(len(points))
-        for start in range(0, len(points), 2048):
-            chunk = points[start : start + 2048]
-            near = (torch.cdist(chunk, means) < 4 * scales.amax(-1)).any(0).nonzero()[:, 0]
-            offsets = chunk @ axes[near].transpose(0, 1).reshape(3, -1) - torch.einsum(
-                "ni,nij->nj", means[near], axes[near]
-            ).reshape(-1)
-            squared = offsets.reshape(len(chunk), len(near), 3).square().sum(-1)
-            density[start : start + 2048] = (opacities[near] * torch.exp(-0.5 * squared)).sum(-1)
+        for chunk in order.split(CHUNK):
+            local = points[chunk]
+            near = ((means > local.amin(0) - reach) & (means < local.amax(0) + reach)).all(1).nonzero()[:, 0]
+            whiten = axes[near].transpose(0, 1).reshape(3, -1)  # [3, 3 n]
+            shift = (means[near, None] @ axes[near]).reshape(-1)
+            squared = (local @ whiten - shift).square_().view(len(local), len(near), 3).sum(-1)
+            density[chunk] = squared.mul_(-0.5).exp_() @ opacities[near]
         return density
 
     def update(self, step: int, optimizer: Optimizer, render: Render) -> None:

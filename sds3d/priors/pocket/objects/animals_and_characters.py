@@ -49,7 +49,9 @@ def robot(rng: random.Random) -> Built:
         *pair(stump, limbs, (0, 0.55 * w, 0.3), 0.09, 0.22), *pair(box, body, (0.06, 0.55 * w, 0.08), (0.18, 0.13, 0.09)),
     ]  # fmt: skip
     details = [(eye, "eyes"), *([(limbs, "arms|legs")] if limbs is not body else []), (panel, "chest panel")]
-    return parts, Words(("robot", "toy robot"), body, pal.adjectives + sized(h, 0.27, 0.31, "small", "tall"), details, pal.typical)
+    return parts, Words(
+        ("robot", "toy robot"), body, pal.adjectives + sized(h, 0.27, 0.31, "small", "tall"), details, pal.typical
+    )
 
 
 def teddy_bear(rng: random.Random) -> Built:
@@ -70,7 +72,9 @@ def teddy_bear(rng: random.Random) -> Built:
     if rng.random() < 0.5:
         parts += [*pair(ball, bow, (0.27, 0.11, 0.68), (0.07, 0.12, 0.08)), ball(bow, (0.3, 0, 0.68), 0.07)]
         details.append((bow, "bow tie"))
-    return parts, Words(("teddy bear", "teddy", "bear"), fur, sized(fat, 0.34, 0.385, "small", "fat"), details, pal.typical)
+    return parts, Words(
+        ("teddy bear", "teddy", "bear"), fur, sized(fat, 0.34, 0.385, "small", "fat"), details, pal.typical
+    )
 
 
 def duck(rng: random.Random) -> Built:
@@ -109,14 +113,20 @@ def dog(rng: random.Random) -> Built:
         *pair(ball, ear, (x - 0.03, 0.23, z), (0.11, 0.06, 0.2)), rod(ear, (-n - 0.15, 0, h + 0.1), (-n - 0.36, 0, h + 0.38), 0.065),
         ring(collar, (n + 0.09, 0, h + 0.22), 0.16, 0.05, rotation=rotation_from_euler(0, 20, 0)),
     ]  # fmt: skip
-    return parts, Words(("dog",), fur, sized(n, 0.33, 0.39, "small", "long"), [(ear, "ears"), (collar, "collar")], pal.typical)
+    return parts, Words(
+        ("dog",), fur, sized(n, 0.33, 0.39, "small", "long"), [(ear, "ears"), (collar, "collar")], pal.typical
+    )
 
 
 def cat(rng: random.Random) -> Built:
     """Sitting, with pointed ears, a pink nose and a curled tail."""
     pal = Palette(rng, glossy=0.05)
     fur = pal.pick("grey", "orange", "black", "white")
-    coat = pal.patterned(fur, "stripes", 4.5, make_paint(rng, "brown" if fur.name != "brown" else "black")) if rng.random() < 0.25 else fur
+    coat = (
+        pal.patterned(fur, "stripes", 4.5, make_paint(rng, "brown" if fur.name != "brown" else "black"))
+        if rng.random() < 0.25
+        else fur
+    )
     chest, nose = pal.pick("white", unlike=(fur,)), pal.fixed("pink")
     eye = pal.pick("green", "yellow", unlike=(fur,))
     z = rng.uniform(0.82, 0.95)
@@ -143,7 +153,13 @@ def pig(rng: random.Random) -> Built:
         *eyes(dark if skin.name != "black" else pal.fixed("white"), (0.67, 0.13, 0.7), 0.045), *pair(stump, skin, (0.42, 0.17, 0.85), 0.1, 0.1, 0.15),
         ring(skin, (-0.56, 0, 0.58), 0.08, 0.04, rotation=rotation_from_euler(90, 0, 0)),
     ]  # fmt: skip
-    return parts, Words(("pig", "pig", "piggy"), skin, pal.adjectives + sized(fat, 0.33, 0.375, "thin", "fat"), [] if snout.name == skin.name else [(snout, "snout")], pal.typical)
+    return parts, Words(
+        ("pig", "pig", "piggy"),
+        skin,
+        pal.adjectives + sized(fat, 0.33, 0.375, "thin", "fat"),
+        [] if snout.name == skin.name else [(snout, "snout")],
+        pal.typical,
+    )
 
 
 def penguin(rng: random.Random) -> Built:
@@ -161,7 +177,13 @@ def penguin(rng: random.Random) -> Built:
         *[ball(coat, (0, s * 0.4, tall + 0.05), (0.13, 0.06, 0.32), rotation=rotation_from_euler(s * 18, 0, 0)) for s in (1, -1)],
         *pair(ball, beak, (0.15, 0.16, 0.05), (0.2, 0.13, 0.06)),
     ]  # fmt: skip
-    return parts, Words(("penguin",), coat, pal.adjectives + sized(tall, 0.475, 0.525, "short", "tall"), [(belly, "belly"), (beak, "beak|feet")], pal.typical)
+    return parts, Words(
+        ("penguin",),
+        coat,
+        pal.adjectives + sized(tall, 0.475, 0.525, "short", "tall"),
+        [(belly, "belly"), (beak, "beak|feet")],
+        pal.typical,
+    )
 
 
 def bird(rng: random.Random) -> Built:
@@ -196,11 +218,25 @@ def fish(rng: random.Random) -> Built:
             k = math.sqrt(1 - (x / 0.6) ** 2) + 0.04
             parts.append(ball(stripe, (x, 0, 0), (0.07, 0.24 * k, h * k)))
     parts += [*pair(ball, white, (0.38, 0.15, 0.09), 0.085), *pair(ball, dark, (0.42, 0.21, 0.1), 0.05)]
-    parts += [ball(fin, (-0.68, 0, s * 0.16), (0.25, 0.06, 0.13), rotation=rotation_from_euler(0, s * 38, 0)) for s in (1, -1)]
-    parts += [ball(fin, (-0.08, 0, h + 0.02), (0.28, 0.05, 0.16), rotation=rotation_from_euler(0, -12, 0)), ball(fin, (-0.05, 0, -h), (0.16, 0.05, 0.14))]
-    parts += [ball(fin, (0.08, s * 0.27, -0.08), (0.17, 0.1, 0.05), rotation=rotation_from_euler(0, -15, -s * 35)) for s in (1, -1)]
+    parts += [
+        ball(fin, (-0.68, 0, s * 0.16), (0.25, 0.06, 0.13), rotation=rotation_from_euler(0, s * 38, 0)) for s in (1, -1)
+    ]
+    parts += [
+        ball(fin, (-0.08, 0, h + 0.02), (0.28, 0.05, 0.16), rotation=rotation_from_euler(0, -12, 0)),
+        ball(fin, (-0.05, 0, -h), (0.16, 0.05, 0.14)),
+    ]
+    parts += [
+        ball(fin, (0.08, s * 0.27, -0.08), (0.17, 0.1, 0.05), rotation=rotation_from_euler(0, -15, -s * 35))
+        for s in (1, -1)
+    ]
     details = ([(fin, "fins|tail")] if fin is not body else []) + ([(stripe, "stripes")] if striped else [])
-    return parts, Words(("fish", "goldfish" if body.name in ("gold", "orange") else "fish"), body, pal.adjectives, details or [(white, "eyes")], pal.typical)
+    return parts, Words(
+        ("fish", "goldfish" if body.name in ("gold", "orange") else "fish"),
+        body,
+        pal.adjectives,
+        details or [(white, "eyes")],
+        pal.typical,
+    )
 
 
 def ladybug(rng: random.Random) -> Built:
@@ -226,8 +262,14 @@ def bee(rng: random.Random) -> Built:
     for x in (-0.32, -0.08, 0.16):
         k = math.sqrt(1 - ((x + 0.05) / 0.5) ** 2)
         parts.append(stump(dark, (x, 0, 0), 0.34 * k + 0.015, 0.055, rotation=ALONG_X))
-    parts += [stump(dark, (-0.58, 0, 0), 0.09, 0.1, 0.1, rotation=rotation_from_euler(0, -90, 0)), *eyes(dark, (0.62, 0.13, 0.1), 0.065)]
+    parts += [
+        stump(dark, (-0.58, 0, 0), 0.09, 0.1, 0.1, rotation=rotation_from_euler(0, -90, 0)),
+        *eyes(dark, (0.62, 0.13, 0.1), 0.065),
+    ]
     parts += [rod(dark, (0.5, s * 0.09, 0.22), (0.66, s * 0.15, 0.46), 0.04) for s in (1, -1)]
     for x, n in ((0.12, 0.34), (-0.12, 0.26)):
-        parts += [ball(wing, (x, s * (0.12 + 0.7 * n), 0.42), (0.16, n, 0.05), rotation=rotation_from_euler(s * 25, 0, 0)) for s in (1, -1)]
+        parts += [
+            ball(wing, (x, s * (0.12 + 0.7 * n), 0.42), (0.16, n, 0.05), rotation=rotation_from_euler(s * 25, 0, 0))
+            for s in (1, -1)
+        ]
     return parts, Words(("bee", "bumblebee"), body, [], [(dark, "stripes"), (wing, "wings")], pal.typical)

@@ -30,7 +30,13 @@ def house(rng: random.Random) -> Built:
         *pair(box, glass, (d, 0.62 * w, 1.1 * h), (0.035, 0.12, 0.13)), box(glass, (0, 0, 1.1 * h), (0.14, w + 0.03, 0.13)),
         box(glass, (-d, 0, 1.1 * h), (0.03, 0.16, 0.13)),
     ]  # fmt: skip
-    return parts, Words(("house", "house", "home"), wall, sized(w, 0.54, 0.61, "small", "long"), [(roof, "roof"), (door, "door"), (wall, "walls")], pal.typical)
+    return parts, Words(
+        ("house", "house", "home"),
+        wall,
+        sized(w, 0.54, 0.61, "small", "long"),
+        [(roof, "roof"), (door, "door"), (wall, "walls")],
+        pal.typical,
+    )
 
 
 def castle(rng: random.Random) -> Built:
@@ -44,8 +50,14 @@ def castle(rng: random.Random) -> Built:
         parts += pair(stump, wall, (x, 0.5, h), 0.18, h, rounding=0.0)
         parts += pair(stump, roof, (x, 0.5, 2 * h + 0.16), 0.23, 0.18, 0.05)
     keep = rng.uniform(0.45, 0.65)
-    parts += [box(wall, (0, 0, keep), (0.26, 0.26, keep), rounding=0.0), stump(roof, (0, 0, 2 * keep + 0.2), 0.36, 0.22, 0.05)]
-    parts += [box(gate, (0.5, 0, 0.17), (0.05, 0.14, 0.18), rounding=0.03), stump(gate, (0.5, 0, 0.33), 0.14, 0.05, rotation=ALONG_X)]
+    parts += [
+        box(wall, (0, 0, keep), (0.26, 0.26, keep), rounding=0.0),
+        stump(roof, (0, 0, 2 * keep + 0.2), 0.36, 0.22, 0.05),
+    ]
+    parts += [
+        box(gate, (0.5, 0, 0.17), (0.05, 0.14, 0.18), rounding=0.03),
+        stump(gate, (0.5, 0, 0.33), 0.14, 0.05, rotation=ALONG_X),
+    ]
     for x in (-0.5, 0.5):
         parts += [box(wall, (x, y, 0.55), (0.06, 0.06, 0.08), rounding=0.0) for y in (-0.2, 0.0, 0.2)]
     return parts, Words(("castle",), wall, [], [(roof, "roofs"), (gate, "gate")], pal.typical)
@@ -62,7 +74,13 @@ def tower(rng: random.Random) -> Built:
         stump(roof, (0, 0, 2 * h + 0.45), 0.44, 0.3, 0.03), box(dark, (0.3, 0, 0.16), (0.07, 0.1, 0.17), rounding=0.03),
         box(dark, (0, 0, 1.4 * h), (0.31, 0.07, 0.1), rounding=0.02), box(dark, (0, 0, 1.4 * h), (0.07, 0.31, 0.1), rounding=0.02),
     ]  # fmt: skip
-    return parts, Words(("tower", "castle tower"), wall, sized(h, 0.55, 0.7, "short", "tall"), [(roof, "roof"), (dark, "door")], pal.typical)
+    return parts, Words(
+        ("tower", "castle tower"),
+        wall,
+        sized(h, 0.55, 0.7, "short", "tall"),
+        [(roof, "roof"), (dark, "door")],
+        pal.typical,
+    )
 
 
 def lighthouse(rng: random.Random) -> Built:
@@ -82,7 +100,13 @@ def lighthouse(rng: random.Random) -> Built:
         stump(light, (0, 0, z + 0.17), 0.15, 0.14), stump(stripe, (0, 0, z + 0.4), 0.23, 0.12, 0.1),
         box(pal.fixed("brown"), (0.32, 0, 0.24), (0.06, 0.08, 0.14)),
     ]  # fmt: skip
-    return parts, Words(("lighthouse",), wall, sized(h, 0.6, 0.69, "short", "tall"), [(stripe, "stripes|bands"), (light, "light")], pal.typical)
+    return parts, Words(
+        ("lighthouse",),
+        wall,
+        sized(h, 0.6, 0.69, "short", "tall"),
+        [(stripe, "stripes|bands"), (light, "light")],
+        pal.typical,
+    )
 
 
 def windmill(rng: random.Random) -> Built:
@@ -92,11 +116,17 @@ def windmill(rng: random.Random) -> Built:
     cap = pal.pick("brown", "red", unlike=(wall,))
     sail = pal.pick("wooden", "white", "brown", unlike=(cap, wall))
     h, reach, spin = rng.uniform(0.5, 0.6), rng.uniform(0.36, 0.44), rng.uniform(0, 90)
-    parts = [stump(wall, (0, 0, h), 0.36, h, 0.65), ball(cap, (0, 0, 2 * h), (0.28, 0.28, 0.24)), rod(cap, (0.1, 0, 2 * h), (0.42, 0, 2 * h), 0.07)]
+    parts = [
+        stump(wall, (0, 0, h), 0.36, h, 0.65),
+        ball(cap, (0, 0, 2 * h), (0.28, 0.28, 0.24)),
+        rod(cap, (0.1, 0, 2 * h), (0.42, 0, 2 * h), 0.07),
+    ]
     for k in range(4):
         a = math.radians(spin + 90 * k)
         y, z = math.sin(a) * (reach + 0.02), math.cos(a) * (reach + 0.02)
-        parts.append(box(sail, (0.4, y, 2 * h + z), (0.035, 0.11, reach), rotation=rotation_from_euler(-spin - 90 * k, 0, 0)))
+        parts.append(
+            box(sail, (0.4, y, 2 * h + z), (0.035, 0.11, reach), rotation=rotation_from_euler(-spin - 90 * k, 0, 0))
+        )
     door = pal.fixed("brown")
     parts += [box(door, (0.33, 0, 0.18), (0.05, 0.1, 0.18)), box(door, (0, 0, 1.1 * h), (0.08, 0.32, 0.09))]
     return parts, Words(("windmill",), wall, [], [(sail, "sails"), (cap, "cap|roof")], pal.typical)

@@ -37,7 +37,10 @@ def tree(rng: random.Random) -> Built:
     """A trunk with a crown of several balls, at times with fruit."""
     pal = Palette(rng, glossy=0)
     trunk, leaf, h = pal.fixed("brown"), pal.pick("green", "green", "orange"), rng.uniform(0.4, 0.65)
-    parts = [stump(trunk, (0, 0, h / 2), 0.14, h / 2 + 0.05, 0.75), ball(leaf, (0, 0, h + 0.35), rng.uniform(0.38, 0.45))]
+    parts = [
+        stump(trunk, (0, 0, h / 2), 0.14, h / 2 + 0.05, 0.75),
+        ball(leaf, (0, 0, h + 0.35), rng.uniform(0.38, 0.45)),
+    ]
     start = rng.uniform(0, 6.28)
     for k in range(5):
         a = start + k * 1.257
@@ -90,7 +93,10 @@ def cactus(rng: random.Random) -> Built:
     ]  # fmt: skip
     for s in (1, -1)[: rng.choice((1, 2, 2))]:
         z, top = rng.uniform(0.58, 0.7), rng.uniform(0.15, 0.35)
-        parts += [rod(green, (0, 0, z), (0, s * 0.36, z), 0.105), rod(green, (0, s * 0.36, z), (0, s * 0.36, z + top), 0.105)]
+        parts += [
+            rod(green, (0, 0, z), (0, s * 0.36, z), 0.105),
+            rod(green, (0, s * 0.36, z), (0, s * 0.36, z + top), 0.105),
+        ]
     details = [(pot, "pot")]
     if rng.random() < 0.5:
         flower = pal.pick("pink", "red", unlike=(green,))
@@ -115,10 +121,14 @@ def flower(rng: random.Random) -> Built:
         a = 2 * math.pi * k / n
         spot = tilt @ np.array([0.23 * math.cos(a), 0.23 * math.sin(a), 0.0])
         turn = tilt @ rotation_from_euler(0, 0, math.degrees(a))
-        parts.append(ball(petal, (float(spot[0]), float(spot[1]), h + float(spot[2])), (0.18, 0.8 / n, 0.06), rotation=turn))
+        parts.append(
+            ball(petal, (float(spot[0]), float(spot[1]), h + float(spot[2])), (0.18, 0.8 / n, 0.06), rotation=turn)
+        )
     parts.append(ball(middle, (0.04, 0, h + 0.03), 0.13))
     details = [(petal, "petals"), (middle, "center"), (pot, "pot")]
-    return parts, Words(("flower", "flower in a pot", "potted flower"), petal if rng.random() < 0.5 else None, [], details, pal.typical)
+    return parts, Words(
+        ("flower", "flower in a pot", "potted flower"), petal if rng.random() < 0.5 else None, [], details, pal.typical
+    )
 
 
 def apple(rng: random.Random) -> Built:
@@ -169,7 +179,10 @@ def pumpkin(rng: random.Random) -> Built:
     parts.append(stump(stalk, (0, 0, flat + 0.03), 0.09, 0.14, 0.75))
     face = pal.fixed("black")
     if rng.random() < 0.35:
-        parts += [*pair(ball, face, (0.48, 0.17, 0.1), (0.07, 0.08, 0.09)), box(face, (0.5, 0, -0.12), (0.06, 0.19, 0.05))]
+        parts += [
+            *pair(ball, face, (0.48, 0.17, 0.1), (0.07, 0.08, 0.09)),
+            box(face, (0.5, 0, -0.12), (0.06, 0.19, 0.05)),
+        ]
         nouns: tuple[str, ...] = ("halloween pumpkin", "carved pumpkin")
     else:
         nouns = ("pumpkin",)
@@ -253,11 +266,16 @@ def cake(rng: random.Random) -> Built:
         a = 2 * math.pi * k / (3 if n > 2 else 5)
         x, y = 0.6 * r * math.cos(a), 0.6 * r * math.sin(a)
         if candles:
-            parts += [rod(topping, (x, y, z), (x, y, z + 0.24), 0.045), ball(flame, (x, y, z + 0.32), (0.05, 0.05, 0.08))]
+            parts += [
+                rod(topping, (x, y, z), (x, y, z + 0.24), 0.045),
+                ball(flame, (x, y, z + 0.32), (0.05, 0.05, 0.08)),
+            ]
         else:
             parts.append(ball(topping, (x, y, z + 0.04), 0.09))
     details = [(icing, "icing"), (topping, "candles" if candles else "cherries")]
-    return parts, Words(("cake", "birthday cake") if candles else ("cake",), base, sized(n, 2, 2, "round", "tall"), details, pal.typical)
+    return parts, Words(
+        ("cake", "birthday cake") if candles else ("cake",), base, sized(n, 2, 2, "round", "tall"), details, pal.typical
+    )
 
 
 def hamburger(rng: random.Random) -> Built:
@@ -279,7 +297,13 @@ def hamburger(rng: random.Random) -> Built:
             details.append((paint, name))
             z += 2 * half - 0.01
     parts += [ball(seeded, (0, 0, z), (r, r, rng.uniform(0.28, 0.36)))]
-    words = Words(("hamburger", "burger", "cheeseburger" if any(n == "cheese" for _, n in details) else "burger"), None, [], details, True)
+    words = Words(
+        ("hamburger", "burger", "cheeseburger" if any(n == "cheese" for _, n in details) else "burger"),
+        None,
+        [],
+        details,
+        True,
+    )
     return parts, words
 
 
@@ -290,5 +314,8 @@ def banana(rng: random.Random) -> Built:
     spots = [(-bend * math.cos(a), math.sin(a)) for a in (-1.0, -0.55, 0.0, 0.55, 1.0)]
     points = [(0.0, y * 0.8, x * 1.4) for x, y in spots]
     parts = [rod(skin, points[k], points[k + 1], 0.15) for k in range(4)]
-    parts += [rod(tip, points[0], (0.0, -0.8, points[0][2] + 0.16), 0.07), ball(tip, (0.0, 0.76, points[4][2] + 0.09), 0.09)]
+    parts += [
+        rod(tip, points[0], (0.0, -0.8, points[0][2] + 0.16), 0.07),
+        ball(tip, (0.0, 0.76, points[4][2] + 0.09), 0.09),
+    ]
     return parts, Words(("banana",), skin, [], [(tip, "tips")], pal.typical)

@@ -84,7 +84,9 @@ def sofa(rng: random.Random) -> Built:
     for x in (-0.3, 0.3):
         parts += pair(stump, feet, (x, w - 0.05, 0.04), 0.06, 0.06)
     details = [(cushion, "cushions")] + [(feet, "feet")]
-    return parts, Words(("sofa", "couch"), cloth, pal.adjectives + sized(w, 0.66, 0.8, "small", "long"), details, pal.typical)
+    return parts, Words(
+        ("sofa", "couch"), cloth, pal.adjectives + sized(w, 0.66, 0.8, "small", "long"), details, pal.typical
+    )
 
 
 def bed(rng: random.Random) -> Built:
@@ -168,4 +170,6 @@ def barrel(rng: random.Random) -> Built:
     parts.append(stump(wood, (0, 0, -h / 2), 0.36, h / 2, 1.25, rounding=0.0))
     parts += [stump(hoop, (0, 0, s * 0.68 * h), 0.41, 0.06, rounding=0.01) for s in (1, -1)]
     parts += [stump(hoop, (0, 0, s * 0.14 * h), 0.455, 0.04, rounding=0.01) for s in (1, -1)]
-    return parts, Words(("barrel", "cask"), wood, pal.adjectives + sized(h, 0.5, 0.6, "small", "tall"), [(hoop, "hoops")], pal.typical)
+    return parts, Words(
+        ("barrel", "cask"), wood, pal.adjectives + sized(h, 0.5, 0.6, "small", "tall"), [(hoop, "hoops")], pal.typical
+    )

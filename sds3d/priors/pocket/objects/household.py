@@ -34,7 +34,13 @@ def mug(rng: random.Random) -> Built:
     ]  # fmt: skip
     details = [(second, pattern)] if pattern != "plain" else []
     details += [(handle, "handle")] * (handle is not body) + [("", "coffee")] * full
-    return parts, Words(("mug", "cup", "coffee cup" if full else "cup"), body, pal.adjectives + sized(h / r, 0.85, 1.25, "wide", "tall"), details, pal.typical)
+    return parts, Words(
+        ("mug", "cup", "coffee cup" if full else "cup"),
+        body,
+        pal.adjectives + sized(h / r, 0.85, 1.25, "wide", "tall"),
+        details,
+        pal.typical,
+    )
 
 
 def teapot(rng: random.Random) -> Built:
@@ -63,7 +69,13 @@ def bottle(rng: random.Random) -> Built:
         stump(body, (0, 0, h), r, h), ball(body, (0, 0, 2 * h - 0.01), (r, r, 0.2)), stump(body, (0, 0, 2 * h + neck), 0.095, neck + 0.06),
         stump(cap, (0, 0, 2 * h + 2 * neck + 0.04), 0.115, 0.08), stump(label, (0, 0, h), r + 0.012, 0.42 * h, rounding=0.0),
     ]  # fmt: skip
-    return parts, Words(("bottle", "bottle", "wine bottle" if neck > 0.19 else "bottle"), body, pal.adjectives + sized(r, 0.22, 0.28, "thin", "wide"), [(cap, "cap"), (label, "label")], pal.typical)
+    return parts, Words(
+        ("bottle", "bottle", "wine bottle" if neck > 0.19 else "bottle"),
+        body,
+        pal.adjectives + sized(r, 0.22, 0.28, "thin", "wide"),
+        [(cap, "cap"), (label, "label")],
+        pal.typical,
+    )
 
 
 def vase(rng: random.Random) -> Built:
@@ -82,7 +94,9 @@ def vase(rng: random.Random) -> Built:
     ]  # fmt: skip
     names = {"stripes": "stripes", "dots": "dots", "checks": "checks"}
     details = [(second, names[pattern])] if pattern != "plain" else []
-    return parts, Words(("vase", "flower vase"), body, pal.adjectives + sized(tall, 0.4, 0.46, "short", "tall"), details, pal.typical)
+    return parts, Words(
+        ("vase", "flower vase"), body, pal.adjectives + sized(tall, 0.4, 0.46, "short", "tall"), details, pal.typical
+    )
 
 
 def bowl(rng: random.Random) -> Built:
@@ -103,7 +117,9 @@ def bowl(rng: random.Random) -> Built:
         parts[1] = ball(_hollow(body), (0, 0, deep + 0.02), (0.5, 0.5, deep - 0.1), cut=True)
         parts.append(stump(_hollow(body), (0, 0, deep + 0.5), 0.7, 0.5, cut=True, rounding=0.0))
     details = [(rim, "rim")] * (rim is not body) + [(soup, "soup")] * full
-    return parts, Words(("bowl",), body, pal.adjectives + sized(deep, 0.38, 0.46, "shallow", "deep"), details, pal.typical)
+    return parts, Words(
+        ("bowl",), body, pal.adjectives + sized(deep, 0.38, 0.46, "shallow", "deep"), details, pal.typical
+    )
 
 
 def goblet(rng: random.Random) -> Built:
@@ -160,7 +176,13 @@ def sword(rng: random.Random) -> Built:
         box(steel, (0, 0, 0.42 + n), (0.045, w, n), rounding=0.01), box(steel, (0, 0, top), (0.045, w / 1.41, w / 1.41), rotation=rotation_from_euler(45, 0, 0), rounding=0.01),
         box(guard, (0, 0, 0.42), (0.075, 0.3, 0.06)), rod(grip, (0, 0, 0.12), (0, 0, 0.4), 0.075), ball(guard, (0, 0, 0.06), 0.11), *pair(ball, guard, (0, 0.3, 0.42), 0.085),
     ]  # fmt: skip
-    return parts, Words(("sword",), None, pal.adjectives + sized(n, 0.65, 0.75, "short", "long"), [(guard, "guard|hilt"), (grip, "handle|grip")], pal.typical)
+    return parts, Words(
+        ("sword",),
+        None,
+        pal.adjectives + sized(n, 0.65, 0.75, "short", "long"),
+        [(guard, "guard|hilt"), (grip, "handle|grip")],
+        pal.typical,
+    )
 
 
 def axe(rng: random.Random) -> Built:
@@ -193,8 +215,18 @@ def top_hat(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.1)
     felt = pal.pick("black")
     band, h = pal.pick("red", "white", "grey", unlike=(felt,)), rng.uniform(0.26, 0.42)
-    parts = [stump(felt, (0, 0, 0), 0.62, 0.05), stump(felt, (0, 0, h), 0.36, h, 1.08), stump(band, (0, 0, 0.13), 0.385, 0.09, 1.01, rounding=0.0)]
-    return parts, Words(("top hat", "hat"), felt, pal.adjectives + sized(h, 0.3, 0.38, "low", "tall"), [(band, "band|ribbon")], pal.typical)
+    parts = [
+        stump(felt, (0, 0, 0), 0.62, 0.05),
+        stump(felt, (0, 0, h), 0.36, h, 1.08),
+        stump(band, (0, 0, 0.13), 0.385, 0.09, 1.01, rounding=0.0),
+    ]
+    return parts, Words(
+        ("top hat", "hat"),
+        felt,
+        pal.adjectives + sized(h, 0.3, 0.38, "low", "tall"),
+        [(band, "band|ribbon")],
+        pal.typical,
+    )
 
 
 def party_hat(rng: random.Random) -> Built:
@@ -203,7 +235,11 @@ def party_hat(rng: random.Random) -> Built:
     paper = pal.pick("red", "blue", "yellow", "pink")
     second = pal.pick("white", "yellow", unlike=(paper,))
     pattern, h = rng.choice(("dots", "stripes")), rng.uniform(0.45, 0.6)
-    parts = [stump(pal.patterned(paper, pattern, 4.0, second), (0, 0, h), 0.38, h, 0.1), ball(second, (0, 0, 2 * h), 0.14), ring(second, (0, 0, 0.03), 0.37, 0.06)]
+    parts = [
+        stump(pal.patterned(paper, pattern, 4.0, second), (0, 0, h), 0.38, h, 0.1),
+        ball(second, (0, 0, 2 * h), 0.14),
+        ring(second, (0, 0, 0.03), 0.37, 0.06),
+    ]
     return parts, Words(("party hat", "cone hat"), paper, [], [(second, pattern), (second, "pompom")], pal.typical)
 
 
@@ -216,7 +252,9 @@ def umbrella(rng: random.Random) -> Built:
     coat = pal.patterned(cloth, "dots", 3.0, second) if dotted else cloth
     parts = []
     for k, (low, high) in enumerate(((0.78, 0.68), (0.68, 0.45), (0.45, 0.06))):
-        parts.append(stump(coat, (0, 0, 0.9 + tall * (0.2 + 0.39 * k - 0.05 * k * k)), low, 0.2 * tall, high / low, rounding=0.0))
+        parts.append(
+            stump(coat, (0, 0, 0.9 + tall * (0.2 + 0.39 * k - 0.05 * k * k)), low, 0.2 * tall, high / low, rounding=0.0)
+        )
     parts += [
         stump(_hollow(cloth), (0, 0, 0.88), 0.7, 0.04), rod(stick, (0, 0, 0.1), (0, 0, 0.9 + 1.25 * tall), 0.05),
         rod(stick, (0, 0, 0.1), (0.08, 0, 0.0), 0.055), rod(stick, (0.08, 0, 0.0), (0.2, 0, 0.0), 0.055), rod(stick, (0.2, 0, 0.0), (0.27, 0, 0.12), 0.055),
@@ -255,7 +293,13 @@ def drum(rng: random.Random) -> Built:
         c, s = 0.5 * math.cos(a), 0.5 * math.sin(a)
         parts.append(rod(rim, (c, s, 0.05), (c, s, 2 * h - 0.05), 0.04))
     parts += [rod(stick, (-0.4, y, 2 * h + 0.09), (0.4, -y * 0.4, 2 * h + 0.12), 0.045) for y in (0.2, -0.25)]
-    return parts, Words(("drum", "toy drum"), shell, pal.adjectives + sized(h, 0.3, 0.38, "flat", "tall"), [(rim, "rim"), (skin, "top")], pal.typical)
+    return parts, Words(
+        ("drum", "toy drum"),
+        shell,
+        pal.adjectives + sized(h, 0.3, 0.38, "flat", "tall"),
+        [(rim, "rim"), (skin, "top")],
+        pal.typical,
+    )
 
 
 def dice(rng: random.Random) -> Built:
@@ -264,9 +308,20 @@ def dice(rng: random.Random) -> Built:
     body = pal.pick("white", "red")
     pip = pal.pick("black", "white", unlike=(body,))
     r, e, k = 0.085, 0.43, 0.21
-    spots = [(0, 0, e), (e, k, k), (e, -k, -k), (k, e, k), (0, e, 0), (-k, e, -k), *[(x, -e, z) for x in (-k, k) for z in (-k, k)]]
+    spots = [
+        (0, 0, e),
+        (e, k, k),
+        (e, -k, -k),
+        (k, e, k),
+        (0, e, 0),
+        (-k, e, -k),
+        *[(x, -e, z) for x in (-k, k) for z in (-k, k)],
+    ]
     spots += [(-e, 0, 0), *[(-e, y, z) for y in (-k, k) for z in (-k, k)]]
-    parts = [box(body, (0, 0, 0), (0.45, 0.45, 0.45), rounding=rng.uniform(0.05, 0.12)), *[ball(pip, s, r) for s in spots]]
+    parts = [
+        box(body, (0, 0, 0), (0.45, 0.45, 0.45), rounding=rng.uniform(0.05, 0.12)),
+        *[ball(pip, s, r) for s in spots],
+    ]
     return parts, Words(("dice", "die"), body, pal.adjectives, [(pip, "dots|pips")], pal.typical)
 
 
@@ -283,7 +338,9 @@ def gift(rng: random.Random) -> Built:
         *[ball(ribbon, (0, s * 0.17, 2 * h + 0.1), (0.08, 0.17, 0.1), rotation=rotation_from_euler(s * 25, 0, 0)) for s in (1, -1)], ball(ribbon, (0, 0, 2 * h + 0.07), 0.085),
     ]  # fmt: skip
     details = [(ribbon, "ribbon|bow")] + ([(second, "dots")] if dotted else [])
-    return parts, Words(("gift box", "present", "gift"), paper, sized(h, 0.29, 0.41, "flat", "tall"), details, pal.typical)
+    return parts, Words(
+        ("gift box", "present", "gift"), paper, sized(h, 0.29, 0.41, "flat", "tall"), details, pal.typical
+    )
 
 
 def balloon(rng: random.Random) -> Built:
@@ -309,7 +366,13 @@ def ball_toy(rng: random.Random) -> Built:
     second = pal.pick("white", "yellow", unlike=(color,))
     pattern = rng.choice(("plain", "plain", "dots", "stripes", "checks"))
     coat = pal.patterned(color, pattern, rng.uniform(3.0, 4.5), second) if pattern != "plain" else color
-    return [ball(coat, (0, 0, 0), 0.5)], Words(("ball", "ball", "sphere"), color, pal.adjectives + ["round"], [(second, pattern)] if pattern != "plain" else [], pal.typical)
+    return [ball(coat, (0, 0, 0), 0.5)], Words(
+        ("ball", "ball", "sphere"),
+        color,
+        pal.adjectives + ["round"],
+        [(second, pattern)] if pattern != "plain" else [],
+        pal.typical,
+    )
 
 
 def cube(rng: random.Random) -> Built:
@@ -320,21 +383,27 @@ def cube(rng: random.Random) -> Built:
     pattern = rng.choice(("plain", "plain", "dots", "stripes", "checks")) if color.pattern == "plain" else "plain"
     coat = pal.patterned(color, pattern, rng.uniform(2.5, 4.0), second) if pattern != "plain" else color
     body = box(coat, (0, 0, 0), (0.45, 0.45, 0.45), rounding=rng.uniform(0.01, 0.08))
-    return [body], Words(("cube", "block", "cube"), color, pal.adjectives, [(second, pattern)] if pattern != "plain" else [], pal.typical)
+    return [body], Words(
+        ("cube", "block", "cube"), color, pal.adjectives, [(second, pattern)] if pattern != "plain" else [], pal.typical
+    )
 
 
 def cone_solid(rng: random.Random) -> Built:
     """A plain cone."""
     pal = Palette(rng, glossy=0.3)
     color, h = pal.pick("red", "blue", "green", "yellow", also=("wooden",)), rng.uniform(0.4, 0.7)
-    return [stump(color, (0, 0, 0), 0.45, h, 0.0, rounding=0.02)], Words(("cone",), color, pal.adjectives + sized(h, 0.47, 0.6, "short", "tall"), [], pal.typical)
+    return [stump(color, (0, 0, 0), 0.45, h, 0.0, rounding=0.02)], Words(
+        ("cone",), color, pal.adjectives + sized(h, 0.47, 0.6, "short", "tall"), [], pal.typical
+    )
 
 
 def cylinder_solid(rng: random.Random) -> Built:
     """A plain cylinder."""
     pal = Palette(rng, glossy=0.3)
     color, h = pal.pick("red", "blue", "green", "yellow", also=("wooden", "stone")), rng.uniform(0.3, 0.8)
-    return [stump(color, (0, 0, 0), 0.4, h)], Words(("cylinder",), color, pal.adjectives + sized(h, 0.4, 0.65, "short", "tall"), [], pal.typical)
+    return [stump(color, (0, 0, 0), 0.4, h)], Words(
+        ("cylinder",), color, pal.adjectives + sized(h, 0.4, 0.65, "short", "tall"), [], pal.typical
+    )
 
 
 def ring_solid(rng: random.Random) -> Built:
@@ -342,4 +411,6 @@ def ring_solid(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.3)
     color, tube = pal.pick("gold", "red", "blue"), rng.uniform(0.1, 0.22)
     turn = rotation_from_euler(0, 90, 0) if rng.random() < 0.5 else UPRIGHT
-    return [ring(color, (0, 0, 0), 0.45, tube, rotation=turn)], Words(("ring", "torus"), color, pal.adjectives + sized(tube, 0.13, 0.18, "thin", "thick"), [], pal.typical)
+    return [ring(color, (0, 0, 0), 0.45, tube, rotation=turn)], Words(
+        ("ring", "torus"), color, pal.adjectives + sized(tube, 0.13, 0.18, "thin", "thick"), [], pal.typical
+    )

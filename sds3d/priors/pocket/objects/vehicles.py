@@ -15,7 +15,10 @@ Built = tuple[list[Part], Words]
 def car(rng: random.Random) -> Built:
     """A sedan: body, cabin with windows, wheels, lights and bumpers."""
     pal = Palette(rng, glossy=0.6)
-    body, glass = pal.pick("red", "blue", "white", "grey"), pal.fixed("black", "blue" if rng.random() < 0.3 else "black")
+    body, glass = (
+        pal.pick("red", "blue", "white", "grey"),
+        pal.fixed("black", "blue" if rng.random() < 0.3 else "black"),
+    )
     roof = body if rng.random() < 0.7 else pal.pick("white", "black", unlike=(body,))
     tire, hub, lamp, back = pal.fixed("black"), pal.fixed("silver"), pal.fixed("yellow", "white"), pal.fixed("red")
     n, w = rng.uniform(0.8, 1.0), rng.uniform(0.36, 0.42)
@@ -29,7 +32,13 @@ def car(rng: random.Random) -> Built:
         box(hub, (n - 0.02, 0, 0.19), (0.06, w - 0.04, 0.05)),
     ]  # fmt: skip
     details = [(tire, "wheels")] + ([(roof, "roof")] if roof is not body else []) + [(lamp, "headlights")]
-    return parts, Words(("car", "car", "sedan", "toy car"), body, pal.adjectives + sized(n, 0.84, 0.96, "small", "long"), details, pal.typical)
+    return parts, Words(
+        ("car", "car", "sedan", "toy car"),
+        body,
+        pal.adjectives + sized(n, 0.84, 0.96, "small", "long"),
+        details,
+        pal.typical,
+    )
 
 
 def truck(rng: random.Random) -> Built:
@@ -50,9 +59,14 @@ def truck(rng: random.Random) -> Built:
     elif kind == "tank":
         parts.append(stump(load, (-0.24, 0, 0.62), 0.35, n - 0.02, rotation=ALONG_X))
     else:
-        parts += [box(load, (-0.24, 0, 0.5), (n - 0.02, 0.38, 0.24)), box(tire, (-0.24, 0, 0.72), (n - 0.1, 0.3, 0.2), cut=True)]
+        parts += [
+            box(load, (-0.24, 0, 0.5), (n - 0.02, 0.38, 0.24)),
+            box(tire, (-0.24, 0, 0.72), (n - 0.1, 0.3, 0.2), cut=True),
+        ]
     part = {"box": "cargo box", "tank": "tank", "dump": "bed"}[kind]
-    nouns = {"box": ("truck", "delivery truck"), "tank": ("truck", "tanker truck"), "dump": ("truck", "dump truck")}[kind]
+    nouns = {"box": ("truck", "delivery truck"), "tank": ("truck", "tanker truck"), "dump": ("truck", "dump truck")}[
+        kind
+    ]
     return parts, Words(nouns, None, pal.adjectives, [(cab, "cab|cabin"), (load, part)], pal.typical)
 
 
@@ -92,7 +106,9 @@ def train(rng: random.Random) -> Built:
         *axles(trim, hub, (-n, 0.0, n - 0.05), 0.3, 0.2, 0.21),
     ]  # fmt: skip
     details = [(cab, "cab"), (trim, "roof|wheels"), (boiler, "chimney")]
-    return parts, Words(("train", "locomotive", "steam train", "train engine"), boiler, pal.adjectives, details, pal.typical)
+    return parts, Words(
+        ("train", "locomotive", "steam train", "train engine"), boiler, pal.adjectives, details, pal.typical
+    )
 
 
 def airplane(rng: random.Random) -> Built:
@@ -104,8 +120,16 @@ def airplane(rng: random.Random) -> Built:
     parts = [
         ball(body, (0, 0, 0), (n, 0.19, 0.2)),
         ball(glass, (0.6 * n, 0, 0.1), (0.16, 0.12, 0.09)),
-        *[box(wing, (-0.02, s * span / 2, -0.04), (0.17, span / 2, 0.045), rotation=rotation_from_euler(0, 0, -s * 16)) for s in (1, -1)],
-        *[box(wing, (-0.85 * n, s * 0.2, 0.06), (0.1, 0.22, 0.04), rotation=rotation_from_euler(0, 0, -s * 18)) for s in (1, -1)],
+        *[
+            box(
+                wing, (-0.02, s * span / 2, -0.04), (0.17, span / 2, 0.045), rotation=rotation_from_euler(0, 0, -s * 16)
+            )
+            for s in (1, -1)
+        ],
+        *[
+            box(wing, (-0.85 * n, s * 0.2, 0.06), (0.1, 0.22, 0.04), rotation=rotation_from_euler(0, 0, -s * 18))
+            for s in (1, -1)
+        ],
         box(wing, (-0.86 * n, 0, 0.22), (0.13, 0.04, 0.22), rotation=rotation_from_euler(0, -22, 0)),
     ]
     details = [(wing, "wings|wings|tail")]
@@ -116,7 +140,10 @@ def airplane(rng: random.Random) -> Built:
         nouns = ("airplane", "plane", "airliner")
     else:
         nose = pal.pick("red", "yellow", "black", unlike=(body,))
-        parts += [stump(nose, (n - 0.03, 0, 0), 0.12, 0.1, 0.5, rotation=ALONG_X), box(nose, (n + 0.03, 0, 0), (0.035, 0.05, 0.36))]
+        parts += [
+            stump(nose, (n - 0.03, 0, 0), 0.12, 0.1, 0.5, rotation=ALONG_X),
+            box(nose, (n + 0.03, 0, 0), (0.035, 0.05, 0.36)),
+        ]
         details.append((nose, "propeller"))
         nouns = ("airplane", "plane", "propeller plane")
     return parts, Words(nouns, body, pal.adjectives, details, pal.typical)
@@ -141,7 +168,13 @@ def rocket(rng: random.Random) -> Built:
         turn = rotation_from_euler(0, 32, math.degrees(a))
         parts.append(box(fins, ((r + 0.07) * c, (r + 0.07) * s, 0.15), (0.14, 0.045, 0.25), rotation=turn))
     words = pal.adjectives + sized(h, 0.57, 0.72, "short", "tall")
-    return parts, Words(("rocket", "spaceship", "space rocket"), body, words, [(nose, "nose"), (fins, "fins"), (glass, "windows")], pal.typical)
+    return parts, Words(
+        ("rocket", "spaceship", "space rocket"),
+        body,
+        words,
+        [(nose, "nose"), (fins, "fins"), (glass, "windows")],
+        pal.typical,
+    )
 
 
 def sailboat(rng: random.Random) -> Built:
@@ -161,9 +194,14 @@ def sailboat(rng: random.Random) -> Built:
     for k in range(steps):
         half, z = 0.36 * (1 - k / steps), 0.4 + (k + 0.5) * h * 0.85 / steps
         parts.append(box(sail, (0.1 - half, 0, z), (half, 0.04, h * 0.44 / steps), rounding=0.01))
-    parts += [box(sail, (0.33, 0, 0.62), (0.2, 0.04, 0.22), rounding=0.01), box(sail, (0.24, 0, 0.95), (0.11, 0.04, 0.16))]
+    parts += [
+        box(sail, (0.33, 0, 0.62), (0.2, 0.04, 0.22), rounding=0.01),
+        box(sail, (0.24, 0, 0.95), (0.11, 0.04, 0.16)),
+    ]
     parts.append(box(flag, (-0.0, 0, h + 0.24), (0.14, 0.04, 0.07)))
-    return parts, Words(("sailboat", "sailing boat", "boat"), hull, [], [(sail, "sails"), (flag, "flag"), (hull, "hull")], pal.typical)
+    return parts, Words(
+        ("sailboat", "sailing boat", "boat"), hull, [], [(sail, "sails"), (flag, "flag"), (hull, "hull")], pal.typical
+    )
 
 
 def submarine(rng: random.Random) -> Built:
@@ -179,7 +217,9 @@ def submarine(rng: random.Random) -> Built:
         *[stump(trim, (x, 0, 0.05), 0.12, 0.34, rotation=ALONG_Y) for x in (-0.2, 0.2)],
         *[stump(glass, (x, 0, 0.05), 0.08, 0.355, rotation=ALONG_Y) for x in (-0.2, 0.2)],
     ]  # fmt: skip
-    return parts, Words(("submarine",), hull, pal.adjectives, [(trim, "periscope|fins"), (glass, "windows")], pal.typical)
+    return parts, Words(
+        ("submarine",), hull, pal.adjectives, [(trim, "periscope|fins"), (glass, "windows")], pal.typical
+    )
 
 
 def traffic_cone(rng: random.Random) -> Built:
@@ -192,4 +232,6 @@ def traffic_cone(rng: random.Random) -> Built:
     for k in (0.75, 1.3):
         r = 0.3 * (1 - 0.8 * (k * h - 0.06) / (2 * h)) + 0.012
         parts.append(stump(band, (0, 0, k * h + 0.05), r, 0.09, (r - 0.072 / h * 0.3) / r, rounding=0.0))
-    return parts, Words(("traffic cone", "road cone"), cone_paint, pal.adjectives, [(band, "stripes|bands")], pal.typical)
+    return parts, Words(
+        ("traffic cone", "road cone"), cone_paint, pal.adjectives, [(band, "stripes|bands")], pal.typical
+    )

@@ -54,7 +54,9 @@ COLORS: dict[str, tuple[tuple[Vec3, tuple[str, ...]], ...]] = {
     "gold": (((0.95, 0.73, 0.22), ("gold", "golden")),),
     "silver": (((0.78, 0.79, 0.82), ("silver", "silver", "metal", "chrome")),),
 }
-RANDOM_COLORS = tuple(name for name in COLORS for _ in range(2 if name not in ("gold", "silver", "beige", "grey") else 1))
+RANDOM_COLORS = tuple(
+    name for name in COLORS for _ in range(2 if name not in ("gold", "silver", "beige", "grey") else 1)
+)
 METALS = ("gold", "silver")
 MASS_NOUNS = ("frosting", "icing", "hair", "snow", "tea", "coffee", "fur", "cheese", "trim", "lettuce", "soup", "cream")
 SINGULARS = ("bus", "cactus", "torus")
@@ -80,7 +82,9 @@ class Words:
     nouns: tuple[str, ...]
     main: Paint | None = None  # the colour of the object as a whole
     adjectives: list[str] = field(default_factory=list)
-    details: list[tuple[Paint | str, str]] = field(default_factory=list)  # (colour or adjective, names of the part: "a|b")
+    details: list[tuple[Paint | str, str]] = field(
+        default_factory=list
+    )  # (colour or adjective, names of the part: "a|b")
     typical: bool = False  # the colours are what one expects when none is named
 
 
