@@ -135,9 +135,9 @@ def apple(rng: random.Random) -> Built:
     """A round fruit with a dimple, a stalk and a leaf."""
     pal = Palette(rng, glossy=0.5)
     skin, stalk, leaf = pal.pick("red", "green"), pal.fixed("brown"), pal.fixed("green")
-    tall = rng.uniform(0.42, 0.5)
+    tall = rng.uniform(0.41, 0.46)
     parts = [
-        ring(skin, (0, 0, 0.08), 0.24, 0.28), ball(skin, (0, 0, -0.06), (0.43, 0.43, tall - 0.04)), ball(skin, (0, 0, 0.05), (0.3, 0.3, 0.25)),
+        ring(skin, (0, 0, 0.12), 0.23, 0.265), stump(skin, (0, 0, 0.12 - tall / 1.6), 0.34, tall / 1.6, 1.44, rounding=0.14), ball(skin, (0, 0, 0.0), (0.4, 0.4, 0.31)),
         rod(stalk, (0, 0, 0.2), (0.03, 0, 0.52), 0.045), ball(leaf, (0.02, 0.16, 0.48), (0.1, 0.18, 0.05), rotation=rotation_from_euler(20, 0, 0)),
     ]  # fmt: skip
     return parts, Words(("apple",), skin, pal.adjectives, [(leaf, "leaf"), (stalk, "stem")], pal.typical)

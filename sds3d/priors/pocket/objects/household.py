@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from sds3d.priors.pocket.objects.shapes import ALONG_X, ALONG_Y, UPRIGHT, ball, box, pair, ring, rod, stump
+from sds3d.priors.pocket.objects.shapes import ALONG_X, UPRIGHT, ball, box, pair, ring, rod, stump
 from sds3d.priors.pocket.objects.vocabulary import Paint, Palette, Words, make_paint, sized
 from sds3d.priors.pocket.parts import Part, rotation_from_euler
 
@@ -173,7 +173,7 @@ def sword(rng: random.Random) -> Built:
     n, w = rng.uniform(0.6, 0.8), rng.uniform(0.09, 0.13)
     top = 0.42 + 2 * n
     parts = [
-        box(steel, (0, 0, 0.42 + n), (0.045, w, n), rounding=0.01), box(steel, (0, 0, top), (0.045, w / 1.41, w / 1.41), rotation=rotation_from_euler(45, 0, 0), rounding=0.01),
+        box(steel, (0, 0, 0.42 + n), (0.055, w, n), rounding=0.01), box(steel, (0, 0, top), (0.055, w / 1.41, w / 1.41), rotation=rotation_from_euler(45, 0, 0), rounding=0.01),
         box(guard, (0, 0, 0.42), (0.075, 0.3, 0.06)), rod(grip, (0, 0, 0.12), (0, 0, 0.4), 0.075), ball(guard, (0, 0, 0.06), 0.11), *pair(ball, guard, (0, 0.3, 0.42), 0.085),
     ]  # fmt: skip
     return parts, Words(
@@ -192,8 +192,9 @@ def axe(rng: random.Random) -> Built:
     grip, h = pal.pick("wooden", "brown", unlike=(head,), also=("wooden",)), rng.uniform(0.6, 0.8)
     z = 2 * h - 0.2
     parts = [
-        stump(grip, (0, 0, h), 0.08, h, 0.9), box(head, (0, 0, z), (0.15, 0.11, 0.14)), box(head, (0.24, 0, z), (0.16, 0.07, 0.17)),
-        stump(head, (0.16, 0, z), 0.34, 0.06, rotation=ALONG_Y),
+        stump(grip, (0, 0, h), 0.08, h, 0.9), box(head, (0, 0, z), (0.15, 0.11, 0.14)), box(head, (0.24, 0, z), (0.16, 0.07, 0.13)),
+        *[box(head, (0.29, 0, z + s * 0.13), (0.19, 0.065, 0.1), rotation=rotation_from_euler(0, -s * 35, 0)) for s in (1, -1)],
+        box(head, (0.42, 0, z), (0.07, 0.055, 0.27)),
     ]  # fmt: skip
     return parts, Words(("axe", "ax"), None, [], [(head, "head"), (grip, "handle")], pal.typical)
 

@@ -6,7 +6,7 @@ import math
 import random
 
 from sds3d.priors.pocket.objects.shapes import ALONG_X, ALONG_Y, axles, ball, box, pair, ring, rod, stump
-from sds3d.priors.pocket.objects.vocabulary import Palette, Words, sized
+from sds3d.priors.pocket.objects.vocabulary import Paint, Palette, Words, sized
 from sds3d.priors.pocket.parts import Part, rotation_from_euler
 
 Built = tuple[list[Part], Words]
@@ -177,6 +177,20 @@ def rocket(rng: random.Random) -> Built:
     )
 
 
+def _sail(paint: Paint, foot: float, top: float, low: float, high: float) -> list[Part]:
+    """A triangle: a board from x `foot` to `top` and z `low` to `high`, its outer upper half cut off."""
+    run, rise = top - foot, high - low
+    length, outward = math.hypot(run, rise), math.copysign(1.0, foot - top)
+    middle = (foot + top) / 2, (low + high) / 2
+    depth = 0.52 * abs(run) * rise / length  # half the distance of the lost corner
+    center = (middle[0] + outward * depth * rise / length, 0.0, middle[1] + depth * abs(run) / length)
+    turn = rotation_from_euler(0, -math.degrees(math.atan2(rise, run)), 0)
+    return [
+        box(paint, (middle[0], 0.0, middle[1]), (abs(run) / 2, 0.05, rise / 2), rounding=0.0),
+        box(paint, center, (length / 2, 0.2, depth), rotation=turn, cut=True, rounding=0.0),
+    ]
+
+
 def sailboat(rng: random.Random) -> Built:
     """A hull with a deck, a mast and triangular sails."""
     pal = Palette(rng, glossy=0.2)
@@ -188,17 +202,11 @@ def sailboat(rng: random.Random) -> Built:
         sail = pal.patterned(sail, "stripes", 4.0, flag)
     parts = [
         ball(hull, (0, 0, 0.2), (0.75, 0.3, 0.3)), box(mast, (0, 0, 0.4), (0.4, 0.2, 0.1), rounding=0.05),
-        rod(mast, (0.12, 0, 0.1), (0.12, 0, h + 0.3), 0.045),
+        rod(mast, (0.13, 0, 0.1), (0.13, 0, h + 0.3), 0.045),
     ]  # fmt: skip
-    steps = 4
-    for k in range(steps):
-        half, z = 0.36 * (1 - k / steps), 0.4 + (k + 0.5) * h * 0.85 / steps
-        parts.append(box(sail, (0.1 - half, 0, z), (half, 0.04, h * 0.44 / steps), rounding=0.01))
-    parts += [
-        box(sail, (0.33, 0, 0.62), (0.2, 0.04, 0.22), rounding=0.01),
-        box(sail, (0.24, 0, 0.95), (0.11, 0.04, 0.16)),
-    ]
-    parts.append(box(flag, (-0.0, 0, h + 0.24), (0.14, 0.04, 0.07)))
+    for foot, top, low, high in ((-0.68, 0.1, 0.36, h + 0.2), (0.7, 0.15, 0.36, 0.85 * h)):
+        parts += _sail(sail, foot, top, low, high)
+    parts.append(box(flag, (0.26, 0, h + 0.24), (0.14, 0.045, 0.07)))
     return parts, Words(
         ("sailboat", "sailing boat", "boat"), hull, [], [(sail, "sails"), (flag, "flag"), (hull, "hull")], pal.typical
     )

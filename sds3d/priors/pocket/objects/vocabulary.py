@@ -57,6 +57,19 @@ COLORS: dict[str, tuple[tuple[Vec3, tuple[str, ...]], ...]] = {
 RANDOM_COLORS = tuple(
     name for name in COLORS for _ in range(2 if name not in ("gold", "silver", "beige", "grey") else 1)
 )
+# colours that one could take for each other: never given to two parts that a caption tells apart
+CLOSE: dict[str, tuple[str, ...]] = {
+    "brown": ("wooden", "beige"),
+    "wooden": ("brown", "beige"),
+    "beige": ("brown", "wooden", "white", "gold"),
+    "white": ("beige", "silver"),
+    "grey": ("silver", "stone"),
+    "silver": ("grey", "white", "stone"),
+    "stone": ("grey", "silver"),
+    "gold": ("yellow", "orange", "beige"),
+    "yellow": ("gold",),
+    "orange": ("gold",),
+}
 METALS = ("gold", "silver")
 MASS_NOUNS = ("frosting", "icing", "hair", "snow", "tea", "coffee", "fur", "cheese", "trim", "lettuce", "soup", "cream")
 SINGULARS = ("bus", "cactus", "torus")
@@ -117,8 +130,8 @@ class Palette:
         self.adjectives = [rng.choice(tuple(glossy_words))] if is_glossy else []
 
     def pick(self, *typical: str, unlike: Sequence[Paint] = (), also: Sequence[str] = ()) -> Paint:
-        """One of the `typical` names, or any colour (or one of `also`) in other samples; never one of `unlike`."""
-        taken = {p.name for p in unlike}
+        """One of the `typical` names, or any colour (or one of `also`) in other samples; never like `unlike`."""
+        taken = {name for p in unlike for name in (p.name, *CLOSE.get(p.name, ()))}
         pool = typical if self.typical else RANDOM_COLORS + 3 * tuple(also)
         pool = tuple(n for n in pool if n not in taken) or tuple(n for n in RANDOM_COLORS if n not in taken)
         return make_paint(self.rng, self.rng.choice(pool), self.shine)
