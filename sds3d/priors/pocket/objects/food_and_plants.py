@@ -137,9 +137,12 @@ def apple(rng: random.Random) -> Built:
     skin, stalk, leaf = pal.pick("red", "green"), pal.fixed("brown"), pal.fixed("green")
     tall = rng.uniform(0.41, 0.46)
     parts = [
-        ring(skin, (0, 0, 0.12), 0.23, 0.265), stump(skin, (0, 0, 0.12 - tall / 1.6), 0.33, tall / 1.6, 1.46, rounding=0.03), ball(skin, (0, 0, 0.0), (0.4, 0.4, 0.31)),
-        rod(stalk, (0, 0, 0.2), (0.03, 0, 0.52), 0.045), ball(leaf, (0.02, 0.16, 0.48), (0.1, 0.18, 0.05), rotation=rotation_from_euler(20, 0, 0)),
+        rod(stalk, (0, 0, 0.2), (0.03, 0, 0.54), 0.045), ball(leaf, (0.02, 0.16, 0.5), (0.1, 0.18, 0.05), rotation=rotation_from_euler(20, 0, 0)),
     ]  # fmt: skip
+    for k in range(7):
+        a = 2 * math.pi * k / 7
+        turn = rotation_from_euler(0, 12, math.degrees(a))
+        parts.append(ball(skin, (0.16 * math.cos(a), 0.16 * math.sin(a), 0.0), (0.33, 0.33, tall), rotation=turn))
     return parts, Words(("apple",), skin, pal.adjectives, [(leaf, "leaf"), (stalk, "stem")], pal.typical)
 
 
