@@ -50,7 +50,7 @@ class SDSConfig:
 
     kind: Literal["sds"] = "sds"
     guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
-    rescale: float = 0.7  # 0 = off, 1 = the guided x0 has the spread of the conditional one
+    rescale: float = 0.3  # 0 = off, 1 = the guided x0 has the spread of the conditional one
     clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
 
@@ -78,15 +78,27 @@ class StageConfig:
     """One stretch of the optimisation with its own resolution, noise levels and losses."""
 
     name: str = "shape"
-    steps: int = 800  # optimiser steps
+    steps: int = 400  # optimiser steps
     prior_every: int = 4  # optimiser steps that reuse one prior call
     num_orbits: int = 1  # orbits a step; each has as many views as the prior
     resolution: int = 64  # pixels of the rendered views
-    t_min: Ramp = Ramp(0.9, 0.02)  # fractions of T
-    t_max: Ramp = Ramp(0.98, 0.3)
+    t_min: Ramp = Ramp(0.95, 0.5)  # fractions of T
+    t_max: Ramp = Ramp(0.98, 0.6)
     estimator: SDSConfig = field(default_factory=SDSConfig)
     cameras: CameraConfig = field(default_factory=CameraConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    loss: LossConfig = LossConfig(sparsity=10.0)
+
+
+# Rescaling moves a whole image towards grey, background too, which leaves haze: only the first stage may do it.
+SHAPE = StageConfig()
+DETAIL = StageConfig(
+    name="detail",
+    resolution=128,
+    t_min=Ramp(0.45, 0.02),
+    t_max=Ramp(0.6, 0.2),
+    estimator=SDSConfig(guidance_scale=4.0, rescale=0.0),
+    loss=LossConfig(sparsity=10.0, opaque=200.0),
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,7 @@ class Config:
     representation: GaussiansConfig = field(default_factory=GaussiansConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
     prior: PocketConfig = field(default_factory=PocketConfig)
-    stages: tuple[StageConfig, ...] = (StageConfig(),)
+    stages: tuple[StageConfig, ...] = (SHAPE, DETAIL)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     preview: PreviewConfig = field(default_factory=PreviewConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

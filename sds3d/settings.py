@@ -389,9 +389,7 @@ def _yaml_loader() -> Callable[[str], Any]:
             event = self.peek_event()
             self.nodes += 1
             if self.nodes > MAX_YAML_NODES:
-                raise yaml.MarkedYAMLError(
-                    problem=f"more than {MAX_YAML_NODES} values", problem_mark=event.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"more than {MAX_YAML_NODES} values", problem_mark=event.start_mark)
             if isinstance(event, yaml.AliasEvent):
                 raise yaml.MarkedYAMLError(problem="aliases (*) are not allowed", problem_mark=event.start_mark)
             return super().compose_node(parent, index)

@@ -60,7 +60,7 @@ def test_a_file_lists_stages_and_leaves_the_rest_at_its_defaults(tmp_path: Path)
 
 @pytest.mark.parametrize("prompt", HOSTILE)
 def test_text_is_opaque_and_a_dump_loads_back_equal(prompt: str, tmp_path: Path) -> None:
-    cfg = load_config(Path("smoke"), [f"negative_prompt={prompt}", "stages.0.t_max.end=0.2987654321"], prompt)
+    cfg = load_config(Path("smoke"), [f"negative_prompt={prompt}", "stages.0.t_max.end=0.8987654321"], prompt)
     assert (cfg.prompt, cfg.negative_prompt) == (prompt, prompt)
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(cfg))
@@ -89,7 +89,7 @@ def test_unknown_keys_are_answered_with_the_known_one() -> None:
     assert problem("mesh.zzz=1").startswith("mesh.zzz: unknown key; known: grid, faces")
     assert "did you mean 'cuda'?" in problem("device=cdua")
     assert problem("seed.x=1") == "seed.x: seed is one value and has no keys"
-    assert problem("stages.3.steps=1") == 'stages.3: expected an index from 0 to 0, got "3"'
+    assert problem("stages.3.steps=1") == 'stages.3: expected an index from 0 to 1, got "3"'
     assert "did you mean 'smoke'?" in problem(preset=Path("smok"))
     assert "expected key=value" in problem("mushroom")
 

@@ -24,8 +24,8 @@ def sds(
 
     SDS (DreamFusion, arXiv:2209.14988, eq. 3) with w(t) = sigma / alpha is the gradient of 0.5 |latents - sg(x0)|^2
     (MVDream, arXiv:2308.16512, section 3.4), for latents - x0 = (sigma / alpha) (eps_hat - noise). Guidance:
-    arXiv:2207.12598, as uncond + s (cond - uncond). Rescale: arXiv:2305.08891, eq. 15-16, over all views of an orbit. Clipping is Imagen's static
-    thresholding (arXiv:2205.11487, section 2.3).
+    arXiv:2207.12598, as uncond + s (cond - uncond). Rescale: arXiv:2305.08891, eq. 15-16, over all views of an orbit.
+    Clipping is Imagen's static thresholding (arXiv:2205.11487, section 2.3).
     """
     alphas_cumprod = prior.alphas_cumprod.to(latents.device)[timesteps][:, None, None, None]
     alpha, sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()

@@ -44,9 +44,8 @@ def build_mesh(
         now = time.perf_counter()
         seconds[name], started = round(now - started, 3), now
 
-    cpu = torch.device("cpu")  # these stages are small and their libraries run there
     alphas, cameras = _silhouettes(renderer, HULL_VIEWS, HULL_RESOLUTION, device)
-    field = blur(carved_density(lambda points: density(points.to(device)).to(cpu), alphas, cameras, cfg.grid))
+    field = blur(carved_density(density, alphas, cameras, cfg.grid))
     lap("density")
     alphas, cameras = _silhouettes(renderer, SILHOUETTE_VIEWS, SILHOUETTE_RESOLUTION, device)
     maxima = ray_maxima(field, cameras)
@@ -80,7 +79,6 @@ def build_mesh(
 def _silhouettes(
     renderer: Renderer, num_views: int, resolution: int, device: torch.device
 ) -> tuple[torch.Tensor, Cameras]:
-    """Alphas [C, H, W, 1] of the scene from all around, and the cameras, on the CPU."""
-    cameras = sphere_cameras(num_views, resolution)
-    alphas = renderer(cameras.to(device), torch.zeros(num_views, 3, device=device)).alphas
-    return alphas.cpu(), cameras
+    """Alphas [C, H, W, 1] of the scene from all around, and the cameras."""
+    cameras = sphere_cameras(num_views, resolution).to(device)
+    return renderer(cameras, torch.zeros(num_views, 3, device=device)).alphas, cameras

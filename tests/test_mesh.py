@@ -1,0 +1,181 @@
+"""The chain from a density to a GLB, against shapes whose answers are known."""
+
+import json
+import math
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sds3d.cameras import turntable
+from sds3d.config import MeshConfig
+from sds3d.errors import UserError
+from sds3d.interfaces import Render
+from sds3d.mesh import build_mesh
+from sds3d.mesh.clean import clean, is_watertight, vertex_normals
+from sds3d.mesh.export import read_glb, write_glb
+from sds3d.mesh.extract import Field, isosurface
+from sds3d.mesh.raster import interpolate, rasterize, rasterize_uv, render_mesh
+from sds3d.mesh.unwrap import unwrap
+
+TOOLS = Path(__file__).parent / "tools"
+SMALL = MeshConfig(grid=64, faces=3000, texture_size=256, bake_views=16, bake_resolution=128)
+
+
+def grid_field(function, size=64, extent=1.0):
+    axis = torch.linspace(-extent, extent, size)
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    return Field(function(points), torch.full((3,), -extent), 2 * extent / (size - 1))
+
+
+def volume(vertices, faces):
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    return np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6
+
+
+def euler(vertices, faces):
+    return len(vertices) - 3 * len(faces) // 2 + len(faces)
+
+
+def test_a_ball_comes_out_closed_with_its_volume_and_no_handle():
+    vertices, faces, components = isosurface(grid_field(lambda p: 1 - p.norm(dim=-1)), 0.4)
+    assert is_watertight(faces) and euler(vertices, faces) == 2 and components == 1
+    assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi * 0.6**3, rel=0.01)
+    light, few = clean(vertices, faces, 800)
+    assert len(few) <= 800 and is_watertight(few)
+    assert volume(light, few) == pytest.approx(4 / 3 * math.pi * 0.6**3, rel=0.02)
+
+
+def test_a_torus_keeps_its_hole_through_cleaning():
+    ring = grid_field(lambda p: 0.2 - torch.hypot(p[..., :2].norm(dim=-1) - 0.6, p[..., 2]))
+    vertices, faces = clean(*isosurface(ring, 0.0)[:2], 1500)
+    assert euler(vertices, faces) == 0 and is_watertight(faces)
+
+
+def test_floaters_go_and_voids_close():
+    def scene(points):
+        shell = 0.5 - points.norm(dim=-1) - 10 * (points.norm(dim=-1) < 0.2)
+        return 1 + torch.maximum(shell, 0.07 - (points - 0.8).norm(dim=-1))
+
+    vertices, faces, components = isosurface(grid_field(scene), 1.0)
+    assert components == 1 and np.linalg.norm(vertices, axis=1).max() < 0.55
+    assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi * 0.5**3, rel=0.02)
+
+
+def test_an_object_that_touches_the_grid_is_still_closed():
+    _, faces, _ = isosurface(grid_field(lambda p: 1 - p[..., 2].abs()), 0.5)
+    assert is_watertight(faces)
+
+
+def test_empty_density_is_an_error():
+    with pytest.raises(UserError, match="empty"):
+        isosurface(grid_field(lambda p: torch.zeros(p.shape[:-1])), 0.5)
+
+
+def test_rasterizer_gives_depth_and_barycentrics_of_a_triangle():
+    camera = turntable(1, 64, elevation_deg=0.0, distance=3.0)
+    vertices = torch.tensor([[0.0, -0.5, -0.5], [0.0, 0.5, -0.5], [0.0, 0.0, 0.5]])
+    fragments = rasterize(vertices, torch.tensor([[0, 1, 2]]), camera)
+    hit = fragments.mask[0]
+    focal = 32 / math.tan(math.radians(20))
+    assert hit.sum().item() == pytest.approx(0.5 * (focal / 3) ** 2, rel=0.05)
+    torch.testing.assert_close(fragments.depths[0][hit], torch.full((int(hit.sum()),), 3.0))
+    where = interpolate(vertices, torch.tensor([[0, 1, 2]]), fragments)[0]
+    rows, columns = hit.nonzero(as_tuple=True)
+    torch.testing.assert_close(where[hit][:, 1], (columns + 0.5 - 32) * 3 / focal, atol=1e-4, rtol=0)
+    torch.testing.assert_close(where[hit][:, 2], -(rows + 0.5 - 32) * 3 / focal, atol=1e-4, rtol=0)
+    assert not rasterize(vertices, torch.tensor([[0, 2, 1]]), camera).mask.any()  # seen from behind
+
+
+def test_charts_do_not_overlap_and_cover_every_face():
+    vertices, faces, _ = isosurface(grid_field(lambda p: 0.7 - p.norm(dim=-1), 24), 0.0)
+    sources, split, uvs = unwrap(vertices, faces, 256)
+    assert (sources[split] == faces).all()
+    texels = rasterize_uv(torch.from_numpy(uvs), torch.from_numpy(split), 512)
+    corners = uvs[split]
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    areas = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2
+    large = np.flatnonzero(areas * 512**2 > 8)  # texels: a sliver may miss every texel centre
+    assert np.isin(large, texels.faces[texels.mask].unique().numpy()).all() and len(large) > 0.5 * len(faces)
+    assert texels.mask.float().mean().item() == pytest.approx(areas.sum(), rel=0.03)  # overlap would cover less
+
+
+def colour(points):
+    return (0.5 + 0.4 * points / 0.6).clamp(0, 1)
+
+
+class Ball:
+    """A ball of radius 0.6 whose colour is its position: analytic density and renderer."""
+
+    def density(self, points):
+        return torch.sigmoid((0.6 - points.norm(dim=-1)) * 40)
+
+    def render(self, cameras, backgrounds):
+        from sds3d.cameras import pixel_rays
+
+        origins, directions = pixel_rays(cameras)
+        along = -(origins * directions).sum(-1, keepdim=True)
+        inside = 0.36 - (origins.square().sum(-1, keepdim=True) - along**2)
+        alphas = (inside > 0).float()
+        depths = along - inside.clamp_min(0).sqrt()
+        colors = alphas * colour(origins + depths * directions) + (1 - alphas) * backgrounds[:, None, None]
+        return Render(colors, alphas, alphas * depths)
+
+
+@pytest.fixture(scope="module")
+def ball():
+    return build_mesh(Ball().density, Ball().render, SMALL, torch.device("cpu"))
+
+
+def test_the_whole_chain_reproduces_a_coloured_ball(ball):
+    mesh, report = ball
+    assert report["watertight"] and report["components"] == 1 and report["faces"] <= 3000
+    assert report["iou"] > 0.98 and report["psnr_db"] > 28
+    views = turntable(4, 96)
+    drawn = render_mesh(mesh, views, torch.zeros(4, 3))
+    truth = Ball().render(views, torch.zeros(4, 3))
+    both = (drawn.alphas[..., 0] == 1) & (truth.alphas[..., 0] == 1)
+    assert (drawn.colors - truth.colors)[both].abs().mean() < 0.02
+    torch.testing.assert_close(mesh.vertices.norm(dim=-1).mean(), torch.tensor(0.6), atol=0.02, rtol=0)
+
+
+def test_normals_point_outwards(ball):
+    vertices, faces = ball[0].vertices.numpy(), ball[0].faces.numpy()
+    assert ((vertices * ball[0].normals.numpy()).sum(1) > 0).all()
+    assert (vertex_normals(vertices, faces) * vertices).sum() > 0
+
+
+def test_glb_turns_front_to_plus_z_and_reads_back(ball, tmp_path):
+    import trimesh
+
+    mesh, _ = ball
+    write_glb(mesh, tmp_path / "mesh.glb")
+    raw = trimesh.load(tmp_path / "mesh.glb", force="mesh", process=False)
+    front, top = mesh.vertices[:, 0].argmax(), mesh.vertices[:, 2].argmax()
+    assert raw.vertices[front].argmax() == 2 and raw.vertices[top].argmax() == 1
+    back = read_glb(tmp_path / "mesh.glb")
+    torch.testing.assert_close(back.vertices, mesh.vertices, atol=1e-6, rtol=0)
+    torch.testing.assert_close(back.faces, mesh.faces)
+    torch.testing.assert_close(back.uvs, mesh.uvs, atol=1e-6, rtol=0)
+    torch.testing.assert_close(back.texture, mesh.texture, atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+def test_glb_passes_the_khronos_validator(ball, tmp_path):
+    if shutil.which("node") is None or not (TOOLS / "node_modules").is_dir():
+        pytest.skip("needs node and `npm install --prefix tests/tools`")
+    write_glb(ball[0], tmp_path / "mesh.glb")
+    command = ["node", str(TOOLS / "validate_glb.js"), str(tmp_path / "mesh.glb")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    issues = json.loads(result.stdout)
+    assert result.returncode == 0 and issues["errors"] == 0 and issues["warnings"] == 0
+
+
+def test_numbers_that_are_not_are_refused(ball, tmp_path):
+    broken = replace(ball[0], vertices=ball[0].vertices * torch.nan)
+    with pytest.raises(UserError, match="NaN"):
+        write_glb(broken, tmp_path / "mesh.glb")
+    assert not list(tmp_path.iterdir())
