@@ -16,9 +16,9 @@ from sds3d.config import MeshConfig
 from sds3d.errors import UserError
 from sds3d.interfaces import Render
 from sds3d.mesh import build_mesh
-from sds3d.mesh.clean import clean, is_watertight, vertex_normals
+from sds3d.mesh.clean import check_manifold, clean, is_watertight, smooth, vertex_normals
 from sds3d.mesh.export import read_glb, write_glb
-from sds3d.mesh.extract import Field, isosurface
+from sds3d.mesh.extract import Field, best_threshold, isosurface, ray_maxima
 from sds3d.mesh.raster import interpolate, rasterize, rasterize_uv, render_mesh
 from sds3d.mesh.unwrap import unwrap
 
@@ -66,6 +66,45 @@ def test_floaters_go_and_voids_close():
     assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi * 0.5**3, rel=0.02)
 
 
+def test_a_second_part_that_is_large_enough_stays():
+    def scene(points):
+        return 1 + torch.maximum(0.4 - points.norm(dim=-1), 0.2 - (points - torch.tensor([0.75, 0, 0])).norm(dim=-1))
+
+    vertices, faces, components = isosurface(grid_field(scene), 1.0)
+    assert components == 2 and euler(vertices, faces) == 4
+    assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi * (0.4**3 + 0.2**3), rel=0.02)
+
+
+def test_an_open_or_empty_surface_is_not_let_through():
+    vertices, faces, _ = isosurface(grid_field(lambda p: 1 - p.norm(dim=-1), 24), 0.4)
+    with pytest.raises(RuntimeError, match="closed manifold"):
+        check_manifold(vertices, faces[1:])
+    with pytest.raises(UserError, match="no triangle"):
+        check_manifold(vertices, faces[:0])
+
+
+def test_smoothing_removes_noise_and_keeps_the_size():
+    vertices, faces, _ = isosurface(grid_field(lambda p: 1 - p.norm(dim=-1), 48), 0.4)
+    noisy = vertices + np.random.default_rng(0).normal(0, 0.01, vertices.shape)
+    radii, before = np.linalg.norm(smooth(noisy, faces, 10), axis=1), np.linalg.norm(noisy, axis=1)
+    assert radii.std() < 0.5 * before.std()
+    assert radii.mean() == pytest.approx(0.6, rel=0.005)
+
+
+def test_ray_maxima_give_the_silhouette_of_a_ball():
+    views = turntable(3, 64)
+    truth = Ball().render(views, torch.zeros(3, 3)).alphas[..., 0] > 0.5
+    drawn = ray_maxima(grid_field(lambda p: 1 - p.norm(dim=-1)), views) > 0.4
+    assert (drawn & truth).sum() / (drawn | truth).sum() > 0.98
+
+
+def test_threshold_is_the_highest_that_still_matches():
+    maxima = torch.linspace(0, 1, 10001)[None, None]
+    threshold, iou = best_threshold(maxima, maxima > 0.5, 0.02, 4.0)
+    # The IoU at t > 0.5 is 2 (1 - t): it has lost SLACK at 0.51, and candidates are 9% apart.
+    assert 0.51 / 1.09 < threshold <= 0.5101 and iou > 0.95
+
+
 def test_an_object_that_touches_the_grid_is_still_closed():
     _, faces, _ = isosurface(grid_field(lambda p: 1 - p[..., 2].abs()), 0.5)
     assert is_watertight(faces)
@@ -89,6 +128,19 @@ def test_rasterizer_gives_depth_and_barycentrics_of_a_triangle():
     torch.testing.assert_close(where[hit][:, 1], (columns + 0.5 - 32) * 3 / focal, atol=1e-4, rtol=0)
     torch.testing.assert_close(where[hit][:, 2], -(rows + 0.5 - 32) * 3 / focal, atol=1e-4, rtol=0)
     assert not rasterize(vertices, torch.tensor([[0, 2, 1]]), camera).mask.any()  # seen from behind
+
+
+def test_rasterizer_draws_the_nearest_and_leaves_no_cracks():
+    vertices, faces, _ = isosurface(grid_field(lambda p: 1 - p.norm(dim=-1), 48), 0.4)
+    vertices, faces = torch.from_numpy(vertices).float(), torch.from_numpy(faces)
+    views = turntable(3, 96)
+    fragments = rasterize(torch.cat([0.5 * vertices, vertices]), torch.cat([faces, faces + len(vertices)]), views)
+    truth = Ball().render(views, torch.zeros(3, 3))
+    solid = truth.alphas[..., 0] > 0.5
+    assert (fragments.mask != solid).float().mean() < 0.003  # pixels on the outline
+    both = fragments.mask & solid
+    assert (fragments.faces[both] >= len(faces)).all()  # the small ball inside is never seen
+    assert (fragments.depths - truth.depths[..., 0])[both].abs().quantile(0.99) < 0.02
 
 
 def test_charts_do_not_overlap_and_cover_every_face():
@@ -123,7 +175,8 @@ class Ball:
         alphas = (inside > 0).float()
         depths = along - inside.clamp_min(0).sqrt()
         colors = alphas * colour(origins + depths * directions) + (1 - alphas) * backgrounds[:, None, None]
-        return Render(colors, alphas, alphas * depths)
+        forward = (directions * cameras.viewmats[:, None, None, 2, :3]).sum(-1, keepdim=True)  # distance to depth
+        return Render(colors, alphas, alphas * depths * forward)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +196,28 @@ def test_the_whole_chain_reproduces_a_coloured_ball(ball):
     torch.testing.assert_close(mesh.vertices.norm(dim=-1).mean(), torch.tensor(0.6), atol=0.02, rtol=0)
 
 
+def test_supersampling_softens_the_outline_only(ball):
+    views, backgrounds = turntable(1, 64), torch.tensor([[0.2, 0.4, 0.6]])
+    hard, soft = (render_mesh(ball[0], views, backgrounds, supersample=n) for n in (1, 4))
+    assert set(hard.alphas.unique().tolist()) == {0.0, 1.0} and len(soft.alphas.unique()) > 4
+    torch.testing.assert_close(soft.colors[0, 0, 0], backgrounds[0])
+    assert abs(hard.alphas.mean() - soft.alphas.mean()) < 0.01
+
+
+def test_a_scene_without_anything_solid_says_so():
+    def nothing(cameras, backgrounds):
+        flat = torch.zeros(len(cameras), cameras.height, cameras.width, 1)
+        return Render(backgrounds[:, None, None] + flat, flat, flat)
+
+    with pytest.raises(UserError, match="empty"):
+        build_mesh(Ball().density, nothing, SMALL, torch.device("cpu"))
+
+
+def test_a_diverged_scene_says_so():
+    with pytest.raises(UserError, match="NaN"):
+        build_mesh(lambda points: points[:, 0] * math.nan, Ball().render, SMALL, torch.device("cpu"))
+
+
 def test_normals_point_outwards(ball):
     vertices, faces = ball[0].vertices.numpy(), ball[0].faces.numpy()
     assert ((vertices * ball[0].normals.numpy()).sum(1) > 0).all()
@@ -160,6 +235,7 @@ def test_glb_turns_front_to_plus_z_and_reads_back(ball, tmp_path):
     back = read_glb(tmp_path / "mesh.glb")
     torch.testing.assert_close(back.vertices, mesh.vertices, atol=1e-6, rtol=0)
     torch.testing.assert_close(back.faces, mesh.faces)
+    torch.testing.assert_close(back.normals, mesh.normals, atol=1e-5, rtol=0)
     torch.testing.assert_close(back.uvs, mesh.uvs, atol=1e-6, rtol=0)
     torch.testing.assert_close(back.texture, mesh.texture, atol=0.5 / 255 + 1e-6, rtol=0)
 

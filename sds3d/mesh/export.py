@@ -39,7 +39,7 @@ def read_glb(path: Path) -> TexturedMesh:
     """The mesh of a file that `write_glb` wrote, in world axes again."""
     import trimesh
 
-    solid = trimesh.load(path, force="mesh", process=False)
+    solid = trimesh.load(path, process=False).geometry["asset"]  # force="mesh" would make up its own normals
     picture = np.asarray(solid.visual.material.baseColorTexture.convert("RGB"), np.float32) / 255
     return TexturedMesh(
         vertices=torch.from_numpy(np.asarray(solid.vertices) @ WORLD_TO_GLTF).float(),
