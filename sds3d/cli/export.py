@@ -58,7 +58,7 @@ def obj_files(glb: Path) -> dict[str, bytes]:
 
     import trimesh
 
-    mesh = trimesh.load(glb, force="mesh", process=False)
+    (mesh,) = trimesh.load(glb, process=False).geometry.values()  # force="mesh" would make new normals
     picture = io.BytesIO()
     mesh.visual.material.baseColorTexture.convert("RGB").save(picture, "PNG")
     corners = zip(mesh.vertices, mesh.visual.uv, mesh.vertex_normals, strict=True)
