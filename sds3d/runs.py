@@ -61,7 +61,6 @@ class RunFolder:
         self.config_hash = config_hash(cfg)
         self.keep = cfg.checkpoint.keep
         self.checkpoints = path / "checkpoints"
-        self.previews = path / "previews"
         self.metrics = path / "metrics.jsonl"
         self._log: IO[str] | None = None
 
@@ -75,7 +74,6 @@ class RunFolder:
         run = cls(path, cfg)
         try:
             run.checkpoints.mkdir(parents=True, exist_ok=True)
-            run.previews.mkdir(exist_ok=True)
         except OSError as error:
             raise refused(error, path) from error
         atomic_write(path / "config.yaml", dump_config(cfg))
@@ -90,7 +88,6 @@ class RunFolder:
         run = cls(path, cfg)
         try:
             run.checkpoints.mkdir(exist_ok=True)
-            run.previews.mkdir(exist_ok=True)
         except OSError as error:
             raise refused(error, path) from error
         return run, cfg

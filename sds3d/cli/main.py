@@ -33,8 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] == "--version":
         print(f"sds3d {__version__}")
         return 0
-    # OpenMP's threads spin while they wait. Beside one busy process on 2 cores that was measured to make a prior call
-    # 3 times, a render 5 times and an Adam step 40 times slower.
+    # OpenMP's threads spin while they wait, which makes every step several times slower beside one busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         if argv[0] not in VERBS:

@@ -21,7 +21,7 @@ PATCH = 2  # pixels that pixel_unshuffle folds into channels
 
 def build_unet(channels: tuple[int, ...] = (96, 192, 256), layers: int = 1) -> UNet2DConditionModel:
     """An untrained network; attention starts one level below the top, where it is affordable on a CPU."""
-    top, rest = len(channels) - 1, ("CrossAttn",) * (len(channels) - 1)
+    rest = ("CrossAttn",) * (len(channels) - 1)
     unet = UNet2DConditionModel(
         sample_size=RESOLUTION // PATCH,
         in_channels=3 * PATCH**2,
@@ -36,7 +36,6 @@ def build_unet(channels: tuple[int, ...] = (96, 192, 256), layers: int = 1) -> U
         class_embed_type="projection",
         projection_class_embeddings_input_dim=19,
     )
-    assert top >= 1
     attend_across_views(unet, NUM_VIEWS)
     return unet
 
