@@ -8,11 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from sds3d.cameras import orbit_cameras, turntable
-from sds3d.priors.pocket import model, text, train
+from sds3d.priors.pocket import data, learner, model, text, train
+from sds3d.priors.pocket.flat import flatten_parameters
 from sds3d.priors.pocket.parts import Part, half_extents, normalize, pack
 from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
 from sds3d.priors.pocket.quantize import dequantize, quantize
 from sds3d.priors.pocket.tracer import trace
+
+CPU = torch.device("cpu")
 
 
 def picture(*parts, resolution=96, view=0):
@@ -154,20 +157,49 @@ def test_training_stops_and_goes_on_as_if_it_had_not(tmp_path):
         args.steps = 4
         return args
 
-    whole = train.Trainer(flat(arguments(tmp_path / "a", 4)))
-    data = train.MadeUpObjects(0, 1, range(4), whole.encoder)
+    whole = learner.Learner(flat(arguments(tmp_path / "a", 4)), CPU)
+    batches = data.MadeUpObjects(0, 1, range(4), whole.encoder)
     for index in range(4):
-        whole.train_step(*data[index])
-    first = train.Trainer(flat(arguments(tmp_path / "b", 4)))
+        whole.train_step(batches[index])
+    first = learner.Learner(flat(arguments(tmp_path / "b", 4)), CPU)
     for index in range(2):
-        first.train_step(*data[index])
+        first.train_step(batches[index])
     first.save(tmp_path / "state.safetensors")
-    second = train.Trainer(flat(arguments(tmp_path / "b", 4)))
+    second = learner.Learner(flat(arguments(tmp_path / "b", 4)), CPU)
     second.load(tmp_path / "state.safetensors")
     for index in range(2, 4):
-        second.train_step(*data[index])
+        second.train_step(batches[index])
     for name, value in whole.unet.state_dict().items():
         torch.testing.assert_close(second.unet.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_flat_parameters_are_views_that_compute_the_same():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.Flatten(), torch.nn.Linear(5, 2))
+    image = torch.randn(1, 3, 3, 3)
+    before = network(image)
+    flat = flatten_parameters(network)
+    torch.testing.assert_close(network(image), before)
+    network(image).sum().backward()
+    assert flat.grad.abs().sum() == sum(p.grad.abs().sum() for p in network.parameters()) > 0
+    with torch.no_grad():
+        flat.zero_()
+    assert network(image).abs().sum() == 0
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
+    """Steps 4 to 8 of both learners see the same data; one replays a graph, the other never records one."""
+    steps = range(8)
+    losses = []
+    for warm_up in (learner.WARM_UP_STEPS, len(steps)):
+        monkeypatch.setattr(learner, "WARM_UP_STEPS", warm_up)
+        args = train.parse(["--out", str(tmp_path), "--batch", "2", "--channels", "32", "64", "--no-compile"])
+        one = learner.Learner(args, torch.device("cuda"))
+        batches = data.MadeUpObjects(0, 2, steps, text.TextEncoder(args.text))
+        losses.append(torch.stack([one.train_step(batches[k]) for k in steps]))
+        assert (one.graph is not None) == (warm_up < len(steps))
+    torch.testing.assert_close(losses[0], losses[1], rtol=2e-2, atol=0)
 
 
 def test_the_program_writes_a_folder_that_loads(tmp_path):

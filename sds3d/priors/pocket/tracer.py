@@ -42,7 +42,8 @@ def _trace_cpu(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
 
 def _trace_cuda(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
     objects, views, resolution = out.shape[:3]
-    grid = ((resolution * resolution + 127) // 128, objects * views, 1)
+    tiles = -(-resolution // 16) * -(-resolution // 8)
+    grid = (tiles, objects * views, 1)
     _cuda_kernel()(grid=grid, block=(128, 1, 1), args=[parts, rows, out, objects * views, views, resolution, samples])
 
 

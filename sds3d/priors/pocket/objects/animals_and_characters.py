@@ -49,9 +49,7 @@ def robot(rng: random.Random) -> Built:
         *pair(stump, limbs, (0, 0.55 * w, 0.3), 0.09, 0.22), *pair(box, body, (0.06, 0.55 * w, 0.08), (0.18, 0.13, 0.09)),
     ]  # fmt: skip
     details = [(eye, "eyes"), *([(limbs, "arms|legs")] if limbs is not body else []), (panel, "chest panel")]
-    return parts, Words(
-        ("robot", "toy robot"), body, pal.adjectives + sized(h, 0.27, 0.31, "small", "tall"), details, pal.typical
-    )
+    return parts, Words(("robot",), body, pal.adjectives + sized(h, 0.27, 0.31, "small", "tall"), details, pal.typical)
 
 
 def teddy_bear(rng: random.Random) -> Built:
@@ -72,9 +70,7 @@ def teddy_bear(rng: random.Random) -> Built:
     if rng.random() < 0.5:
         parts += [*pair(ball, bow, (0.27, 0.11, 0.68), (0.07, 0.12, 0.08)), ball(bow, (0.3, 0, 0.68), 0.07)]
         details.append((bow, "bow tie"))
-    return parts, Words(
-        ("teddy bear", "teddy", "bear"), fur, sized(fat, 0.34, 0.385, "small", "fat"), details, pal.typical
-    )
+    return parts, Words(("teddy bear",), fur, sized(fat, 0.34, 0.385, "small", "fat"), details, pal.typical)
 
 
 def duck(rng: random.Random) -> Built:
@@ -90,7 +86,7 @@ def duck(rng: random.Random) -> Built:
         *pair(ball, body, (-0.08, 0.35, 0.36), (0.28, 0.09, 0.17), rotation=rotation_from_euler(0, 12, 0)),
         stump(body, (-n + 0.06, 0, 0.46), 0.17, 0.17, 0.2, rotation=rotation_from_euler(0, -48, 0)),
     ]  # fmt: skip
-    return parts, Words(("duck", "rubber duck", "toy duck"), body, pal.adjectives, [(bill, "beak|bill")], pal.typical)
+    return parts, Words(("duck",), body, pal.adjectives, [(bill, "beak|bill")], pal.typical)
 
 
 def _four_legs(paint: Paint, x: float, y: float, top: float, radius: float) -> list[Part]:
@@ -138,7 +134,7 @@ def cat(rng: random.Random) -> Built:
         rod(coat, (-0.35, 0, 0.15), (-0.6, 0.05, 0.25), 0.075), rod(coat, (-0.6, 0.05, 0.25), (-0.62, 0.05, 0.62), 0.075),
     ]  # fmt: skip
     adjectives = ["striped"] if coat is not fur else []
-    return parts, Words(("cat", "cat", "kitty"), fur, adjectives, [(chest, "chest|paws"), (eye, "eyes")], pal.typical)
+    return parts, Words(("cat",), fur, adjectives, [(chest, "chest|paws"), (eye, "eyes")], pal.typical)
 
 
 def pig(rng: random.Random) -> Built:
@@ -154,7 +150,7 @@ def pig(rng: random.Random) -> Built:
         ring(skin, (-0.56, 0, 0.58), 0.08, 0.04, rotation=rotation_from_euler(90, 0, 0)),
     ]  # fmt: skip
     return parts, Words(
-        ("pig", "pig", "piggy"),
+        ("pig",),
         skin,
         pal.adjectives + sized(fat, 0.33, 0.375, "thin", "fat"),
         [] if snout.name == skin.name else [(snout, "snout")],
@@ -201,7 +197,7 @@ def bird(rng: random.Random) -> Built:
         *[rod(beak, (0.05, s * 0.11, 0.3), (0.05, s * 0.11, 0.04), 0.045) for s in (1, -1)], *pair(ball, beak, (0.12, 0.11, 0.04), (0.13, 0.07, 0.045)),
     ]  # fmt: skip
     details = [(belly, "belly"), (beak, "beak")] + ([(wing, "wings")] if wing is not body else [])
-    return parts, Words(("bird", "little bird"), body, [], details, pal.typical)
+    return parts, Words(("bird",), body, [], details, pal.typical)
 
 
 def fish(rng: random.Random) -> Built:
@@ -250,7 +246,7 @@ def ladybug(rng: random.Random) -> Built:
         *eyes(pal.fixed("white"), (0.64, 0.13, 0.34), 0.07), *[rod(dark, (0.55, s * 0.1, 0.4), (0.72, s * 0.2, 0.64), 0.04) for s in (1, -1)],
         *[rod(dark, (x, s * 0.3, 0.12), (1.25 * x, s * 0.58, 0.04), 0.05) for x in (-0.28, 0.0, 0.28) for s in (1, -1)],
     ]  # fmt: skip
-    return parts, Words(("ladybug", "ladybird"), shell, pal.adjectives, [(dark, "dots|spots|head")], pal.typical)
+    return parts, Words(("ladybug",), shell, pal.adjectives, [(dark, "dots|spots|head")], pal.typical)
 
 
 def bee(rng: random.Random) -> Built:
@@ -272,4 +268,4 @@ def bee(rng: random.Random) -> Built:
             ball(wing, (x, s * (0.12 + 0.7 * n), 0.42), (0.16, n, 0.05), rotation=rotation_from_euler(s * 25, 0, 0))
             for s in (1, -1)
         ]
-    return parts, Words(("bee", "bumblebee"), body, [], [(dark, "stripes"), (wing, "wings")], pal.typical)
+    return parts, Words(("bee",), body, [], [(dark, "stripes"), (wing, "wings")], pal.typical)

@@ -31,7 +31,7 @@ def house(rng: random.Random) -> Built:
         box(glass, (-d, 0, 1.1 * h), (0.03, 0.16, 0.13)),
     ]  # fmt: skip
     return parts, Words(
-        ("house", "house", "home"),
+        ("house",),
         wall,
         sized(w, 0.54, 0.61, "small", "long"),
         [(roof, "roof"), (door, "door"), (wall, "walls")],
@@ -75,7 +75,7 @@ def tower(rng: random.Random) -> Built:
         box(dark, (0, 0, 1.4 * h), (0.31, 0.07, 0.1), rounding=0.02), box(dark, (0, 0, 1.4 * h), (0.07, 0.31, 0.1), rounding=0.02),
     ]  # fmt: skip
     return parts, Words(
-        ("tower", "castle tower"),
+        ("tower",),
         wall,
         sized(h, 0.55, 0.7, "short", "tall"),
         [(roof, "roof"), (dark, "door")],
@@ -129,4 +129,4 @@ def windmill(rng: random.Random) -> Built:
         )
     door = pal.fixed("brown")
     parts += [box(door, (0.33, 0, 0.18), (0.05, 0.1, 0.18)), box(door, (0, 0, 1.1 * h), (0.08, 0.32, 0.09))]
-    return parts, Words(("windmill",), wall, [], [(sail, "sails"), (cap, "cap|roof")], pal.typical)
+    return parts, Words(("windmill",), wall, [], [(sail, "sails|vanes|arms"), (cap, "cap|roof")], pal.typical)

@@ -29,7 +29,7 @@ def mushroom(rng: random.Random) -> Built:
     ]  # fmt: skip
     if rng.random() < 0.3:
         parts.append(ring(stem, (0, 0, 0.62 * h), 0.2, 0.045))
-    details = [(top, "cap"), (stem, "stem"), *([(dots, "dots|spots")] if dotted else [])]
+    details = [(top, "cap|cap|top|head"), (stem, "stem"), *([(dots, "dots|spots")] if dotted else [])]
     return parts, Words(("mushroom",), cap, sized(h, 0.53, 0.72, "short", "tall"), details, pal.typical)
 
 
@@ -47,6 +47,7 @@ def tree(rng: random.Random) -> Built:
         spot = (0.3 * math.cos(a), 0.3 * math.sin(a), h + rng.uniform(0.18, 0.4))
         parts.append(ball(leaf, spot, rng.uniform(0.24, 0.31)))
     details = [(trunk, "trunk"), (leaf, "leaves")]
+    nouns: tuple[str, ...] = ("tree",)
     if rng.random() < 0.35:
         fruit = pal.pick("red", unlike=(leaf,))
         for k in range(9):
@@ -54,7 +55,8 @@ def tree(rng: random.Random) -> Built:
             s = math.sqrt(1 - up * up) * 0.52
             parts.append(ball(fruit, (s * math.cos(a), s * math.sin(a), h + 0.33 + up * 0.55), 0.08))
         details.append((fruit, "fruits"))
-    return parts, Words(("tree",), leaf, sized(h, 0.46, 0.58, "short", "tall"), details, pal.typical)
+        nouns = ("tree", "fruit tree")
+    return parts, Words(nouns, leaf, sized(h, 0.46, 0.58, "short", "tall"), details, pal.typical)
 
 
 def pine_tree(rng: random.Random) -> Built:
@@ -67,7 +69,7 @@ def pine_tree(rng: random.Random) -> Built:
         r = wide * (1 - 0.24 * k)
         parts.append(stump(leaf, (0, 0, 0.5 + 0.3 * k), r, 0.26, 0.12))
     details = [(trunk, "trunk")]
-    nouns = ("pine tree", "pine", "evergreen tree")
+    nouns: tuple[str, ...] = ("pine tree",)
     if rng.random() < 0.35:
         star = pal.fixed("gold", "yellow")
         balls = pal.pick("red", unlike=(leaf,))
@@ -102,7 +104,7 @@ def cactus(rng: random.Random) -> Built:
         flower = pal.pick("pink", "red", unlike=(green,))
         parts += [ball(flower, (0, 0, h + 0.2), (0.12, 0.12, 0.08))]
         details.append((flower, "flower"))
-    return parts, Words(("cactus", "cactus plant"), green, sized(h, 1.0, 1.15, "small", "tall"), details, pal.typical)
+    return parts, Words(("cactus",), green, sized(h, 1.0, 1.15, "small", "tall"), details, pal.typical)
 
 
 def flower(rng: random.Random) -> Built:
@@ -126,9 +128,7 @@ def flower(rng: random.Random) -> Built:
         )
     parts.append(ball(middle, (0.04, 0, h + 0.03), 0.13))
     details = [(petal, "petals"), (middle, "center"), (pot, "pot")]
-    return parts, Words(
-        ("flower", "flower in a pot", "potted flower"), petal if rng.random() < 0.5 else None, [], details, pal.typical
-    )
+    return parts, Words(("flower",), petal if rng.random() < 0.5 else None, [], details, pal.typical)
 
 
 def apple(rng: random.Random) -> Built:
@@ -186,7 +186,7 @@ def pumpkin(rng: random.Random) -> Built:
             *pair(ball, face, (0.48, 0.17, 0.1), (0.07, 0.08, 0.09)),
             box(face, (0.5, 0, -0.12), (0.06, 0.19, 0.05)),
         ]
-        nouns: tuple[str, ...] = ("halloween pumpkin", "carved pumpkin")
+        nouns: tuple[str, ...] = ("halloween pumpkin",)
     else:
         nouns = ("pumpkin",)
     return parts, Words(nouns, skin, sized(flat, 0.33, 0.39, "flat", "round"), [(stalk, "stem")], pal.typical)
@@ -234,7 +234,7 @@ def ice_cream(rng: random.Random) -> Built:
         parts.append(ball(cherry, (0, 0, z + 0.36), 0.1))
         details.append((cherry, "cherry"))
     main = scoop if n == 1 else None
-    return parts, Words(("ice cream cone", "ice cream", "ice cream in a cone"), main, [], details, pal.typical)
+    return parts, Words(("ice cream cone",), main, [], details, pal.typical)
 
 
 def cupcake(rng: random.Random) -> Built:
@@ -249,7 +249,7 @@ def cupcake(rng: random.Random) -> Built:
     if frosting.name != "red":
         parts.append(ball(cherry, (0, 0, 1.0), 0.12))
         details.append((cherry, "cherry"))
-    return parts, Words(("cupcake", "muffin"), None, [], details, pal.typical)
+    return parts, Words(("cupcake",), None, [], details, pal.typical)
 
 
 def cake(rng: random.Random) -> Built:
@@ -277,7 +277,11 @@ def cake(rng: random.Random) -> Built:
             parts.append(ball(topping, (x, y, z + 0.04), 0.09))
     details = [(icing, "icing"), (topping, "candles" if candles else "cherries")]
     return parts, Words(
-        ("cake", "birthday cake") if candles else ("cake",), base, sized(n, 2, 2, "round", "tall"), details, pal.typical
+        ("cake", *["birthday cake"] * candles, *["layer cake"] * (n > 1)),
+        base,
+        sized(n, 2, 2, "round", "tall"),
+        details,
+        pal.typical,
     )
 
 
@@ -301,7 +305,7 @@ def hamburger(rng: random.Random) -> Built:
             z += 2 * half - 0.01
     parts += [ball(seeded, (0, 0, z), (r, r, rng.uniform(0.28, 0.36)))]
     words = Words(
-        ("hamburger", "burger", "cheeseburger" if any(n == "cheese" for _, n in details) else "burger"),
+        ("hamburger", "hamburger", "cheeseburger" if any(n == "cheese" for _, n in details) else "hamburger"),
         None,
         [],
         details,

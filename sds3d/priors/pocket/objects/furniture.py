@@ -84,9 +84,7 @@ def sofa(rng: random.Random) -> Built:
     for x in (-0.3, 0.3):
         parts += pair(stump, feet, (x, w - 0.05, 0.04), 0.06, 0.06)
     details = [(cushion, "cushions")] + [(feet, "feet")]
-    return parts, Words(
-        ("sofa", "couch"), cloth, pal.adjectives + sized(w, 0.66, 0.8, "small", "long"), details, pal.typical
-    )
+    return parts, Words(("sofa",), cloth, pal.adjectives + sized(w, 0.66, 0.8, "small", "long"), details, pal.typical)
 
 
 def bed(rng: random.Random) -> Built:
@@ -108,7 +106,7 @@ def bed(rng: random.Random) -> Built:
     else:
         parts.append(box(sheet, (-0.6, 0, 0.47), (0.16, 0.28, 0.07), rounding=0.06))
     details = [(blanket, "blanket"), (sheet, "pillows" if w > 0.48 else "pillow"), (frame, "frame")]
-    return parts, Words(("bed",), None, [], details, pal.typical)
+    return parts, Words(("bed", "double bed" if w > 0.48 else "single bed"), None, [], details, pal.typical)
 
 
 def lamp(rng: random.Random) -> Built:
@@ -171,5 +169,5 @@ def barrel(rng: random.Random) -> Built:
     parts += [stump(hoop, (0, 0, s * 0.68 * h), 0.41, 0.06, rounding=0.01) for s in (1, -1)]
     parts += [stump(hoop, (0, 0, s * 0.14 * h), 0.455, 0.04, rounding=0.01) for s in (1, -1)]
     return parts, Words(
-        ("barrel", "cask"), wood, pal.adjectives + sized(h, 0.5, 0.6, "small", "tall"), [(hoop, "hoops")], pal.typical
+        ("barrel",), wood, pal.adjectives + sized(h, 0.5, 0.6, "small", "tall"), [(hoop, "hoops")], pal.typical
     )

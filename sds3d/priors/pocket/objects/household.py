@@ -35,7 +35,7 @@ def mug(rng: random.Random) -> Built:
     details = [(second, pattern)] if pattern != "plain" else []
     details += [(handle, "handle")] * (handle is not body) + [("", "coffee")] * full
     return parts, Words(
-        ("mug", "cup", "coffee cup" if full else "cup"),
+        ("mug",),
         body,
         pal.adjectives + sized(h / r, 0.85, 1.25, "wide", "tall"),
         details,
@@ -56,7 +56,7 @@ def teapot(rng: random.Random) -> Built:
         ball(lid, (0, 0, 1.88 * tall), (0.27, 0.27, 0.12)), ball(lid, (0, 0, 1.88 * tall + 0.16), 0.085),
     ]  # fmt: skip
     details = ([(lid, "lid|handle")] if lid is not body else [(body, "lid")]) + ([(second, "dots")] if dotted else [])
-    return parts, Words(("teapot", "tea pot"), body, pal.adjectives, details, pal.typical)
+    return parts, Words(("teapot",), body, pal.adjectives, details, pal.typical)
 
 
 def bottle(rng: random.Random) -> Built:
@@ -73,7 +73,7 @@ def bottle(rng: random.Random) -> Built:
         ("bottle", "bottle", "wine bottle" if neck > 0.19 else "bottle"),
         body,
         pal.adjectives + sized(r, 0.22, 0.28, "thin", "wide"),
-        [(cap, "cap"), (label, "label")],
+        [(cap, "cap|lid|top"), (label, "label")],
         pal.typical,
     )
 
@@ -94,9 +94,7 @@ def vase(rng: random.Random) -> Built:
     ]  # fmt: skip
     names = {"stripes": "stripes", "dots": "dots", "checks": "checks"}
     details = [(second, names[pattern])] if pattern != "plain" else []
-    return parts, Words(
-        ("vase", "flower vase"), body, pal.adjectives + sized(tall, 0.4, 0.46, "short", "tall"), details, pal.typical
-    )
+    return parts, Words(("vase",), body, pal.adjectives + sized(tall, 0.4, 0.46, "short", "tall"), details, pal.typical)
 
 
 def bowl(rng: random.Random) -> Built:
@@ -135,7 +133,7 @@ def goblet(rng: random.Random) -> Built:
     for k in range(6):
         a = math.pi * k / 3
         parts.append(ball(gem, (0.29 * math.cos(a), 0.29 * math.sin(a), z + 0.05), 0.07))
-    return parts, Words(("goblet", "wine goblet"), body, pal.adjectives, [(gem, "gems|jewels")], pal.typical)
+    return parts, Words(("goblet",), body, pal.adjectives, [(gem, "gems|jewels")], pal.typical)
 
 
 def trophy(rng: random.Random) -> Built:
@@ -149,7 +147,7 @@ def trophy(rng: random.Random) -> Built:
         stump(cup, (0, 0, z), 0.2, h, 1.85), stump(_hollow(cup), (0, 0, z + 0.1), 0.16, h, 1.85, cut=True),
         *[ring(cup, (0, s * 0.4, z + 0.02), 0.19, 0.055, rotation=rotation_from_euler(0, 90, 0)) for s in (1, -1)],
     ]  # fmt: skip
-    return parts, Words(("trophy", "trophy cup"), cup, pal.adjectives, [(base, "base")], pal.typical)
+    return parts, Words(("trophy",), cup, pal.adjectives, [(base, "base")], pal.typical)
 
 
 def hammer(rng: random.Random) -> Built:
@@ -196,7 +194,7 @@ def axe(rng: random.Random) -> Built:
         *[box(head, (0.29, 0, z + s * 0.13), (0.19, 0.065, 0.1), rotation=rotation_from_euler(0, -s * 35, 0)) for s in (1, -1)],
         box(head, (0.42, 0, z), (0.07, 0.055, 0.27)),
     ]  # fmt: skip
-    return parts, Words(("axe", "ax"), None, [], [(head, "head"), (grip, "handle")], pal.typical)
+    return parts, Words(("axe",), None, [], [(head, "head"), (grip, "handle")], pal.typical)
 
 
 def key(rng: random.Random) -> Built:
@@ -208,7 +206,7 @@ def key(rng: random.Random) -> Built:
         ring(metal, (0, 0, 1.1 + r), r, 0.09, rotation=turn), rod(metal, (0, 0, 0.1), (0, 0, 1.1), 0.085), ring(metal, (0, 0, 1.0), 0.11, 0.05),
         box(metal, (0, 0.17, 0.16), (0.06, 0.15, 0.07)), box(metal, (0, 0.14, 0.4), (0.06, 0.12, 0.07)),
     ]  # fmt: skip
-    return parts, Words(("key", "door key"), metal, pal.adjectives, [], pal.typical)
+    return parts, Words(("key",), metal, pal.adjectives, [], pal.typical)
 
 
 def top_hat(rng: random.Random) -> Built:
@@ -222,7 +220,7 @@ def top_hat(rng: random.Random) -> Built:
         stump(band, (0, 0, 0.13), 0.385, 0.09, 1.01, rounding=0.0),
     ]
     return parts, Words(
-        ("top hat", "hat"),
+        ("top hat",),
         felt,
         pal.adjectives + sized(h, 0.3, 0.38, "low", "tall"),
         [(band, "band|ribbon")],
@@ -241,7 +239,7 @@ def party_hat(rng: random.Random) -> Built:
         ball(second, (0, 0, 2 * h), 0.14),
         ring(second, (0, 0, 0.03), 0.37, 0.06),
     ]
-    return parts, Words(("party hat", "cone hat"), paper, [], [(second, pattern), (second, "pompom")], pal.typical)
+    return parts, Words(("party hat",), paper, [], [(second, pattern), (second, "pompom")], pal.typical)
 
 
 def umbrella(rng: random.Random) -> Built:
@@ -295,7 +293,7 @@ def drum(rng: random.Random) -> Built:
         parts.append(rod(rim, (c, s, 0.05), (c, s, 2 * h - 0.05), 0.04))
     parts += [rod(stick, (-0.4, y, 2 * h + 0.09), (0.4, -y * 0.4, 2 * h + 0.12), 0.045) for y in (0.2, -0.25)]
     return parts, Words(
-        ("drum", "toy drum"),
+        ("drum",),
         shell,
         pal.adjectives + sized(h, 0.3, 0.38, "flat", "tall"),
         [(rim, "rim"), (skin, "top")],
@@ -323,7 +321,7 @@ def dice(rng: random.Random) -> Built:
         box(body, (0, 0, 0), (0.45, 0.45, 0.45), rounding=rng.uniform(0.05, 0.12)),
         *[ball(pip, s, r) for s in spots],
     ]
-    return parts, Words(("dice", "die"), body, pal.adjectives, [(pip, "dots|pips")], pal.typical)
+    return parts, Words(("dice",), body, pal.adjectives, [(pip, "dots|pips")], pal.typical)
 
 
 def gift(rng: random.Random) -> Built:
@@ -339,9 +337,7 @@ def gift(rng: random.Random) -> Built:
         *[ball(ribbon, (0, s * 0.17, 2 * h + 0.1), (0.08, 0.17, 0.1), rotation=rotation_from_euler(s * 25, 0, 0)) for s in (1, -1)], ball(ribbon, (0, 0, 2 * h + 0.07), 0.085),
     ]  # fmt: skip
     details = [(ribbon, "ribbon|bow")] + ([(second, "dots")] if dotted else [])
-    return parts, Words(
-        ("gift box", "present", "gift"), paper, sized(h, 0.29, 0.41, "flat", "tall"), details, pal.typical
-    )
+    return parts, Words(("gift",), paper, sized(h, 0.29, 0.41, "flat", "tall"), details, pal.typical)
 
 
 def balloon(rng: random.Random) -> Built:
@@ -357,7 +353,7 @@ def balloon(rng: random.Random) -> Built:
         *[rod(basket, (x * 0.14, y * 0.14, 0.15), (x * 0.15, y * 0.15, 0.5), 0.035) for x in (1, -1) for y in (1, -1)], ring(second, (0, 0, 0.37), 0.2, 0.04),
     ]  # fmt: skip
     details = [(basket, "basket")] + ([(second, pattern)] if pattern != "plain" else [])
-    return parts, Words(("hot air balloon", "air balloon"), cloth, [], details, pal.typical)
+    return parts, Words(("hot air balloon",), cloth, [], details, pal.typical)
 
 
 def ball_toy(rng: random.Random) -> Built:
@@ -368,7 +364,7 @@ def ball_toy(rng: random.Random) -> Built:
     pattern = rng.choice(("plain", "plain", "dots", "stripes", "checks"))
     coat = pal.patterned(color, pattern, rng.uniform(3.0, 4.5), second) if pattern != "plain" else color
     return [ball(coat, (0, 0, 0), 0.5)], Words(
-        ("ball", "ball", "sphere"),
+        ("ball",),
         color,
         pal.adjectives + ["round"],
         [(second, pattern)] if pattern != "plain" else [],
@@ -385,7 +381,7 @@ def cube(rng: random.Random) -> Built:
     coat = pal.patterned(color, pattern, rng.uniform(2.5, 4.0), second) if pattern != "plain" else color
     body = box(coat, (0, 0, 0), (0.45, 0.45, 0.45), rounding=rng.uniform(0.01, 0.08))
     return [body], Words(
-        ("cube", "block", "cube"), color, pal.adjectives, [(second, pattern)] if pattern != "plain" else [], pal.typical
+        ("cube",), color, pal.adjectives, [(second, pattern)] if pattern != "plain" else [], pal.typical
     )
 
 
@@ -403,7 +399,11 @@ def cylinder_solid(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.3)
     color, h = pal.pick("red", "blue", "green", "yellow", also=("wooden", "stone")), rng.uniform(0.3, 0.8)
     return [stump(color, (0, 0, 0), 0.4, h)], Words(
-        ("cylinder",), color, pal.adjectives + sized(h, 0.4, 0.65, "short", "tall"), [], pal.typical
+        ("cylinder", "column") if h > 0.65 else ("cylinder",),
+        color,
+        pal.adjectives + sized(h, 0.4, 0.65, "short", "tall"),
+        [],
+        pal.typical,
     )
 
 
@@ -413,5 +413,5 @@ def ring_solid(rng: random.Random) -> Built:
     color, tube = pal.pick("gold", "red", "blue"), rng.uniform(0.1, 0.22)
     turn = rotation_from_euler(0, 90, 0) if rng.random() < 0.5 else UPRIGHT
     return [ring(color, (0, 0, 0), 0.45, tube, rotation=turn)], Words(
-        ("ring", "torus"), color, pal.adjectives + sized(tube, 0.13, 0.18, "thin", "thick"), [], pal.typical
+        ("ring",), color, pal.adjectives + sized(tube, 0.13, 0.18, "thin", "thick"), [], pal.typical
     )

@@ -31,9 +31,11 @@ def car(rng: random.Random) -> Built:
         *pair(box, back, (0.03 - n, 0.6 * w, 0.36), (0.05, 0.09, 0.05)),
         box(hub, (n - 0.02, 0, 0.19), (0.06, w - 0.04, 0.05)),
     ]  # fmt: skip
-    details = [(tire, "wheels")] + ([(roof, "roof")] if roof is not body else []) + [(lamp, "headlights")]
+    details = (
+        [(tire, "wheels|wheels|tires|tyres")] + ([(roof, "roof")] if roof is not body else []) + [(lamp, "headlights")]
+    )
     return parts, Words(
-        ("car", "car", "sedan", "toy car"),
+        ("car", "car", "taxi") if body.name == "yellow" else ("car",),
         body,
         pal.adjectives + sized(n, 0.84, 0.96, "small", "long"),
         details,
@@ -106,9 +108,7 @@ def train(rng: random.Random) -> Built:
         *axles(trim, hub, (-n, 0.0, n - 0.05), 0.3, 0.2, 0.21),
     ]  # fmt: skip
     details = [(cab, "cab"), (trim, "roof|wheels"), (boiler, "chimney")]
-    return parts, Words(
-        ("train", "locomotive", "steam train", "train engine"), boiler, pal.adjectives, details, pal.typical
-    )
+    return parts, Words(("train",), boiler, pal.adjectives, details, pal.typical)
 
 
 def airplane(rng: random.Random) -> Built:
@@ -137,7 +137,7 @@ def airplane(rng: random.Random) -> Built:
         engine = pal.pick("grey", "silver", "red", unlike=(body,))
         parts += pair(stump, engine, (0.12, 0.42 * span, -0.13), 0.09, 0.17, rotation=ALONG_X)
         details.append((engine, "engines"))
-        nouns = ("airplane", "plane", "airliner")
+        nouns = ("airplane", "airplane", "airliner")
     else:
         nose = pal.pick("red", "yellow", "black", unlike=(body,))
         parts += [
@@ -145,7 +145,7 @@ def airplane(rng: random.Random) -> Built:
             box(nose, (n + 0.03, 0, 0), (0.035, 0.05, 0.36)),
         ]
         details.append((nose, "propeller"))
-        nouns = ("airplane", "plane", "propeller plane")
+        nouns = ("airplane", "airplane", "propeller plane")
     return parts, Words(nouns, body, pal.adjectives, details, pal.typical)
 
 
@@ -169,10 +169,10 @@ def rocket(rng: random.Random) -> Built:
         parts.append(box(fins, ((r + 0.07) * c, (r + 0.07) * s, 0.15), (0.14, 0.045, 0.25), rotation=turn))
     words = pal.adjectives + sized(h, 0.57, 0.72, "short", "tall")
     return parts, Words(
-        ("rocket", "spaceship", "space rocket"),
+        ("rocket",),
         body,
         words,
-        [(nose, "nose"), (fins, "fins"), (glass, "windows")],
+        [(nose, "nose|nose cone|tip"), (fins, "fins"), (glass, "windows|portholes")],
         pal.typical,
     )
 
@@ -207,9 +207,7 @@ def sailboat(rng: random.Random) -> Built:
     for foot, top, low, high in ((-0.68, 0.1, 0.36, h + 0.2), (0.7, 0.15, 0.36, 0.85 * h)):
         parts += _sail(sail, foot, top, low, high)
     parts.append(box(flag, (0.26, 0, h + 0.24), (0.14, 0.045, 0.07)))
-    return parts, Words(
-        ("sailboat", "sailing boat", "boat"), hull, [], [(sail, "sails"), (flag, "flag"), (hull, "hull")], pal.typical
-    )
+    return parts, Words(("sailboat",), hull, [], [(sail, "sails"), (flag, "flag"), (hull, "hull")], pal.typical)
 
 
 def submarine(rng: random.Random) -> Built:
@@ -226,7 +224,7 @@ def submarine(rng: random.Random) -> Built:
         *[stump(glass, (x, 0, 0.05), 0.08, 0.355, rotation=ALONG_Y) for x in (-0.2, 0.2)],
     ]  # fmt: skip
     return parts, Words(
-        ("submarine",), hull, pal.adjectives, [(trim, "periscope|fins"), (glass, "windows")], pal.typical
+        ("submarine",), hull, pal.adjectives, [(trim, "periscope|fins"), (glass, "windows|portholes")], pal.typical
     )
 
 
@@ -240,6 +238,4 @@ def traffic_cone(rng: random.Random) -> Built:
     for k in (0.75, 1.3):
         r = 0.3 * (1 - 0.8 * (k * h - 0.06) / (2 * h)) + 0.012
         parts.append(stump(band, (0, 0, k * h + 0.05), r, 0.09, (r - 0.072 / h * 0.3) / r, rounding=0.0))
-    return parts, Words(
-        ("traffic cone", "road cone"), cone_paint, pal.adjectives, [(band, "stripes|bands")], pal.typical
-    )
+    return parts, Words(("traffic cone",), cone_paint, pal.adjectives, [(band, "stripes|bands")], pal.typical)

@@ -1,0 +1,96 @@
+"""The training data of the pocket prior: made-up objects, what is said of them, and from where they are seen."""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sds3d.cameras import Cameras, sample_orbits
+from sds3d.priors.pocket import model
+from sds3d.priors.pocket.objects import sample_object
+from sds3d.priors.pocket.parts import pack
+from sds3d.priors.pocket.text import TextEncoder
+from sds3d.priors.pocket.tracer import trace
+
+ELEVATION_DEG = (-20.0, 60.0)
+DISTANCE, FOV_DEG = 2.7, 40.0
+DROP_PROMPT = 0.1  # share of objects trained without text, for classifier-free guidance (arXiv:2207.12598)
+DROP_WORDS = 0.15  # share trained on the sentence vector alone, where unseen words lie nearest to their synonyms
+NUM_TIMESTEPS = 1000
+
+
+class Batch(NamedTuple):
+    """One training step: B objects of V views; the views of an object are adjacent."""
+
+    parts: Tensor  # [B, MAX_PARTS, NUM_COLUMNS]
+    ids: Tensor  # token ids [B, MAX_TOKENS]
+    has_words: Tensor  # bool [B], false where only the sentence vector is shown
+    viewmats: Tensor  # [B * V, 4, 4]
+    Ks: Tensor  # [B * V, 3, 3]
+    backgrounds: Tensor  # [B * V, 3] in [0, 1]
+    condition: Tensor  # [B * V, 19]
+    timesteps: Tensor  # long [B * V], one for each object
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`; from pinned memory the copy does not wait."""
+        return Batch(*(x.to(device, non_blocking=True) for x in self))
+
+
+class MadeUpObjects(Dataset):
+    """Batch k of process `rank` is a function of (seed, k, rank) alone, so any number of loaders gives the same run."""
+
+    def __init__(
+        self, seed: int, batch: int, steps: range, encoder: TextEncoder, rank: int = 0, world: int = 1
+    ) -> None:
+        self.seed, self.batch, self.steps, self.encoder = seed, batch, steps, encoder
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Batch:
+        step = self.steps[index]
+        common = random.Random(f"{self.seed}/{step}")
+        rng = random.Random(f"{self.seed}/{step}/{self.rank}")
+        generator = torch.Generator().manual_seed(rng.getrandbits(62))
+        parts, prompts = [], []
+        for _ in range(self.batch):
+            pieces, captions = sample_object(rng)
+            parts.append(torch.from_numpy(pack(pieces)))
+            prompts.append("" if rng.random() < DROP_PROMPT else rng.choice(captions))
+        cameras, backgrounds = _views(self.batch, generator)
+        fractions = (torch.arange(self.batch) + self.rank * self.batch) / (self.world * self.batch)
+        timesteps = ((fractions + common.random()) % 1 * NUM_TIMESTEPS).long()  # stratified over all processes
+        return Batch(
+            torch.stack(parts),
+            self.encoder.tokenize(prompts),
+            torch.rand(self.batch, generator=generator) >= DROP_WORDS,
+            cameras.viewmats,
+            cameras.Ks,
+            backgrounds,
+            model.condition_vectors(cameras, backgrounds),
+            timesteps.repeat_interleave(model.NUM_VIEWS),
+        )
+
+
+def _views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:
+    """Random orbits, and for each object one background [B * V, 3], grey in half of them."""
+    cameras = sample_orbits(
+        objects, model.NUM_VIEWS, model.RESOLUTION, ELEVATION_DEG, (DISTANCE, DISTANCE), (FOV_DEG, FOV_DEG), generator
+    )
+    grey = torch.rand(objects, 1, generator=generator).expand(-1, 3)
+    colour = torch.rand(objects, 3, generator=generator)
+    backgrounds = torch.where(torch.rand(objects, 1, generator=generator) < 0.5, grey, colour)
+    return cameras, backgrounds.repeat_interleave(model.NUM_VIEWS, 0)
+
+
+def draw(batch: Batch) -> Tensor:
+    """Latents [B * V, 12, 32, 32] of the objects over their backgrounds."""
+    cameras = Cameras(batch.viewmats, batch.Ks, model.RESOLUTION, model.RESOLUTION)
+    rgba = trace(batch.parts, cameras).flatten(0, 1).movedim(-1, 1)
+    images = rgba[:, :3] + (1 - rgba[:, 3:]) * batch.backgrounds[..., None, None]
+    return model.images_to_latents(images)

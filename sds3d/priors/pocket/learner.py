@@ -1,0 +1,149 @@
+"""One optimiser step of the pocket network; on a GPU it is recorded once as a CUDA graph and then replayed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sds3d.priors.pocket import model
+from sds3d.priors.pocket.data import Batch, draw
+from sds3d.priors.pocket.flat import flatten_parameters
+from sds3d.priors.pocket.text import TextEncoder
+
+WARM_UP_STEPS = 3  # run one by one before the recording: compilers and libraries settle in them
+TEXT_NOISE = 0.2  # standard deviation, of tokens of unit variance: what is meant by near words is to be drawn alike
+
+
+def v_prediction_loss(
+    unet: nn.Module,
+    latents: Tensor,
+    context: Tensor,
+    condition: Tensor,
+    alphas_cumprod: Tensor,
+    timesteps: Tensor,
+    noise: Tensor,
+) -> Tensor:
+    """Mean squared error of v = sqrt(abar) noise - sqrt(1 - abar) x0 (arXiv:2202.00512, appendix D)."""
+    alphas = alphas_cumprod[timesteps][:, None, None, None]
+    noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
+    target = alphas.sqrt() * noise - (1 - alphas).sqrt() * latents
+    predicted = unet(noisy, timesteps, context, class_labels=condition).sample
+    return nn.functional.mse_loss(predicted.float(), target)
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over 300 steps, flat, then a cosine to zero over the last 40 % of the run."""
+    cooldown = max(0.0, (step - 0.6 * steps) / (0.4 * steps))
+    return peak * min(1.0, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * min(1.0, cooldown)))
+
+
+class Learner:
+    """The network, its running average, the optimiser and the step count: all that a checkpoint holds."""
+
+    def __init__(self, args: argparse.Namespace, device: torch.device, rank: int = 0, world: int = 1) -> None:
+        self.args, self.device, self.rank, self.world, self.step = args, device, rank, world, 0
+        self.on_gpu = device.type == "cuda"
+        torch.manual_seed(args.seed)
+        torch.backends.cudnn.benchmark = True  # the default convolution algorithms are slow here
+        self.unet = model.build_unet(tuple(args.channels), args.layers).to(device)
+        self.average = model.build_unet(tuple(args.channels), args.layers).to(device).requires_grad_(False)
+        self.average.load_state_dict(self.unet.state_dict())
+        self.weights, self.average_weights = flatten_parameters(self.unet), flatten_parameters(self.average)
+        self.rate = torch.zeros((), device=device)
+        self.keep = torch.zeros((), device=device)  # share of the running average that stays
+        self.optimizer = torch.optim.AdamW(
+            [self.weights],
+            lr=self.rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            fused=self.on_gpu,
+            capturable=self.on_gpu,
+        )
+        self.encoder = TextEncoder(args.text).to(device)
+        self.alphas_cumprod = model.build_scheduler().alphas_cumprod.to(device)
+        self.forward = torch.compile(self.unet) if args.compile else self.unet
+        self.inputs: list[Tensor] = []
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.warmed_up = 0
+
+    def train_step(self, batch: Batch) -> Tensor:
+        """One optimiser step; the loss of this process's share of the batch, still on the device."""
+        inputs = self._inputs(batch.to(self.device))
+        self.rate.fill_(learning_rate(self.step, self.args.steps, self.args.lr))
+        self.keep.fill_(min(self.args.ema, (self.step + 1) / (self.step + 10)))
+        if not self.on_gpu:
+            loss = self._update(*inputs)
+        else:
+            if not self.inputs:
+                self.inputs = [x.clone() for x in inputs]
+            torch._foreach_copy_(self.inputs, inputs)
+            if self.graph is None and self.warmed_up == WARM_UP_STEPS:
+                self.graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self.graph, stream=torch.cuda.current_stream()):
+                    self.loss = self._update(*self.inputs)
+            if self.graph is None:
+                self.warmed_up += 1
+                loss = self._update(*self.inputs)
+            else:
+                self.graph.replay()
+                loss = self.loss.clone()
+        self.step += 1
+        return loss
+
+    @torch.no_grad()
+    def _inputs(self, batch: Batch) -> list[Tensor]:
+        """Latents, context, camera condition, timesteps and noise of a batch."""
+        seed = (self.args.seed * 1_000_003 + self.step) * 64 + self.rank
+        generator = torch.Generator(self.device).manual_seed(seed)
+        latents = draw(batch).contiguous(memory_format=torch.channels_last)
+        context = self.encoder(batch.ids)
+        context = context + TEXT_NOISE * (context != 0) * torch.randn(
+            context.shape, generator=generator, device=self.device
+        )
+        context[:, 1:] *= batch.has_words[:, None, None]
+        context = context.repeat_interleave(model.NUM_VIEWS, 0)
+        noise = torch.randn(latents.shape, generator=generator, device=self.device)
+        return [latents, context, batch.condition, batch.timesteps, noise.contiguous(memory_format=torch.channels_last)]
+
+    def _update(self, latents: Tensor, context: Tensor, condition: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
+        """Loss, gradient summed over all processes, AdamW, running average; allocates nothing that outlives it."""
+        self.weights.grad.zero_()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.on_gpu):
+            loss = v_prediction_loss(self.forward, latents, context, condition, self.alphas_cumprod, timesteps, noise)
+        loss.backward()
+        with torch.no_grad():
+            if self.world > 1:
+                torch.distributed.all_reduce(self.weights.grad, torch.distributed.ReduceOp.AVG)
+            self.weights.grad.mul_((1 / self.weights.grad.norm()).clamp(max=1))
+            self.optimizer.step()
+            self.average_weights.lerp_(self.weights, 1 - self.keep)
+        return loss.detach()
+
+    def save(self, path: Path) -> None:
+        """Everything that the next run needs to go on, in one safetensors file, replaced atomically."""
+        moments = self.optimizer.state[self.weights]
+        state = {"weights": self.weights.detach(), "average": self.average_weights}
+        state |= {key: moments[key] for key in ("exp_avg", "exp_avg_sq")}
+        temporary = path.with_suffix(".tmp")
+        save_file({name: value.cpu() for name, value in state.items()}, temporary, metadata={"step": str(self.step)})
+        temporary.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a file of `save`."""
+        state = load_file(path, device=str(self.device))
+        with safe_open(path, "pt") as file:
+            self.step = int(file.metadata()["step"])
+        with torch.no_grad():
+            self.weights.copy_(state["weights"])
+            self.average_weights.copy_(state["average"])
+        self.optimizer.state[self.weights] = {
+            "step": torch.tensor(float(self.step), device=self.device if self.on_gpu else "cpu"),
+            "exp_avg": state["exp_avg"],
+            "exp_avg_sq": state["exp_avg_sq"],
+        }
