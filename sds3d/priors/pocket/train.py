@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
 def join_processes(device: str) -> tuple[int, int, torch.device]:
     """(rank, number of processes, device) as torchrun's variables say; (0, 1, `device`) without them."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return 0, 1, torch.device(device)
     if device == "cuda":
