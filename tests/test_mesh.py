@@ -196,6 +196,15 @@ def test_the_whole_chain_reproduces_a_coloured_ball(ball):
     torch.testing.assert_close(mesh.vertices.norm(dim=-1).mean(), torch.tensor(0.6), atol=0.02, rtol=0)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_makes_the_same_ball(ball):
+    mesh, report = build_mesh(Ball().density, Ball().render, SMALL, torch.device("cuda"))
+    assert mesh.vertices.is_cuda and report["watertight"] and report["components"] == 1
+    for name in ("threshold", "psnr_db", "iou"):
+        assert report[name] == pytest.approx(ball[1][name], rel=0.02), name
+
+
 def test_supersampling_softens_the_outline_only(ball):
     views, backgrounds = turntable(1, 64), torch.tensor([[0.2, 0.4, 0.6]])
     hard, soft = (render_mesh(ball[0], views, backgrounds, supersample=n) for n in (1, 4))

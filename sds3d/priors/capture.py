@@ -41,7 +41,7 @@ class CapturedCall:
         return capture.output.clone()
 
     def _capture(self, inputs: tuple[Tensor, ...]) -> _Capture:
-        """One call that sets up what libraries set up at first use, on a stream of its own, and one that is recorded."""
+        """One call on a stream of its own, that libraries set up what they set up at first use, and one recorded."""
         buffers = [x.clone() for x in inputs]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
