@@ -102,11 +102,13 @@ OBJECTS: dict[str, Callable[[random.Random], tuple[list[Part], Words]]] = {
 CATEGORIES: tuple[str, ...] = tuple(OBJECTS)
 
 
-def sample_object(rng: random.Random, category: str | None = None) -> tuple[list[Part], list[str]]:
-    """Parts of a random object within the unit ball, and four different captions of it; any category if none is given."""
+def sample_object(
+    rng: random.Random, category: str | None = None, num_captions: int = NUM_CAPTIONS
+) -> tuple[list[Part], list[str]]:
+    """Parts of a random object within the unit ball, and different captions of it; any category if none is given."""
     parts, words = OBJECTS[category or rng.choice(CATEGORIES)](rng)
     captions: list[str] = []
-    while len(captions) < NUM_CAPTIONS:
+    while len(captions) < num_captions:
         text = caption(rng, words)
         if text not in captions:
             captions.append(text)

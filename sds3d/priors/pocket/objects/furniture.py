@@ -155,7 +155,7 @@ def chest(rng: random.Random) -> Built:
         parts.append(box(metal, (0, y, 0.22), (0.385, 0.055, 0.245)))
         parts.append(stump(metal, (0, y, 0.46), 0.385, 0.055, rotation=ALONG_Y))
     parts += [box(metal, (0.35, 0, 0.42), (0.06, 0.09, 0.11)), box(metal, (0, 0, 0.46), (0.375, w + 0.02, 0.035))]
-    return parts, Words(("treasure chest", "chest"), wood, [], [(metal, "bands"), (metal, "lock")], pal.typical)
+    return parts, Words(("treasure chest", "chest"), wood, [], [(metal, "bands|straps"), (metal, "lock")], pal.typical)
 
 
 def barrel(rng: random.Random) -> Built:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sds3d.priors.pocket.objects.synonyms import ADJECTIVES, NOUNS, PARTS
 from sds3d.priors.pocket.parts import Vec3
 
 # Words that no training caption contains: they test whether the text encoder carries meaning over to new words.
@@ -17,70 +18,131 @@ HELD_OUT = (
     "emerald", "violet", "magenta", "charcoal", "spotted", "speckled", "polka", "gleaming", "lofty", "slender",
 )  # fmt: skip
 
-# name -> variants, each a typical sRGB colour with the words that are true of it
+# name -> variants, each a typical sRGB colour with the words that are true of it, the commonest first
 COLORS: dict[str, tuple[tuple[Vec3, tuple[str, ...]], ...]] = {
     "red": (
-        ((0.86, 0.10, 0.10), ("red", "red", "bright red", "scarlet")),
-        ((0.75, 0.08, 0.12), ("red", "red", "ruby red")),
-        ((0.50, 0.06, 0.09), ("dark red", "maroon", "red")),
+        ((0.86, 0.10, 0.10), ("red", "bright red", "scarlet", "cherry red", "vermilion", "tomato red", "vivid red", "poppy red")),
+        ((0.75, 0.08, 0.12), ("red", "ruby red", "ruby", "cherry red", "cardinal red", "rich red")),
+        ((0.50, 0.06, 0.09), ("dark red", "red", "maroon", "burgundy", "wine red", "deep red")),
+        ((0.71, 0.21, 0.16), ("red", "brick red", "rusty red", "dull red")),
     ),
-    "orange": (((0.97, 0.50, 0.08), ("orange",)), ((0.94, 0.42, 0.10), ("orange", "bright orange"))),
+    "orange": (
+        ((0.97, 0.50, 0.08), ("orange", "bright orange", "tangerine", "light orange", "tangerine orange")),
+        ((0.94, 0.42, 0.10), ("orange", "bright orange", "vivid orange", "carrot orange", "pumpkin orange", "deep orange")),
+    ),
     "yellow": (
-        ((0.98, 0.84, 0.12), ("yellow", "yellow", "bright yellow")),
-        ((0.97, 0.90, 0.35), ("yellow", "lemon yellow", "light yellow")),
+        ((0.98, 0.84, 0.12), ("yellow", "bright yellow", "sunny yellow", "sunflower yellow", "canary yellow", "vivid yellow", "banana yellow")),
+        ((0.97, 0.90, 0.35), ("yellow", "lemon yellow", "light yellow", "pale yellow", "canary yellow", "lemon")),
+        ((0.82, 0.64, 0.12), ("mustard yellow", "yellow", "dark yellow", "mustard", "ochre")),
     ),
     "green": (
-        ((0.20, 0.66, 0.22), ("green", "green", "grass green")),
-        ((0.10, 0.42, 0.18), ("green", "dark green", "forest green")),
-        ((0.52, 0.80, 0.22), ("green", "lime green", "light green")),
+        ((0.20, 0.66, 0.22), ("green", "grass green", "bright green", "leaf green", "kelly green", "vivid green", "fresh green")),
+        ((0.10, 0.42, 0.18), ("dark green", "green", "forest green", "bottle green", "deep green", "pine green", "hunter green")),
+        ((0.52, 0.80, 0.22), ("light green", "green", "lime green", "apple green", "lime", "yellowish green")),
+        ((0.42, 0.45, 0.14), ("olive green", "green", "olive", "army green", "moss green")),
+        ((0.60, 0.90, 0.70), ("mint green", "light green", "pale green", "mint", "pastel green")),
     ),
     "blue": (
-        ((0.13, 0.33, 0.85), ("blue", "blue", "bright blue")),
-        ((0.10, 0.16, 0.48), ("navy", "dark blue", "navy blue", "blue")),
-        ((0.42, 0.68, 0.96), ("light blue", "sky blue", "blue")),
+        ((0.13, 0.33, 0.85), ("blue", "bright blue", "royal blue", "cobalt blue", "cobalt", "sapphire blue", "sapphire", "vivid blue")),
+        ((0.10, 0.16, 0.48), ("dark blue", "navy", "navy blue", "midnight blue", "deep blue", "blue")),
+        ((0.42, 0.68, 0.96), ("light blue", "sky blue", "baby blue", "pale blue", "cornflower blue", "powder blue", "blue")),
     ),
-    "purple": (((0.50, 0.18, 0.72), ("purple",)), ((0.66, 0.48, 0.86), ("purple", "lavender", "light purple"))),
-    "pink": (((0.97, 0.55, 0.72), ("pink", "pink", "light pink")), ((0.95, 0.30, 0.58), ("pink", "hot pink"))),
+    "purple": (
+        ((0.50, 0.18, 0.72), ("purple", "bright purple", "deep purple", "royal purple", "grape purple", "amethyst")),
+        ((0.66, 0.48, 0.86), ("light purple", "purple", "lavender", "lilac", "pale purple", "soft purple")),
+        ((0.36, 0.11, 0.38), ("dark purple", "purple", "plum", "plum purple", "eggplant purple", "aubergine")),
+    ),
+    "pink": (
+        ((0.97, 0.55, 0.72), ("pink", "light pink", "baby pink", "rose pink", "bubblegum pink", "candy pink", "soft pink")),
+        ((0.95, 0.30, 0.58), ("pink", "hot pink", "bright pink", "deep pink", "fuchsia", "shocking pink")),
+    ),
     "brown": (
-        ((0.46, 0.27, 0.13), ("brown", "brown", "chocolate brown")),
-        ((0.64, 0.42, 0.22), ("brown", "light brown")),
-        ((0.30, 0.17, 0.09), ("brown", "dark brown")),
+        ((0.46, 0.27, 0.13), ("brown", "chocolate brown", "chestnut brown", "chestnut", "walnut brown", "cocoa brown", "chocolate")),
+        ((0.64, 0.42, 0.22), ("light brown", "brown", "caramel", "caramel brown", "cinnamon brown", "toffee brown", "hazelnut brown")),
+        ((0.30, 0.17, 0.09), ("dark brown", "brown", "coffee brown", "espresso brown", "deep brown", "dark chocolate")),
     ),
-    "black": (((0.07, 0.07, 0.08), ("black",)),),
-    "white": (((0.95, 0.95, 0.94), ("white",)), ((0.97, 0.96, 0.92), ("white", "snow white"))),
-    "grey": (((0.52, 0.53, 0.55), ("grey", "gray")), ((0.72, 0.73, 0.74), ("light grey", "grey", "gray"))),
-    "teal": (((0.08, 0.62, 0.62), ("teal", "teal", "turquoise")), ((0.15, 0.80, 0.85), ("cyan", "turquoise"))),
-    "beige": (((0.90, 0.80, 0.62), ("beige", "cream", "cream coloured")), ((0.83, 0.70, 0.50), ("beige", "tan"))),
-    "gold": (((0.95, 0.73, 0.22), ("gold", "golden")),),
-    "silver": (((0.78, 0.79, 0.82), ("silver", "silver", "metal", "chrome")),),
-}
+    "black": (
+        ((0.07, 0.07, 0.08), ("black", "coal black", "pitch black", "ebony", "inky black", "raven black", "deep black", "onyx", "midnight black")),
+    ),
+    "white": (
+        ((0.95, 0.95, 0.94), ("white", "snow white", "pure white", "bright white", "milky white", "chalk white", "snowy white", "pearl white")),
+        ((0.97, 0.96, 0.92), ("white", "off white", "milk white", "pearly white", "snow white", "eggshell white", "alabaster")),
+    ),
+    "grey": (
+        ((0.52, 0.53, 0.55), ("grey", "gray", "gray", "slate grey", "slate gray", "medium grey", "ash gray", "concrete grey")),
+        ((0.72, 0.73, 0.74), ("light grey", "light gray", "grey", "gray", "pale grey", "pale gray", "dove grey")),
+    ),
+    "teal": (
+        ((0.08, 0.62, 0.62), ("teal", "turquoise", "dark turquoise", "dark cyan", "teal green", "peacock blue")),
+        ((0.15, 0.80, 0.85), ("turquoise", "cyan", "aqua", "bright turquoise", "aqua blue", "light teal")),
+    ),
+    "beige": (
+        ((0.90, 0.80, 0.62), ("beige", "cream", "cream coloured", "cream colored", "sand colored", "buff", "light beige", "vanilla")),
+        ((0.83, 0.70, 0.50), ("tan", "beige", "khaki", "dark beige", "camel", "sand", "light tan")),
+    ),
+    "gold": (((0.95, 0.73, 0.22), ("gold", "golden", "golden", "metallic gold", "bright gold", "gilded", "gold plated")),),
+    "silver": (((0.78, 0.79, 0.82), ("silver", "metal", "chrome", "steel", "metallic", "silvery", "stainless steel", "metallic grey")),),
+    "bronze": (((0.70, 0.43, 0.20), ("bronze", "copper", "metallic bronze", "copper colored", "bronze colored", "bright copper")),),
+}  # fmt: skip
+# the three woods: a base colour, and the words that are true of it
+WOODS: tuple[tuple[Vec3, tuple[str, ...]], ...] = (
+    ((0.62, 0.41, 0.22), ("wooden", "wood", "oak", "timber", "oak wood")),
+    ((0.48, 0.29, 0.14), ("wooden", "wood", "walnut", "dark wood", "walnut wood")),
+    ((0.76, 0.56, 0.34), ("wooden", "wood", "pine wood", "light wood", "pale wood")),
+)
 RANDOM_COLORS = tuple(
-    name for name in COLORS for _ in range(2 if name not in ("gold", "silver", "beige", "grey") else 1)
+    name for name in COLORS for _ in range(1 if name in ("gold", "silver", "bronze", "beige", "grey") else 2)
 )
 # colours that one could take for each other: never given to two parts that a caption tells apart
 CLOSE: dict[str, tuple[str, ...]] = {
-    "brown": ("wooden", "beige"),
-    "wooden": ("brown", "beige"),
-    "beige": ("brown", "wooden", "white", "gold"),
+    "brown": ("wooden", "beige", "bronze"),
+    "wooden": ("brown", "beige", "bronze"),
+    "bronze": ("brown", "wooden", "beige", "gold", "orange"),
+    "beige": ("brown", "wooden", "white", "gold", "bronze"),
     "white": ("beige", "silver"),
     "grey": ("silver", "stone"),
     "silver": ("grey", "white", "stone"),
     "stone": ("grey", "silver"),
-    "gold": ("yellow", "orange", "beige"),
+    "gold": ("yellow", "orange", "beige", "bronze"),
     "yellow": ("gold",),
-    "orange": ("gold",),
+    "orange": ("gold", "bronze"),
 }
-METALS = ("gold", "silver")
-MASS_NOUNS = ("frosting", "icing", "hair", "snow", "tea", "coffee", "fur", "cheese", "trim", "lettuce", "soup", "cream")
-SINGULARS = ("bus", "cactus", "torus")
-FRAMES = ("{}", "{}", "{}", "{}", "a 3d model of {}", "a 3d render of {}", "{}, 3d asset", "a toy version of {}")
+METALS = ("gold", "silver", "bronze")
+MASS_NOUNS = (
+    "frosting", "icing", "glaze", "hair", "snow", "tea", "coffee", "fur", "cheese", "trim", "lettuce", "salad", "soup",
+    "cream", "gelato", "foliage", "dice",
+)  # fmt: skip
+PLAIN_SHARE = 0.5  # of the captions have no frame
+MAX_FRAMED_WORDS = 13
+FRAMES = (
+    "a 3d model of {}", "a 3d render of {}", "a 3d asset of {}", "a photo of {}",
+    "a DSLR photo of {}", "a picture of {}", "an image of {}", "a rendering of {}", "a figurine of {}",
+    "a miniature of {}", "a sculpture of {}", "a cartoon of {}", "{}, 3d asset", "{}, 3d model", "{}, 3d render",
+    "{}, game asset", "{}, highly detailed", "{}, high quality", "{}, studio lighting", "{}, cartoon style",
+)  # fmt: skip
+STYLES = (
+    "toy",
+    "cute",
+    "cartoon",
+    "stylized",
+    "realistic",
+    "low poly",
+    "detailed",
+    "beautiful",
+    "simple",
+    "lovely",
+    "nice",
+)
+PATTERNED = {"dots": "dotted with", "spots": "dotted with", "stripes": "striped with", "checks": "checkered with"}
+WORN = ("scarf", "hat", "collar", "bow tie")
+LINKS = ("with", "with", "with", "with", "with", "that has", "featuring")
 
 
 class Paint(NamedTuple):
     """A surface: its colours (sRGB), pattern and shine, and the words that are true of it."""
 
     name: str
-    words: tuple[str, ...]
+    words: tuple[str, ...]  # the commonest first
     color: Vec3
     color2: Vec3 = (1.0, 1.0, 1.0)
     pattern: str = "plain"
@@ -109,12 +171,20 @@ def _jitter(rng: random.Random, color: Vec3, amount: float = 0.03) -> Vec3:
 def make_paint(rng: random.Random, name: str, shine: float = 0.0) -> Paint:
     """A sample of a colour of COLORS, or of "wooden" (grain of two near browns) or "stone" (two near greys)."""
     if name == "wooden":
-        base = _jitter(rng, rng.choice(((0.62, 0.41, 0.22), (0.48, 0.29, 0.14), (0.76, 0.56, 0.34))))
+        color, words = rng.choice(WOODS)
+        base = _jitter(rng, color)
         grain = (base[0] * 0.82, base[1] * 0.80, base[2] * 0.76)
-        return Paint(name, ("wooden",), base, grain, "stripes", rng.uniform(6, 9), shine)
+        return Paint(name, words, base, grain, "stripes", rng.uniform(6, 9), shine)
     if name == "stone":
         base = rng.uniform(0.52, 0.68)
-        return Paint(name, ("stone",), (base, base, base * 0.97), (base * 0.86,) * 3, "checks", 6.0)
+        return Paint(
+            name,
+            ("stone", "grey stone", "gray stone", "stone brick"),
+            (base, base, base * 0.97),
+            (base * 0.86,) * 3,
+            "checks",
+            6.0,
+        )
     color, words = rng.choice(COLORS[name])
     return Paint(name, words, _jitter(rng, color), shine=1.0 if name in METALS else shine)
 
@@ -151,50 +221,76 @@ def sized(value: float, low: float, high: float, small: str, large: str) -> list
 
 
 def _is_plural(noun: str) -> bool:
-    return noun in ("feet", "teeth") or (noun.endswith("s") and noun not in SINGULARS)
+    return noun in ("feet", "teeth") or (noun.endswith("s") and not noun.endswith(("ss", "us")))
 
 
 def with_article(phrase: str) -> str:
     """`phrase` after "a" or "an", or alone where its noun takes none."""
     noun = phrase.split()[-1]
-    if noun not in SINGULARS and (_is_plural(noun) or noun in MASS_NOUNS or noun == "dice"):
+    if noun in MASS_NOUNS or _is_plural(noun):
         return phrase
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
+def pick_word(rng: random.Random, words: Sequence[str]) -> str:
+    """The first word, which is the commonest, in half of the draws; else any of them."""
+    return words[0] if rng.random() < 0.5 else rng.choice(words)
+
+
+def _pick_synonym(rng: random.Random, word: str, synonyms: Mapping[str, tuple[str, ...]]) -> str:
+    """`word` itself in half of the draws, else one of its synonyms."""
+    return rng.choice(synonyms[word]) if word in synonyms and rng.random() < 0.5 else word
+
+
 def caption(rng: random.Random, words: Words) -> str:
     """One wording: the bare noun, or with up to three of the object's colours, materials, sizes and details."""
-    noun = rng.choice(words.nouns)
-    frame = rng.choice(FRAMES)
-    article = frame != "{}" or rng.random() < 0.75
-    extra = rng.choice(words.adjectives) + " " if words.adjectives and rng.random() < 0.4 else ""
-    if rng.random() < (0.35 if words.typical else 0.08) or not (words.main or words.details):
-        text = with_article(extra + noun) if article else extra + noun
-        return frame.format(text) if rng.random() < 0.5 else text
-    says_main = words.main is not None and rng.random() < 0.8
-    known = [d for d in words.details if d[0] is not words.main] if says_main else words.details
+    noun = _pick_synonym(rng, rng.choice(words.nouns), NOUNS)
+    style = rng.choice(STYLES) if rng.random() < 0.07 else ""
+    says_adjective = words.adjectives and rng.random() < 0.4
+    adjective = _pick_synonym(rng, rng.choice(words.adjectives), ADJECTIVES) if says_adjective else ""
+    bare = rng.random() < (0.35 if words.typical else 0.08) or not (words.main or words.details)
+    color, tail = ("", "") if bare else _describe(rng, words)
+    named = f"{color} {noun}".strip()
+    head = " ".join([*(word for word in (style, adjective) if word and word not in named), named])
+    with_the_article = with_article(head) + tail
+    if rng.random() < PLAIN_SHARE:
+        return head + tail if rng.random() < 0.3 else with_the_article
+    framed = rng.choice(FRAMES).format(with_the_article)
+    return framed if len(framed.split()) <= MAX_FRAMED_WORDS else with_the_article
+
+
+def _describe(rng: random.Random, words: Words) -> tuple[str, str]:
+    """What goes before the noun and what follows it: the colour of the whole, and up to two details."""
+    main = words.main if rng.random() < 0.8 else None
+    known = [d for d in words.details if d[0] is not main]
     details = rng.sample(known, min(len(known), rng.choice((0, 1, 1, 1, 2))))
-    if not says_main and not details and words.details:
+    if not main and not details and words.details:
         details = [rng.choice(words.details)]
-    said: dict[str, str] = {}  # one word for each colour in a caption
-    colors = [said.setdefault(p.name, rng.choice(p.words)) if isinstance(p, Paint) else p for p, _ in details]
-    parts = [rng.choice(part.split("|")) for _, part in details]
-    phrases = [f"{color} {part}".strip() for color, part in zip(colors, parts, strict=True)]
-    named = extra + noun
     form = rng.random()
-    if words.main and says_main:
-        color = rng.choice(words.main.words)
-        if form < 0.07 and words.main.name in COLORS and not details:
-            return f"{with_article(named)} in {color}"
-        named = f"{extra}{color} {noun}"
-    if form < 0.15 and details and isinstance(details[0][0], Paint) and parts[0] not in MASS_NOUNS:
-        text = f"{with_article(named)} whose {parts[0]} {'are' if _is_plural(parts[0]) else 'is'} {colors[0]}"
-    elif form < 0.35 and details:
-        text = ", ".join([named, *phrases])
-        frame = "{}"
-    elif details:
-        text = f"{with_article(named) if article else named} with {' and '.join(map(with_article, phrases))}"
-    else:
-        text = with_article(named) if article else named
-    framed = frame.format(text)
-    return framed if len(framed.split()) <= 16 else text
+    if main and not details and form < 0.12:
+        return "", f" in {main.words[0]}" if main.name in COLORS and form < 0.07 else f" that is {main.words[0]}"
+    return pick_word(rng, main.words) if main else "", _details(rng, details, form) if details else ""
+
+
+def _details(rng: random.Random, details: Sequence[tuple[Paint | str, str]], form: float) -> str:
+    """One or two parts with their colours, in one of the forms that `form` in [0, 1) chooses between.
+
+    Only the first has rare words: the text encoder reads 24 wordpieces.
+    """
+    said: dict[str, str] = {}  # one word for each colour in a caption
+    colors = []
+    for paint, _ in details:
+        if isinstance(paint, Paint):
+            paint = said.setdefault(paint.name, paint.words[0] if said else pick_word(rng, paint.words))
+        colors.append(paint)
+    names = [rng.choice(names.split("|")) for _, names in details]
+    if names[0] in PATTERNED and form < 0.4:
+        return f" {PATTERNED[names[0]]} {colors[0]}"
+    parts = [_pick_synonym(rng, names[0], PARTS), *names[1:]]
+    if form < 0.12 and isinstance(details[0][0], Paint) and parts[0].split()[-1] not in MASS_NOUNS:
+        return f" whose {parts[0]} {'are' if _is_plural(parts[0]) else 'is'} {colors[0]}"
+    phrases = [f"{color} {part}".strip() for color, part in zip(colors, parts, strict=True)]
+    if form < 0.3:
+        return ", " + ", ".join(phrases)
+    link = "wearing" if form < 0.6 and all(name in WORN for name in names) else rng.choice(LINKS)
+    return f" {link} {' and '.join(map(with_article, phrases))}"
