@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ ALONG_Y = rotation_from_euler(-90, 0, 0)  # local z points to +y
 
 
 def _part(kind: Any, paint: Paint, center: Vec3, size: Vec3, **options: Any) -> Part:
-    surface: dict[str, Any] = {k: getattr(paint, k) for k in ("color", "color2", "pattern", "pattern_scale", "shine")}
-    return Part(kind, center, size, **(surface | options))
+    _, _, color, color2, pattern, pattern_scale, shine = paint
+    return Part(kind, center, size, color, color2, pattern, pattern_scale, shine=shine, **options)
 
 
 def ball(paint: Paint, center: Vec3, radii: float | Vec3, **options: Any) -> Part:
@@ -44,15 +45,16 @@ def ring(paint: Paint, center: Vec3, radius: float, tube: float, **options: Any)
 
 def rod(paint: Paint, start: Vec3, end: Vec3, radius: float, **options: Any) -> Part:
     """A capsule between two points."""
-    a, b = np.array(start, float), np.array(end, float)
-    length = float(np.linalg.norm(b - a))
-    z = (b - a) / length if length else np.array([0.0, 0.0, 1.0])
-    helper = np.array([0.0, 1.0, 0.0]) if abs(z[1]) < 0.9 else np.array([1.0, 0.0, 0.0])
-    x = np.cross(helper, z)
-    x /= np.linalg.norm(x)
-    frame = np.stack([x, np.cross(z, x), z], 1)
-    middle = (a + b) / 2
-    center = (float(middle[0]), float(middle[1]), float(middle[2]))
+    (ax, ay, az), (bx, by, bz) = start, end
+    length = math.dist(start, end)
+    x, y, z = ((bx - ax) / length, (by - ay) / length, (bz - az) / length) if length else (0.0, 0.0, 1.0)
+    if abs(y) < 0.9:  # columns: (y axis) x (axis of the rod), the third of a right-handed frame, the axis of the rod
+        n = math.hypot(x, z)
+        frame = np.array([[z / n, -x * y / n, x], [0.0, n, y], [-x / n, -y * z / n, z]])
+    else:  # the same from the x axis
+        n = math.hypot(y, z)
+        frame = np.array([[0.0, n, x], [-z / n, -x * y / n, y], [y / n, -x * z / n, z]])
+    center = ((ax + bx) / 2, (ay + by) / 2, (az + bz) / 2)
     return _part("capsule", paint, center, (radius, radius, length / 2), rotation=frame, **options)
 
 

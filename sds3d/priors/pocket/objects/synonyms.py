@@ -40,7 +40,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "propeller plane": ("prop plane", "propeller airplane", "light aircraft", "single engine plane", "propeller aircraft"),
     "rocket": ("spaceship", "space rocket", "rocket ship", "spacecraft", "toy rocket", "moon rocket", "rocketship", "space ship"),
     "sailboat": ("sailing boat", "boat", "yacht", "sailing ship", "sail boat", "sailing yacht", "sloop", "sailing vessel", "toy sailboat"),
-    "submarine": ("sub", "submersible", "underwater boat", "undersea vessel", "toy submarine", "underwater vessel", "diving boat"),
+    "submarine": ("sub", "underwater boat", "toy submarine", "underwater vessel", "diving boat"),
     "traffic cone": ("road cone", "safety cone", "pylon", "street cone", "construction cone", "highway cone", "parking cone", "warning cone"),
     # buildings
     "house": ("home", "family house", "toy house", "family home", "detached house", "dwelling", "country house", "gabled house", "residence", "village house"),
@@ -94,8 +94,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "goblet": ("wine goblet", "drinking cup", "grail", "wine cup", "stemmed cup", "jeweled goblet", "royal goblet", "medieval goblet", "ceremonial cup"),
     "trophy": ("trophy cup", "award", "prize cup", "award cup", "sports trophy", "championship trophy", "victory cup", "winner's cup", "champion's cup"),
     "hammer": ("claw hammer", "carpenter's hammer", "nail hammer", "hand hammer", "carpentry hammer", "workshop hammer", "hammer tool"),
-    "sword": ("longsword", "broadsword", "knight's sword", "knight sword", "medieval sword", "fantasy sword", "straight sword", "toy sword", "weapon"),
-    "axe": ("ax", "wood axe", "chopping axe", "lumberjack axe", "felling axe", "woodcutter's axe", "splitting axe", "tomahawk", "viking axe"),
+    "sword": ("long sword", "broad sword", "knight's sword", "knight sword", "medieval sword", "fantasy sword", "straight sword", "toy sword", "weapon"),
+    "axe": ("ax", "wood axe", "chopping axe", "logging axe", "felling axe", "splitting axe", "hand axe", "viking axe"),
     "key": ("door key", "front door key", "old key", "skeleton key", "antique key", "vintage key", "room key", "latchkey", "old fashioned key"),
     "top hat": ("hat", "magician hat", "magician's hat", "stovepipe hat", "gentleman's hat", "formal hat", "opera hat", "magic hat", "topper"),
     "party hat": ("cone hat", "birthday hat", "paper hat", "pointed hat", "birthday party hat", "cone shaped hat", "pointy hat", "clown hat"),
@@ -122,7 +122,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "pillows": ("cushions",), "pillow": ("cushion",), "frame": ("bed frame", "bedstead"), "shade": ("lampshade", "lamp shade"),
     "base": ("stand", "pedestal"), "bells": ("alarm bells",), "face": ("dial", "clock face"),
     "lock": ("latch", "clasp"), "hoops": ("bands", "rings"), "headlights": ("lights", "headlamps", "front lights"),
-    "cargo box": ("cargo container", "container"), "tank": ("cylindrical tank",), "bed": ("dump bed", "cargo bed"),
+    "cargo box": ("cargo container", "container"), "tank": ("round tank",), "bed": ("dump bed", "cargo bed"),
     "stripe": ("band", "line"), "chimney": ("smokestack", "funnel"), "propeller": ("prop",), "engines": ("motors",),
     "flag": ("pennant", "banner"), "hull": ("body",), "roof": ("rooftop",), "roofs": ("rooftops", "pointed roofs", "tower roofs"),
     "door": ("front door", "entrance"), "gate": ("gateway", "castle gate", "door"), "light": ("lamp", "light on top"),
@@ -140,7 +140,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 # an adjective -> others
 ADJECTIVES: dict[str, tuple[str, ...]] = {
     "shiny": ("polished", "lustrous", "reflective"),
-    "glossy": ("high gloss", "lacquered", "varnished"),
+    "glossy": ("sleek", "smooth"),
     "ceramic": ("glazed", "china", "glazed ceramic"),
     "porcelain": ("china", "fine china"),
     "small": ("little", "tiny", "mini", "compact"),

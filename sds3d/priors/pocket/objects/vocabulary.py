@@ -43,7 +43,7 @@ COLORS: dict[str, tuple[tuple[Vec3, tuple[str, ...]], ...]] = {
         ((0.60, 0.90, 0.70), ("mint green", "light green", "pale green", "mint", "pastel green")),
     ),
     "blue": (
-        ((0.13, 0.33, 0.85), ("blue", "bright blue", "royal blue", "cobalt blue", "cobalt", "sapphire blue", "sapphire", "vivid blue")),
+        ((0.13, 0.33, 0.85), ("blue", "bright blue", "royal blue", "cobalt blue", "cobalt", "sapphire", "vivid blue")),
         ((0.10, 0.16, 0.48), ("dark blue", "navy", "navy blue", "midnight blue", "deep blue", "blue")),
         ((0.42, 0.68, 0.96), ("light blue", "sky blue", "baby blue", "pale blue", "cornflower blue", "powder blue", "blue")),
     ),
@@ -58,15 +58,15 @@ COLORS: dict[str, tuple[tuple[Vec3, tuple[str, ...]], ...]] = {
     ),
     "brown": (
         ((0.46, 0.27, 0.13), ("brown", "chocolate brown", "chestnut brown", "chestnut", "walnut brown", "cocoa brown", "chocolate")),
-        ((0.64, 0.42, 0.22), ("light brown", "brown", "caramel", "caramel brown", "cinnamon brown", "toffee brown", "hazelnut brown")),
-        ((0.30, 0.17, 0.09), ("dark brown", "brown", "coffee brown", "espresso brown", "deep brown", "dark chocolate")),
+        ((0.64, 0.42, 0.22), ("light brown", "brown", "caramel", "caramel brown", "toffee brown", "hazelnut brown")),
+        ((0.30, 0.17, 0.09), ("dark brown", "brown", "coffee brown", "deep brown", "dark chocolate")),
     ),
     "black": (
         ((0.07, 0.07, 0.08), ("black", "coal black", "pitch black", "ebony", "inky black", "raven black", "deep black", "onyx", "midnight black")),
     ),
     "white": (
         ((0.95, 0.95, 0.94), ("white", "snow white", "pure white", "bright white", "milky white", "chalk white", "snowy white", "pearl white")),
-        ((0.97, 0.96, 0.92), ("white", "off white", "milk white", "pearly white", "snow white", "eggshell white", "alabaster")),
+        ((0.97, 0.96, 0.92), ("white", "off white", "milk white", "pearly white", "snow white", "eggshell white", "creamy white")),
     ),
     "grey": (
         ((0.52, 0.53, 0.55), ("grey", "gray", "gray", "slate grey", "slate gray", "medium grey", "ash gray", "concrete grey")),
@@ -81,7 +81,7 @@ COLORS: dict[str, tuple[tuple[Vec3, tuple[str, ...]], ...]] = {
         ((0.83, 0.70, 0.50), ("tan", "beige", "khaki", "dark beige", "camel", "sand", "light tan")),
     ),
     "gold": (((0.95, 0.73, 0.22), ("gold", "golden", "golden", "metallic gold", "bright gold", "gilded", "gold plated")),),
-    "silver": (((0.78, 0.79, 0.82), ("silver", "metal", "chrome", "steel", "metallic", "silvery", "stainless steel", "metallic grey")),),
+    "silver": (((0.78, 0.79, 0.82), ("silver", "metal", "chrome", "steel", "metallic", "silvery", "stainless steel", "metallic silver")),),
     "bronze": (((0.70, 0.43, 0.20), ("bronze", "copper", "metallic bronze", "copper colored", "bronze colored", "bright copper")),),
 }  # fmt: skip
 # the three woods: a base colour, and the words that are true of it
@@ -113,7 +113,7 @@ MASS_NOUNS = (
     "cream", "gelato", "foliage", "dice",
 )  # fmt: skip
 PLAIN_SHARE = 0.5  # of the captions have no frame
-MAX_FRAMED_WORDS = 13
+MAX_FRAMED_LENGTH = 60  # letters: longer ones stay without a frame, so that 24 wordpieces hold them
 FRAMES = (
     "a 3d model of {}", "a 3d render of {}", "a 3d asset of {}", "a photo of {}",
     "a DSLR photo of {}", "a picture of {}", "an image of {}", "a rendering of {}", "a figurine of {}",
@@ -135,7 +135,7 @@ STYLES = (
 )
 PATTERNED = {"dots": "dotted with", "spots": "dotted with", "stripes": "striped with", "checks": "checkered with"}
 WORN = ("scarf", "hat", "collar", "bow tie")
-LINKS = ("with", "with", "with", "with", "with", "that has", "featuring")
+LINKS = ("with", "with", "with", "that has", "featuring")
 
 
 class Paint(NamedTuple):
@@ -177,14 +177,8 @@ def make_paint(rng: random.Random, name: str, shine: float = 0.0) -> Paint:
         return Paint(name, words, base, grain, "stripes", rng.uniform(6, 9), shine)
     if name == "stone":
         base = rng.uniform(0.52, 0.68)
-        return Paint(
-            name,
-            ("stone", "grey stone", "gray stone", "stone brick"),
-            (base, base, base * 0.97),
-            (base * 0.86,) * 3,
-            "checks",
-            6.0,
-        )
+        words = ("stone", "grey stone", "gray stone", "stone brick")
+        return Paint(name, words, (base, base, base * 0.97), (base * 0.86,) * 3, "checks", 6.0)
     color, words = rng.choice(COLORS[name])
     return Paint(name, words, _jitter(rng, color), shine=1.0 if name in METALS else shine)
 
@@ -245,18 +239,20 @@ def _pick_synonym(rng: random.Random, word: str, synonyms: Mapping[str, tuple[st
 def caption(rng: random.Random, words: Words) -> str:
     """One wording: the bare noun, or with up to three of the object's colours, materials, sizes and details."""
     noun = _pick_synonym(rng, rng.choice(words.nouns), NOUNS)
-    style = rng.choice(STYLES) if rng.random() < 0.07 else ""
-    says_adjective = words.adjectives and rng.random() < 0.4
-    adjective = _pick_synonym(rng, rng.choice(words.adjectives), ADJECTIVES) if says_adjective else ""
+    adjective = ""
+    if words.adjectives and rng.random() < 0.4:
+        adjective = _pick_synonym(rng, rng.choice(words.adjectives), ADJECTIVES)
+    elif rng.random() < 0.08:
+        adjective = rng.choice(STYLES)
     bare = rng.random() < (0.35 if words.typical else 0.08) or not (words.main or words.details)
     color, tail = ("", "") if bare else _describe(rng, words)
     named = f"{color} {noun}".strip()
-    head = " ".join([*(word for word in (style, adjective) if word and word not in named), named])
+    head = f"{adjective} {named}" if adjective and adjective not in named else named
     with_the_article = with_article(head) + tail
     if rng.random() < PLAIN_SHARE:
         return head + tail if rng.random() < 0.3 else with_the_article
     framed = rng.choice(FRAMES).format(with_the_article)
-    return framed if len(framed.split()) <= MAX_FRAMED_WORDS else with_the_article
+    return framed if len(framed) <= MAX_FRAMED_LENGTH else with_the_article
 
 
 def _describe(rng: random.Random, words: Words) -> tuple[str, str]:
@@ -292,5 +288,7 @@ def _details(rng: random.Random, details: Sequence[tuple[Paint | str, str]], for
     phrases = [f"{color} {part}".strip() for color, part in zip(colors, parts, strict=True)]
     if form < 0.3:
         return ", " + ", ".join(phrases)
-    link = "wearing" if form < 0.6 and all(name in WORN for name in names) else rng.choice(LINKS)
+    link = rng.choice(LINKS) if len(names) == 1 else "with"
+    if form < 0.6 and all(name in WORN for name in names):
+        link = "wearing"
     return f" {link} {' and '.join(map(with_article, phrases))}"
