@@ -59,9 +59,9 @@ class MadeUpObjects(Dataset):
         generator = torch.Generator().manual_seed(rng.getrandbits(62))
         parts, prompts = [], []
         for _ in range(self.batch):
-            pieces, captions = sample_object(rng)
+            pieces, (caption,) = sample_object(rng, num_captions=1)
             parts.append(torch.from_numpy(pack(pieces)))
-            prompts.append("" if rng.random() < DROP_PROMPT else rng.choice(captions))
+            prompts.append("" if rng.random() < DROP_PROMPT else caption)
         cameras, backgrounds = _views(self.batch, generator)
         fractions = (torch.arange(self.batch) + self.rank * self.batch) / (self.world * self.batch)
         timesteps = ((fractions + common.random()) % 1 * NUM_TIMESTEPS).long()  # stratified over all processes

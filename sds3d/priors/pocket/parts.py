@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -69,46 +70,46 @@ def half_extents(part: Part) -> np.ndarray:
 def normalize(parts: list[Part], radius: float = 0.9) -> list[Part]:
     """The same object moved so that its bounding box is centred, and scaled to reach out to `radius`."""
     solid = [p for p in parts if not p.cut]
-    low = np.min([np.array(p.center) - half_extents(p) for p in solid], 0)
-    high = np.max([np.array(p.center) + half_extents(p) for p in solid], 0)
-    middle = (low + high) / 2
-    reach = max(_reach(p, middle) for p in solid)
-    scale = radius / reach
+    centers = np.array([p.center for p in solid])
+    halves = np.array([half_extents(p) for p in solid])
+    middle = ((centers - halves).min(0) + (centers + halves).max(0)) / 2
+    scale = radius / max(_reach(p, middle) for p in solid)
+    x, y, z = middle.tolist()
     return [
-        Part(
-            **{
-                **p.__dict__,
-                "center": tuple((np.array(p.center) - middle) * scale),
-                "size": tuple(np.array(p.size) * scale),
-                "rounding": p.rounding * scale,
-                "pattern_scale": p.pattern_scale / scale,
-            }
+        replace(
+            p,
+            center=((p.center[0] - x) * scale, (p.center[1] - y) * scale, (p.center[2] - z) * scale),
+            size=(p.size[0] * scale, p.size[1] * scale, p.size[2] * scale),
+            rounding=p.rounding * scale,
+            pattern_scale=p.pattern_scale / scale,
         )
         for p in parts
     ]
 
 
+_CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
+_ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES), np.zeros(16)], 1)
+
+
 def _reach(part: Part, origin: np.ndarray) -> float:
     """An upper bound of the distance from `origin` to the surface of `part`."""
-    offset = np.array(part.center) - origin
+    offset = np.subtract(part.center, origin)
     if part.kind == "ellipsoid":
-        return float(np.linalg.norm(offset) + max(part.size))
+        return math.hypot(*offset) + max(part.size)
     if part.kind == "capsule":
         axis = part.rotation[:, 2] * part.size[2]
-        return float(max(np.linalg.norm(offset + axis), np.linalg.norm(offset - axis)) + part.size[0])
+        return max(math.hypot(*(offset + axis)), math.hypot(*(offset - axis))) + part.size[0]
     if part.kind == "box":
-        corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * np.array(part.size)
-        return float(np.linalg.norm(offset + corners @ part.rotation.T, axis=1).max())
-    if part.kind == "torus":
-        rings = [(part.size[0], 0.0, part.size[2])]
+        points, extra = _CORNERS * part.size, 0.0
+    elif part.kind == "torus":
+        points, extra = _CIRCLE * part.size[0], part.size[2]
     else:
-        rings = [(part.size[0], -part.size[2], 0.0), (part.size[0] * part.taper, part.size[2], 0.0)]
-    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-    reach = 0.0
-    for r, z, extra in rings:
-        points = np.stack([r * np.cos(angles), r * np.sin(angles), np.full_like(angles, z)], 1) @ part.rotation.T
-        reach = max(reach, float(np.linalg.norm(offset + points, axis=1).max()) + extra)
-    return reach
+        rise = np.array([0.0, 0.0, part.size[2]])
+        points = np.concatenate([_CIRCLE * part.size[0] - rise, _CIRCLE * (part.size[0] * part.taper) + rise])
+        extra = 0.0
+    points = points @ part.rotation.T + offset
+    return math.sqrt((points * points).sum(1).max()) + extra
 
 
 def pack(parts: list[Part]) -> np.ndarray:
