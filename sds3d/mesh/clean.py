@@ -40,8 +40,9 @@ def smooth(vertices: np.ndarray, faces: np.ndarray, steps: int) -> np.ndarray:
 def is_watertight(faces: np.ndarray) -> bool:
     """True if every edge is used exactly twice, once in each direction."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    directed = {tuple(edge) for edge in edges.tolist()}
-    return len(directed) == len(edges) and all((b, a) in directed for a, b in directed)
+    size = edges.max(initial=0) + 1
+    there, back = np.sort(edges @ [size, 1]), np.sort(edges @ [1, size])  # one number for each directed edge
+    return np.array_equal(there, back) and bool((np.diff(there) > 0).all())
 
 
 def check_manifold(vertices: np.ndarray, faces: np.ndarray) -> None:
