@@ -19,10 +19,12 @@ from sds3d.runs import OUTPUTS, RunFolder
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sds3d.cameras import Cameras
     from sds3d.interfaces import Renderer, TexturedMesh
     from sds3d.representations.gaussians import Gaussians
 
 FRAMES_PER_SECOND = 24
+FRAMES_AT_ONCE = 8  # bounds the memory
 BACKGROUND = 0.93  # light grey
 
 
@@ -78,7 +80,9 @@ def preview_sheet(mesh: TexturedMesh, cfg: PreviewConfig) -> Tensor:
     """Six views around the mesh, two rows of three, [2 H, 3 W, 3] in [0, 1]."""
     import torch
 
-    views = torch.stack([_view(mesh, cfg.resolution, 60.0 * index, 3) for index in range(6)])  # [6, H, W, 3]
+    from sds3d.cameras import turntable
+
+    views = _draw(mesh, turntable(6, cfg.resolution), 3)
     return torch.cat([torch.cat(list(row), 1) for row in views.split(3)])
 
 
@@ -86,6 +90,9 @@ def write_turntable(mesh: TexturedMesh, cfg: PreviewConfig, path: Path) -> None:
     """An MP4 film (H.264, yuv420p) of one turn around the mesh."""
     import imageio_ffmpeg
 
+    from sds3d.cameras import turntable
+
+    cameras = turntable(cfg.frames, cfg.resolution)
     size = (cfg.resolution, cfg.resolution)
     frames = imageio_ffmpeg.write_frames(
         str(path), size, fps=FRAMES_PER_SECOND, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2,
@@ -93,8 +100,9 @@ def write_turntable(mesh: TexturedMesh, cfg: PreviewConfig, path: Path) -> None:
     )  # fmt: skip
     frames.send(None)
     try:
-        for index in range(cfg.frames):
-            frames.send(_bytes(_view(mesh, cfg.resolution, 360.0 * index / cfg.frames, 2)).tobytes())
+        for start in range(0, cfg.frames, FRAMES_AT_ONCE):
+            for image in _draw(mesh, cameras[start : start + FRAMES_AT_ONCE], 2):
+                frames.send(_bytes(image).tobytes())
     finally:
         frames.close()
 
@@ -128,17 +136,15 @@ def versions() -> dict[str, str]:
     return {"sds3d": __version__, "python": platform.python_version(), "torch": torch.__version__}
 
 
-def _view(mesh: TexturedMesh, resolution: int, azimuth_deg: float, supersample: int) -> Tensor:
-    """The mesh from one side over the background, [H, W, 3] on the CPU; one at a time bounds the memory."""
+def _draw(mesh: TexturedMesh, cameras: Cameras, supersample: int) -> Tensor:
+    """The mesh over the background, [C, H, W, 3] on the CPU."""
     import torch
 
-    from sds3d.cameras import turntable
     from sds3d.mesh.raster import render_mesh
 
     device = mesh.vertices.device
-    cameras = turntable(1, resolution, start_azimuth_deg=azimuth_deg).to(device)
-    background = torch.full((1, 3), BACKGROUND, device=device)
-    return render_mesh(mesh, cameras, background, supersample=supersample).colors[0].cpu()
+    backgrounds = torch.full((len(cameras), 3), BACKGROUND, device=device)
+    return render_mesh(mesh, cameras.to(device), backgrounds, supersample=supersample).colors.cpu()
 
 
 def _bytes(image: Tensor) -> Any:

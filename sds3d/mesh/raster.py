@@ -12,6 +12,7 @@ from sds3d.cameras import Cameras
 from sds3d.interfaces import Render, TexturedMesh
 
 CANDIDATES = 1 << 21  # pixel-triangle pairs tested at a time: bounds the memory
+SAMPLES = 1 << 22  # drawn at a time on a GPU, in as many views as that makes; a CPU draws view by view
 NEAR = 0.01  # world units; triangles that reach behind this plane are dropped, not clipped
 EMPTY = torch.iinfo(torch.int64).max
 
@@ -67,15 +68,17 @@ def sample_texture(texture: Tensor, uvs: Tensor) -> Tensor:
 
 def render_mesh(mesh: TexturedMesh, cameras: Cameras, backgrounds: Tensor, *, supersample: int = 2) -> Render:
     """The unlit mesh over `backgrounds` [C, 3]; each pixel is the mean of `supersample`^2 samples."""
-    views = [_render_view(mesh, cameras[i : i + 1], supersample) for i in range(len(cameras))]
+    samples = cameras.width * cameras.height * supersample**2
+    count = max(1, SAMPLES // samples) if cameras.Ks.is_cuda else 1
+    views = [_render_views(mesh, cameras[i : i + count], supersample) for i in range(0, len(cameras), count)]
     colors, alphas, depths, normals = (torch.cat(parts) for parts in zip(*views, strict=True))
     colors = colors + (1 - alphas) * backgrounds[:, None, None]
     return Render(colors, alphas, torch.where(alphas > 0, depths / alphas.clamp(min=1e-6), 0), normals)
 
 
-def _render_view(mesh: TexturedMesh, camera: Cameras, supersample: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    scale = torch.tensor([supersample, supersample, 1.0], device=camera.Ks.device)[:, None]
-    fine = Cameras(camera.viewmats, camera.Ks * scale, camera.width * supersample, camera.height * supersample)
+def _render_views(mesh: TexturedMesh, cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    scale = torch.tensor([supersample, supersample, 1.0], device=cameras.Ks.device)[:, None]
+    fine = Cameras(cameras.viewmats, cameras.Ks * scale, cameras.width * supersample, cameras.height * supersample)
     fragments = rasterize(mesh.vertices, mesh.faces, fine)
     hit = fragments.mask
     colors = hit[..., None] * sample_texture(mesh.texture, interpolate(mesh.uvs, mesh.faces, fragments))
