@@ -84,7 +84,7 @@ SCENES = {
 }
 
 
-def draw(rasterize, scene, dtype, device="cpu", offsets=True, seed=0, **options):
+def draw(rasterize, scene, dtype, device="cpu", offsets=True, normals=True, seed=0, **options):
     """Images, gradients of their sum weighted by random cotangents, and info."""
     g = torch.Generator().manual_seed(seed)
     C, N = len(scene.cameras), len(scene.means)
@@ -105,6 +105,7 @@ def draw(rasterize, scene, dtype, device="cpu", offsets=True, seed=0, **options)
         backgrounds=leaves[5],
         **options,
     )
+    images = images if normals else images[:3]
     cotangents = [torch.randn(x.shape, generator=g, dtype=torch.float64).to(device, dtype) for x in images]
     # The expected depth divides by alpha, so where alpha is tiny its gradient amplifies rounding without bound.
     cotangents[2] = cotangents[2] * images[1].detach()
@@ -121,7 +122,7 @@ def flatten(drawn):
 def assert_same_drawing(actual, expected, image_tolerance=2e-5, gradient_tolerance=2e-4):
     """Float32 against float64: rounding of sums over some hundred splats, relative to the largest value."""
     names = ("colors", "alphas", "depths", "normals")
-    for name, x, y in zip(names, actual[0], expected[0], strict=True):
+    for name, x, y in zip(names, actual[0], expected[0], strict=False):
         torch.testing.assert_close(x.cpu().double(), y, rtol=0, atol=image_tolerance * max(1, y.abs().max()), msg=name)
     for name, x, y in zip(NAMES, actual[1], expected[1], strict=False):
         error = (x.cpu().double() - y).norm()
@@ -146,8 +147,8 @@ def test_native_matches_reference(name, use_simd):
 def test_gsplat_matches_reference(name):
     pytest.importorskip("gsplat")
     scene = SCENES[name]()
-    expected = draw(splat_reference.rasterize, scene, torch.float64, offsets=False)
-    actual = draw(splat_gsplat.rasterize, scene, torch.float32, "cuda", offsets=False)
+    expected = draw(splat_reference.rasterize, scene, torch.float64, offsets=False, normals=False)
+    actual = draw(splat_gsplat.rasterize, scene, torch.float32, "cuda", offsets=False, normals=False)
     # It rounds radii outwards for each axis and skips nothing that counts here.
     actual[2]["radii"] = expected[2]["radii"].clone()
     assert_same_drawing(actual, expected, image_tolerance=1e-4, gradient_tolerance=2e-3)

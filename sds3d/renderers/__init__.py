@@ -84,7 +84,7 @@ def _choose(kind: str) -> str:
     return "torch"
 
 
-def _rasterizer(backend: str) -> Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]]:
+def _rasterizer(backend: str) -> Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None, dict[str, Tensor]]]:
     match backend:
         case "native":
             from sds3d.renderers.splat_native import rasterize

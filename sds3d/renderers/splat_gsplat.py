@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sds3d.renderers.constants import LOW_PASS, NEAR_PLANE
-from sds3d.renderers.splat_reference import check_shapes, quats_to_rotations
+from sds3d.renderers.splat_reference import check_shapes
 
 
 def rasterize(
@@ -23,8 +23,11 @@ def rasterize(
     backgrounds: Tensor,  # [C, 3]
     near_plane: float = NEAR_PLANE,
     means2d_offsets: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """What `splat_reference.rasterize` returns; sums in the backward pass are in no fixed order."""
+) -> tuple[Tensor, Tensor, Tensor, None, dict[str, Tensor]]:
+    """What `splat_reference.rasterize` returns, but no normals, which would take a third of each optimiser step.
+
+    Sums in the backward pass are in no fixed order.
+    """
     from gsplat import rasterization
 
     check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, means2d_offsets)
@@ -35,16 +38,14 @@ def rasterize(
         empty = means.new_zeros(C, height, width, 1) + means.sum()  # zeros that are part of the graph
         colors = backgrounds[:, None, None].expand(-1, height, width, -1)
         info = {"radii": means.new_zeros(C, 0), "means2d_grad_norm": means.new_zeros(0)}
-        return colors, empty, empty, empty.expand(-1, -1, -1, 3), info
+        return colors, empty, empty, None, info
 
-    normals = _facing_normals(means, quats, scales, viewmats)
-    features = torch.cat([colors.expand(C, -1, -1), normals], -1)
     images, alphas, meta = rasterization(
         means,
         quats,
         scales,
         opacities,
-        features,
+        colors,
         viewmats,
         Ks,
         width,
@@ -53,30 +54,19 @@ def rasterize(
         eps2d=LOW_PASS,
         packed=False,
         render_mode="RGB+ED",
-        backgrounds=torch.cat([backgrounds, torch.zeros_like(backgrounds)], -1),
+        backgrounds=backgrounds,
     )
     grad_norm = means.new_zeros(N)
     means2d = meta["means2d"]
     if means2d.requires_grad:
-        half_size = means2d.new_tensor([width / 2, height / 2])
 
         def fill(v_means2d: Tensor) -> None:
-            grad_norm.copy_((v_means2d * half_size).norm(dim=-1).sum(0))
+            v_x, v_y = v_means2d.unbind(-1)
+            grad_norm.copy_(torch.hypot(width / 2 * v_x, height / 2 * v_y).sum(0))
 
         means2d.register_hook(fill)
     radii = meta["radii"]
     if radii.dim() == 3:  # one radius for each axis since gsplat 1.5
         radii = radii.amax(-1)
     info = {"radii": radii.to(means.dtype), "means2d_grad_norm": grad_norm}
-    return images[..., :3], alphas, images[..., 6:7], images[..., 3:6], info
-
-
-def _facing_normals(means: Tensor, quats: Tensor, scales: Tensor, viewmats: Tensor) -> Tensor:
-    """The shortest axis of each splat in world space, turned towards each camera, [C, N, 3]."""
-    shortest = scales.detach().argmin(-1)
-    axes = quats_to_rotations(quats).gather(2, shortest[:, None, None].expand(-1, 3, 1))[..., 0]
-    rotations, translations = viewmats[:, :3, :3], viewmats[:, :3, 3]
-    with torch.no_grad():
-        positions = means @ rotations.transpose(1, 2) + translations[:, None]
-        facing = ((axes @ rotations.transpose(1, 2)) * positions).sum(-1, keepdim=True)
-    return torch.where(facing > 0, -axes, axes)
+    return images[..., :3], alphas, images[..., 3:], None, info
