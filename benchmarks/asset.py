@@ -1,6 +1,6 @@
 """What one asset costs and how good its mesh is: wall time, memory, likeness to the splats, validity of the GLB.
 
-python benchmarks/asset.py [PROMPT ...] [--config NAME] [--device cpu] [--write docs/benchmarks.md]
+python benchmarks/asset.py [PROMPT ...] [--config NAME] [--device cpu] [--keep DIR] [--write docs/benchmarks.md]
 
 Exits with 1 if a limit is missed. Imports no torch: a child process starts with the peak memory of its parent.
 """
@@ -97,8 +97,8 @@ class Machine:
         return f"{self.cpu}, {self.cores} cores{gpu}; torch {self.torch}, Python {platform.python_version()}"
 
 
-def measure(prompt: str, config: str, device: str) -> Measurement:
-    """Makes one asset in a folder that is gone afterwards."""
+def measure(prompt: str, config: str, device: str, keep: Path | None = None) -> Measurement:
+    """Makes one asset; its run folder is gone afterwards unless it is moved into `keep`."""
     with tempfile.TemporaryDirectory(prefix="sds3d-bench-") as out:
         command = [sys.executable, "-m", "sds3d", "generate", "--config", config, f"out={out}", f"device={device}"]
         began = time.perf_counter()
@@ -111,13 +111,16 @@ def measure(prompt: str, config: str, device: str) -> Measurement:
         [run] = Path(out).iterdir()
         report = json.loads((run / "report.json").read_text(encoding="utf-8"))
         unit = 1 if platform.system() == "Darwin" else 1024
-        return Measurement(
+        measurement = Measurement(
             prompt=prompt,
             wall_s=wall_s,
             peak_gb=usage.ru_maxrss * unit / 1e9,
             glb_errors=count_glb_errors(run / "mesh.glb"),
             **{name: report[name] for name in ("psnr_db", "iou", "faces", "components", "watertight")},
         )
+        if keep:
+            shutil.move(run, keep / run.name)
+        return measurement
 
 
 def count_glb_errors(path: Path) -> int | None:
@@ -172,12 +175,15 @@ def main() -> int:
     parser.add_argument("prompts", nargs="*", default=PROMPTS, metavar="PROMPT", help=f"default: {', '.join(PROMPTS)}")
     parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="move the run folders there")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also replace this kind of machine's block in FILE")
     args = parser.parse_args()
 
     machine = describe_machine(args.device)
     limits = LIMITS[machine.kind]
-    rows = [measure(prompt, args.config, args.device) for prompt in args.prompts]
+    if args.keep:
+        args.keep.mkdir(parents=True, exist_ok=True)
+    rows = [measure(prompt, args.config, args.device, args.keep) for prompt in args.prompts]
     notes = f"Asked for: {limits}.\n{machine}; config {args.config}; {datetime.date.today().isoformat()}."
     block = f"{table(rows)}\n\n{notes}"
     print(block)
