@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from sds3d.cameras import orbit_cameras, turntable
 from sds3d.priors.pocket import data, learner, model, text, train
 from sds3d.priors.pocket.flat import flatten_parameters
-from sds3d.priors.pocket.parts import Part, half_extents, normalize, pack
+from sds3d.priors.pocket.objects import sample_object
+from sds3d.priors.pocket.parts import Part, bounding_radius, half_extents, normalize, pack
 from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
 from sds3d.priors.pocket.quantize import dequantize, quantize
 from sds3d.priors.pocket.tracer import trace
@@ -51,6 +52,14 @@ def test_a_cut_opens_the_object_and_shows_its_own_colour():
     cut = Part("box", (0.5, 0, 0), (0.3, 0.2, 0.2), (0, 0, 1), cut=True)
     before, after = picture(solid)[48, 48], picture(solid, cut)[48, 48]
     assert before[0] > before[2] and after[2] > after[0]
+
+
+def test_every_part_lies_in_its_ball():
+    rng = random.Random(0)
+    for _ in range(30):
+        for part in sample_object(rng, num_captions=1)[0]:
+            corner = float(torch.tensor(half_extents(part)).norm())
+            assert max(half_extents(part)) <= bounding_radius(part) + 1e-9 <= 2 * corner
 
 
 def test_normalised_objects_touch_but_do_not_leave_their_ball():
@@ -111,7 +120,6 @@ def test_predictions_come_in_the_order_of_the_texts(prior):
 def test_a_clean_image_is_recognised_as_such(prior):
     """Near t = 0 the x0 implied by the predicted noise is the image itself: the v to epsilon conversion is right."""
     rng = random.Random(3)
-    from sds3d.priors.pocket.objects import sample_object
 
     parts, captions = sample_object(rng)
     cameras = turntable(4, 64)

@@ -14,7 +14,7 @@
 
 namespace sds3d_tracer {
 
-constexpr int MAX_PARTS = 28, COLUMNS = 29, STEPS = 64;
+constexpr int MAX_PARTS = 28, COLUMNS = 30, STEPS = 64;
 constexpr float HIT = 1.5e-3f, RELAX = 0.9f;
 
 struct Vec { float x, y, z; };
@@ -26,7 +26,7 @@ SDS3D_FN float length2(float x, float y) { return sqrtf(x * x + y * y); }
 SDS3D_FN float clampf(float x, float low, float high) { return fminf(fmaxf(x, low), high); }
 
 // Columns of a part, as parts.pack writes them.
-enum { KIND, CUT, PATTERN, PATTERN_SCALE, SHINE, ROUNDING, TAPER, PRESENT, CENTER, SIZE = 11, COLOR = 14, COLOR2 = 17, ROTATION = 20 };
+enum { KIND, CUT, PATTERN, PATTERN_SCALE, SHINE, ROUNDING, TAPER, PRESENT, CENTER, SIZE = 11, COLOR = 14, COLOR2 = 17, ROTATION = 20, BOUND = 29 };
 
 SDS3D_FN Vec to_local(const float* part, Vec p) {
     const float* r = part + ROTATION;
@@ -76,6 +76,11 @@ SDS3D_FN float object_distance(const float* parts, Vec p, int* nearest) {
     for (int k = 0; k < MAX_PARTS; ++k) {
         const float* part = parts + k * COLUMNS;
         if (part[PRESENT] == 0.0f) break;  // parts are packed without gaps
+        if (part[CUT] == 0.0f) {  // skip what lies in a ball further away than the nearest part so far
+            Vec d = {p.x - part[CENTER], p.y - part[CENTER + 1], p.z - part[CENTER + 2]};
+            float reach = part[BOUND] + solid;
+            if (reach > 0.0f && dot(d, d) > reach * reach) continue;
+        }
         float d = part_distance(part, p);
         if (part[CUT] != 0.0f) {
             if (-d > cut) cut = -d, cut_part = k;

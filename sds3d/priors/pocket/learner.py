@@ -49,14 +49,18 @@ class Learner:
     def __init__(self, args: argparse.Namespace, device: torch.device, rank: int = 0, world: int = 1) -> None:
         self.args, self.device, self.rank, self.world, self.step = args, device, rank, world, 0
         self.on_gpu = device.type == "cuda"
+        if self.on_gpu:
+            self.stream = torch.cuda.Stream(device)  # the default stream cannot be recorded
+            torch.cuda.set_stream(self.stream)
         torch.manual_seed(args.seed)
         torch.backends.cudnn.benchmark = True  # the default convolution algorithms are slow here
         self.unet = model.build_unet(tuple(args.channels), args.layers).to(device)
+        if args.start:
+            self.unet.load_state_dict(model.load_unet(args.start).state_dict())
         self.average = model.build_unet(tuple(args.channels), args.layers).to(device).requires_grad_(False)
         self.average.load_state_dict(self.unet.state_dict())
         self.weights, self.average_weights = flatten_parameters(self.unet), flatten_parameters(self.average)
         self.rate = torch.zeros((), device=device)
-        self.keep = torch.zeros((), device=device)  # share of the running average that stays
         self.optimizer = torch.optim.AdamW(
             [self.weights],
             lr=self.rate,
@@ -75,26 +79,25 @@ class Learner:
     def train_step(self, batch: Batch) -> Tensor:
         """One optimiser step; the loss of this process's share of the batch, still on the device."""
         inputs = self._inputs(batch.to(self.device))
-        self.rate.fill_(learning_rate(self.step, self.args.steps, self.args.lr))
-        self.keep.fill_(min(self.args.ema, (self.step + 1) / (self.step + 10)))
-        if not self.on_gpu:
-            loss = self._update(*inputs)
-        else:
-            if not self.inputs:
-                self.inputs = [x.clone() for x in inputs]
-            torch._foreach_copy_(self.inputs, inputs)
-            if self.graph is None and self.warmed_up == WARM_UP_STEPS:
-                self.graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self.graph, stream=torch.cuda.current_stream()):
-                    self.loss = self._update(*self.inputs)
-            if self.graph is None:
-                self.warmed_up += 1
-                loss = self._update(*self.inputs)
-            else:
-                self.graph.replay()
-                loss = self.loss.clone()
+        loss = self._replay(inputs) if self.on_gpu else self._gradient(*inputs)
+        self._apply()
         self.step += 1
         return loss
+
+    def _replay(self, inputs: list[Tensor]) -> Tensor:
+        """`_gradient` as a CUDA graph: of the tensors of the first call, which later inputs are copied into."""
+        self.inputs = self.inputs or [x.clone() for x in inputs]
+        torch._foreach_copy_(self.inputs, inputs)
+        if self.warmed_up < WARM_UP_STEPS:
+            self.warmed_up += 1
+            return self._gradient(*self.inputs)
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            # thread_local: the loader's thread pins memory meanwhile
+            with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
+                self.loss = self._gradient(*self.inputs)
+        self.graph.replay()
+        return self.loss.clone()
 
     @torch.no_grad()
     def _inputs(self, batch: Batch) -> list[Tensor]:
@@ -111,19 +114,26 @@ class Learner:
         noise = torch.randn(latents.shape, generator=generator, device=self.device)
         return [latents, context, batch.condition, batch.timesteps, noise.contiguous(memory_format=torch.channels_last)]
 
-    def _update(self, latents: Tensor, context: Tensor, condition: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
-        """Loss, gradient summed over all processes, AdamW, running average; allocates nothing that outlives it."""
+    def _gradient(
+        self, latents: Tensor, context: Tensor, condition: Tensor, timesteps: Tensor, noise: Tensor
+    ) -> Tensor:
+        """The loss, whose gradient replaces that of `weights`."""
         self.weights.grad.zero_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.on_gpu):
             loss = v_prediction_loss(self.forward, latents, context, condition, self.alphas_cumprod, timesteps, noise)
         loss.backward()
-        with torch.no_grad():
-            if self.world > 1:
-                torch.distributed.all_reduce(self.weights.grad, torch.distributed.ReduceOp.AVG)
-            self.weights.grad.mul_((1 / self.weights.grad.norm()).clamp(max=1))
-            self.optimizer.step()
-            self.average_weights.lerp_(self.weights, 1 - self.keep)
         return loss.detach()
+
+    @torch.no_grad()
+    def _apply(self) -> None:
+        """AdamW on the mean gradient of all processes, clipped to length 1; then the running average."""
+        gradient = self.weights.grad
+        if self.world > 1:
+            torch.distributed.all_reduce(gradient)
+        gradient.mul_((1 / gradient.norm()).clamp(max=1 / self.world))
+        self.rate.fill_(learning_rate(self.step, self.args.steps, self.args.lr))
+        self.optimizer.step()
+        self.average_weights.lerp_(self.weights, 1 - min(self.args.ema, (self.step + 1) / (self.step + 10)))
 
     def save(self, path: Path) -> None:
         """Everything that the next run needs to go on, in one safetensors file, replaced atomically."""

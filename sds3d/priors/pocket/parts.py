@@ -12,8 +12,8 @@ MAX_PARTS = 28
 KINDS = ("ellipsoid", "box", "frustum", "torus", "capsule")
 PATTERNS = ("plain", "dots", "stripes", "checks", "halves")
 # columns of a packed part: kind, cut, pattern, pattern_scale, shine, rounding, taper, present | center 3 | size 3 |
-# color 3 | color2 3 | rotation 9
-NUM_COLUMNS = 8 + 3 + 3 + 3 + 3 + 9
+# color 3 | color2 3 | rotation 9 | radius of a ball that holds the part
+NUM_COLUMNS = 8 + 3 + 3 + 3 + 3 + 9 + 1
 
 Vec3 = tuple[float, float, float]
 
@@ -65,6 +65,18 @@ def half_extents(part: Part) -> np.ndarray:
         "torus": np.array([s[0] + s[2], s[0] + s[2], s[2]]),
     }[part.kind]
     return np.abs(part.rotation) @ local
+
+
+def bounding_radius(part: Part) -> float:
+    """Radius of a ball around the part's centre that holds the part."""
+    s = part.size
+    if part.kind == "ellipsoid":
+        return max(s)
+    if part.kind == "box":
+        return math.hypot(*s)
+    if part.kind == "frustum":
+        return math.hypot(s[0] * max(1.0, part.taper), s[2])
+    return s[0] + s[2]
 
 
 def normalize(parts: list[Part], radius: float = 0.9) -> list[Part]:
@@ -129,5 +141,6 @@ def pack(parts: list[Part]) -> np.ndarray:
             1.0,
         )
         row[8:20] = [*p.center, *p.size, *p.color, *p.color2]
-        row[20:] = np.asarray(p.rotation).reshape(-1)
+        row[20:29] = np.asarray(p.rotation).reshape(-1)
+        row[29] = bounding_radius(p)
     return packed
