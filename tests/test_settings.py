@@ -1,5 +1,6 @@
 """Configs: what is accepted comes back equal, what is not is named, and text is never evaluated."""
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -8,8 +9,10 @@ from typing import Literal
 
 import pytest
 from hostile import HOSTILE
+from omegaconf import OmegaConf
 
-from sds3d.config import Config, StageConfig
+from sds3d import settings
+from sds3d.config import Config, PocketConfig, StageConfig
 from sds3d.errors import UserError
 from sds3d.schedules import Ramp
 from sds3d.settings import PRESETS, dump_config, from_mapping, load_config
@@ -67,6 +70,28 @@ def test_text_is_opaque_and_a_dump_loads_back_equal(prompt: str, tmp_path: Path)
     assert load_config(path, [], None) == cfg
 
 
+@pytest.mark.parametrize("text", ["${oc.env:HOME}", "${seed}", "${spy:}", "${", "\\${seed}", "a ${x:${y}} b", "???"])
+def test_nothing_is_interpolated(text: str, tmp_path: Path) -> None:
+    """From the command line, from an override and from a file; alone, in a list, and where a number is expected."""
+    path = tmp_path / "text.yaml"
+    path.write_text(json.dumps({"prompt": text, "negative_prompt": text, "out": text, "prior": {"path": text}}))
+    OmegaConf.register_resolver("spy", lambda: pytest.fail("a resolver ran"))
+    try:
+        from_file = load_config(path, [], None)
+        from_words = load_config(None, [f"negative_prompt={text}", f"out={text}", f"prior.path={text}"], text)
+        for word in (text, json.dumps(text)):
+            assert "seed: expected a whole number, got " in problem(f"seed={word}")
+        assert f"stages.0.name: expected 1 to 32 of a-z 0-9 _ -, got {json.dumps(text)}" in problem(
+            f"stages=[{{name: {json.dumps(text)}}}]"
+        )
+        assert "unknown key" in problem(f"{text}=1")
+    finally:
+        OmegaConf.clear_resolver("spy")
+    assert from_file == Config(prompt=text, negative_prompt=text, out=text, prior=PocketConfig(path=text))
+    assert from_words == from_file
+    assert dump_config(from_file).count(text) == 4
+
+
 @pytest.mark.parametrize("prompt", ["", "  \u3000 "])
 def test_an_empty_prompt_is_refused(prompt: str) -> None:
     assert "the prompt is empty" in problem(prompt=prompt)
@@ -89,7 +114,10 @@ def test_unknown_keys_are_answered_with_the_known_one() -> None:
     assert problem("mesh.zzz=1").startswith("mesh.zzz: unknown key; known: grid, faces")
     assert "did you mean 'cuda'?" in problem("device=cdua")
     assert problem("seed.x=1") == "seed.x: seed is one value and has no keys"
-    assert problem("stages.3.steps=1") == 'stages.3: expected an index from 0 to 1, got "3"'
+    assert problem("stages.3.steps=1") == "stages.3.steps: expected an index from 0 to 1, got 3"
+    assert problem("stages.x=1") == "stages.x: names nothing that is there; a list has indexes such as stages.0"
+    assert "expected names and indexes" in problem("stages[0].steps=1")
+    assert "expected names and indexes" in problem(".".join("a" * 2000) + "=1")
     assert "did you mean 'smoke'?" in problem(preset=Path("smok"))
     assert "expected key=value" in problem("mushroom")
 
@@ -99,6 +127,7 @@ def test_unknown_keys_are_answered_with_the_known_one() -> None:
     [
         ("seed=x", 'seed: expected a whole number, got "x"'),
         ("seed=1.5", "seed: expected a whole number, got 1.5"),
+        pytest.param("seed=" + "9" * 400, "seed: expected a whole number, got " + "9" * 57 + "...", id="seed=9..."),
         ("seed=true", "seed: expected a whole number, got true"),
         ("seed=", "seed: expected a whole number, got null"),
         ("representation.lr_colors=.nan", "representation.lr_colors: expected a number, got NaN"),
@@ -149,6 +178,13 @@ def test_all_problems_at_once_with_file_and_line(tmp_path: Path) -> None:
     assert "; checkpoint.keep: 0 is out of range" in text
 
 
+def test_an_override_of_a_key_does_not_blame_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text("seed: 1\nmesh:\n  grid: 64\n  faces: x\n")
+    assert problem("mesh.faces=y", preset=path) == 'mesh.faces: expected a whole number, got "y"'
+    assert load_config(path, ["mesh.faces=100"], PROMPT).mesh.faces == 100
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -156,11 +192,16 @@ def test_all_problems_at_once_with_file_and_line(tmp_path: Path) -> None:
         (b"- 1", "expected keys and values"),
         (b"seed: 1\nseed: 2", ":2: not valid YAML: the key \"seed\" is there twice"),
         (b"a: &x [1]\nb: *x", "aliases"),
-        (b"a: !!python/object/apply:os.system ['touch x']", "could not determine a constructor"),
+        (b"a: !!python/object/apply:os.system ['touch x']", "are not allowed"),
         (b"seed: !!int x", "not valid YAML"),
         (b"prompt: \xff", "not UTF-8"),
         (b"prompt: true", "prompt: expected text, got true; put it in quotes"),
         (b"[" * 3000, "nested too deeply"),
+        (b"stages: " + b"[" * 40 + b"]" * 40, "nested too deeply"),
+        (b"seed: " + b"1" * 5000, "not valid YAML"),
+        (b"mesh: [1]", ":1: mesh: expected the keys of"),
+        (b"stages: {9: {steps: 1}}", ":1: stages.9.steps: expected an index from 0 to 1, got 9"),
+        (b"mesh: &m {grid: 64}\npreview: {<<: *m}", "aliases"),
         (b"stages: [" + b"1," * 20000 + b"]", "more than 10000 values"),
         (b"#" * (1 << 20) + b"#", "at most 1048576"),
         (b"? [a]\n: 1", "not valid YAML"),
@@ -198,6 +239,44 @@ def test_kind_chooses_the_class_and_drops_what_the_other_kind_said() -> None:
         from_mapping(Drawing, {"shape": {"kind": "dics"}})
 
 
+def test_another_kind_forgets_what_was_said_of_the_one_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Thin:
+        kind: Literal["thin"] = "thin"
+        width: int = 1
+
+    @dataclass(frozen=True)
+    class Thick:
+        kind: Literal["thick"] = "thick"
+        width: int = 9
+
+    @dataclass(frozen=True)
+    class Square:
+        kind: Literal["square"] = "square"
+        side: int = 1
+        line: Thin | Thick = Thin()
+
+    @dataclass(frozen=True)
+    class Disc:
+        kind: Literal["disc"] = "disc"
+        line: Thin | Thick = Thin()
+
+    hints = {"prompt": str, "negative_prompt": str, "shape": Square | Disc}
+    values = {"__annotations__": hints, "prompt": "", "negative_prompt": "", "shape": Square()}
+    Drawing = dataclass(frozen=True)(type("Drawing", (), values))
+    monkeypatch.setattr(settings, "Config", Drawing)
+    monkeypatch.setattr(settings, "check_config", lambda cfg: [])
+    path = tmp_path / "drawing.yaml"
+    path.write_text("shape: {side: 2, line: {width: 4, kind: thick}}")
+    assert load_config(path, [], None).shape == Square(side=2, line=Thick(width=4))
+    assert load_config(path, ["shape.kind=square"], None) == load_config(path, [], None)
+    assert load_config(path, ["shape.kind=disc"], None).shape == Disc()
+    assert load_config(path, ["shape.line.width=3", "shape.line.kind=thick", "shape.kind=disc"], None).shape == Disc(
+        line=Thick(width=3)
+    )
+    assert problem("shape.side=3", "shape.kind=disc") == "shape.side: unknown key; known: kind, line"
+
+
 def test_imports_no_torch() -> None:
-    code = "import sys, sds3d.settings, sds3d.runs; assert 'torch' not in sys.modules and 'yaml' not in sys.modules"
+    code = "import sys, sds3d.settings, sds3d.runs; assert not {'torch', 'yaml', 'omegaconf'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)

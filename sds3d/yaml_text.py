@@ -1,0 +1,103 @@
+"""YAML from users: small, plain, without aliases and tags; text as bytes, which nothing evaluates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sds3d.errors import UserError
+
+MAX_BYTES = 1 << 20
+MAX_VALUES = 10_000
+MAX_DEPTH = 30
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The mapping in a YAML file, and for each of its keys by dotted path where it stands, as "file:line: "."""
+    import yaml
+
+    lines: dict[str, int] = {}
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_BYTES:
+            raise UserError(f"{path}: {len(data)} bytes, at most {MAX_BYTES} are allowed in a config")
+        document = parse_yaml(data.decode("utf-8-sig"), lines)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, thousands of digits
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(document, dict | None):
+        raise UserError(f"{path}: expected keys and values such as 'seed: 1'")
+    return document or {}, {key: f"{path}:{line}: " for key, line in lines.items()}
+
+
+def parse_yaml(text: str, lines: dict[str, int]) -> Any:
+    """Dicts, lists, numbers, truth values, None and bytes; adds to `lines` the line of every key by dotted path."""
+    import yaml
+
+    count = depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        count += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if count > MAX_VALUES:
+            raise _error(f"more than {MAX_VALUES} values", event)
+        if depth > MAX_DEPTH:
+            raise _error("nested too deeply for a config", event)
+        if isinstance(event, yaml.AliasEvent):
+            raise _error("aliases (*) are not allowed", event)
+        if getattr(event, "tag", None) is not None:
+            raise _error(f"tags ({event.tag}) are not allowed", event)
+    loader = yaml.SafeLoader(text)
+    node = loader.get_single_node()
+    return None if node is None else _plain(loader, node, "", lines)
+
+
+def read_value(text: str) -> Any:
+    """What parse_yaml makes of `text`, or the text itself if that is text or no YAML."""
+    import yaml
+
+    try:
+        value = parse_yaml(text, {})
+    except (yaml.YAMLError, ValueError):
+        return text
+    return text if isinstance(value, bytes) else value
+
+
+def opaque(value: Any) -> Any:
+    """`value` with its text as bytes, its tuples as lists."""
+    if isinstance(value, dict):
+        return {key: opaque(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [opaque(item) for item in value]
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+
+
+def _plain(loader: Any, node: Any, key: str, lines: dict[str, int]) -> Any:
+    if node.id == "scalar":
+        value = loader.construct_object(node)
+        return value if isinstance(value, int | float | None) else opaque(node.value)
+    if node.id == "sequence":
+        children = [(str(index), child, child) for index, child in enumerate(node.value)]
+    else:
+        children = [(name.value, name, child) for name, child in node.value]
+    plain = {}
+    for name, place, child in children:
+        if not isinstance(name, str):
+            raise _error("keys must be plain", place)
+        if name in plain:
+            raise _error(f"the key {json.dumps(name, ensure_ascii=False)} is there twice", place)
+        path = f"{key}.{name}" if key else name
+        lines[path] = place.start_mark.line + 1
+        plain[name] = _plain(loader, child, path, lines)
+    return plain if node.id == "mapping" else list(plain.values())
+
+
+def _error(problem: str, place: Any) -> Exception:
+    import yaml
+
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
