@@ -17,6 +17,7 @@ from sds3d.config import Config, StageConfig
 from sds3d.devices import resolve_device
 from sds3d.distillation import build_estimator
 from sds3d.interfaces import Condition, Prior, Render, Renderer
+from sds3d.loading import no_collection
 from sds3d.losses import distillation_loss, regularization
 from sds3d.priors import build_prior
 from sds3d.renderers import build_renderer
@@ -69,7 +70,8 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
     scene = build_representation(cfg.representation, total_steps, step_generator(cfg.seed, "init", 0))
     optimizer = restore(scene, checkpoint, device)
     renderer = build_renderer(cfg.renderer, scene, device)
-    prior = build_prior(cfg.prior, device)
+    with no_collection():
+        prior = build_prior(cfg.prior, device)
     text, negative_text = prior.encode_prompt(cfg.prompt), prior.encode_prompt(cfg.negative_prompt)
     seconds = dict(checkpoint.state["seconds"]) if checkpoint else {}
     seconds["load"] = seconds.get("load", 0.0) + time.perf_counter() - started

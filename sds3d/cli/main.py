@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from importlib import import_module
@@ -35,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     # OpenMP's threads spin while they wait, which makes every step several times slower beside one busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    atexit.register(gc.freeze)  # or Python ends with a search for garbage in all that was imported: a second
     try:
         if argv[0] not in VERBS:
             raise UserError(_unknown(argv[0]))

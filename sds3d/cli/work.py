@@ -9,6 +9,7 @@ import sys
 from types import FrameType
 
 from sds3d.config import Config
+from sds3d.loading import no_collection
 from sds3d.runs import OUTPUTS, RunFolder
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL: run it again and it goes on
@@ -76,9 +77,10 @@ def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
     from sds3d.cli.progress import make_progress
     from sds3d.devices import resolve_device
 
-    resolve_device(cfg.device)  # before the slow imports below
-    from sds3d.finish import finish
-    from sds3d.trainer import train
+    with no_collection():
+        resolve_device(cfg.device)  # before the slow imports below
+        from sds3d.finish import finish
+        from sds3d.trainer import train
 
     progress = make_progress(sys.stderr)
     progress.note(f"{cfg.prompt!r} in {run.path}")
