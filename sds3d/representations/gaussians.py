@@ -13,7 +13,8 @@ from sds3d.config import GaussiansConfig
 from sds3d.interfaces import Render
 from sds3d.representations.densify import Densifier
 
-CELL, CHUNK = 0.08, 512  # of the density query: world units, points
+CELL = 0.08  # of the density query, world units
+CHUNK = {"cpu": 512, "cuda": 4096}  # points of the density query; a GPU waits for launches, a CPU for its cache
 NAMES = ("means", "quats", "log_scales", "logit_opacities", "logit_colors")
 
 
@@ -79,7 +80,7 @@ class Gaussians(nn.Module):
         cells = ((points + 2) / CELL).long()
         order = ((cells[:, 0] * 4096 + cells[:, 1]) * 4096 + cells[:, 2]).argsort()  # neighbours in one chunk
         density = points.new_zeros(len(points))
-        for chunk in order.split(CHUNK):
+        for chunk in order.split(CHUNK[points.device.type]):
             local = points[chunk]
             near = ((means > local.amin(0) - reach) & (means < local.amax(0) + reach)).all(1).nonzero()[:, 0]
             whiten = axes[near].transpose(0, 1).reshape(3, -1)  # [3, 3 n]
