@@ -55,8 +55,8 @@ class Learner:
         torch.manual_seed(args.seed)
         torch.backends.cudnn.benchmark = True  # the default convolution algorithms are slow here
         self.unet = model.build_unet(tuple(args.channels), args.layers).to(device)
-        if args.start:
-            self.unet.load_state_dict(model.load_unet(args.start).state_dict())
+        if args.init:
+            self.unet.load_state_dict(model.load_unet(args.init).state_dict())
         self.average = model.build_unet(tuple(args.channels), args.layers).to(device).requires_grad_(False)
         self.average.load_state_dict(self.unet.state_dict())
         self.weights, self.average_weights = flatten_parameters(self.unet), flatten_parameters(self.average)

@@ -91,7 +91,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--text", type=Path, default=Path(__file__).parent / "weights" / "text_encoder", help="text encoder"
     )
-    parser.add_argument("--start", type=Path, help="a trained prior whose network is where this one starts")
+    parser.add_argument("--init", type=Path, help="a trained prior whose network is where this one starts")
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch", type=int, default=64, help="objects a step and process, four views each")
     parser.add_argument("--channels", type=int, nargs="+", default=[96, 192, 256])
