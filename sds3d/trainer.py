@@ -93,15 +93,16 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
         )
         timesteps = sample_timesteps(stage, prior, block.progress, generator).to(device)
         condition = Condition(text, negative_text, cameras, backgrounds)
-        with torch.no_grad():
-            latents = encode(prior, renderer(cameras, backgrounds))
-        gradient = build_estimator(stage.estimator)(prior, latents, timesteps, condition, generator)
-        target = latents - gradient
+        estimator = build_estimator(stage.estimator)
 
         for step in range(block.step, block.step + block.length):
             set_learning_rates(optimizer, cfg, step / total_steps)
             render = renderer(cameras, backgrounds)
-            distance = distillation_loss(encode(prior, render), target)
+            latents = encode(prior, render)
+            if step == block.step:
+                seen = latents.detach()
+                target = seen - estimator(prior, seen, timesteps, condition, generator)
+            distance = distillation_loss(latents, target)
             loss = distance + regularization(render, scene.means, scene.log_scales.exp(), stage.loss)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
