@@ -1,4 +1,4 @@
-"""Eight-bit storage of weights: each row of a matrix or filter bank keeps one scale."""
+"""Eight-bit storage of weights, four-bit of word tables: each row of a matrix or filter bank keeps one scale."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 SCALE = "::scale"
+NIBBLES = ("word_embeddings.weight",)  # endings of names: large tables, of which a prompt reads a few rows
 
 
 def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """int8 rows and float16 scales for tensors of two or more dimensions, float16 for the rest."""
+    """int8 rows and float16 scales for tensors of two or more dimensions, float16 for the rest.
+
+    Tensors named in NIBBLES, of an even number of columns, become uint8 rows of half as many: two values a byte.
+    """
     packed = {}
     for name, value in state.items():
         value = value.detach().cpu().float()
@@ -20,8 +24,10 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
             packed[name] = value.half()
             continue
         rows = value.reshape(len(value), -1)
-        scales = (rows.abs().amax(1) / 127).clamp_min(1e-7).half()
-        packed[name] = (rows / scales.float()[:, None]).round().clamp(-127, 127).to(torch.int8).reshape(value.shape)
+        most = 7 if name.endswith(NIBBLES) else 127
+        scales = (rows.abs().amax(1) / most).clamp_min(1e-7).half()
+        levels = (rows / scales.float()[:, None]).round().clamp(-most, most).to(torch.int8)
+        packed[name] = pack_nibbles(levels) if most == 7 else levels.reshape(value.shape)
         packed[name + SCALE] = scales
     return packed
 
@@ -33,9 +39,20 @@ def dequantize(packed: dict[str, Tensor]) -> dict[str, Tensor]:
         if name.endswith(SCALE):
             continue
         scales = packed.get(name + SCALE)
-        value = value.float()
+        value = (unpack_nibbles(value) if name.endswith(NIBBLES) else value).float()
         state[name] = value if scales is None else value * scales.float().reshape(-1, *[1] * (value.dim() - 1))
     return state
+
+
+def pack_nibbles(levels: Tensor) -> Tensor:
+    """uint8 [R, C / 2] of int8 [R, C] in -8 to 7; a byte holds column 2 k low and column 2 k + 1 high."""
+    halves = (levels + 8).to(torch.uint8)
+    return halves[:, ::2] | (halves[:, 1::2] << 4)
+
+
+def unpack_nibbles(packed: Tensor) -> Tensor:
+    """The inverse of `pack_nibbles`."""
+    return torch.stack([packed & 15, packed >> 4], -1).flatten(1).to(torch.int8) - 8
 
 
 def save_int8(state: dict[str, Tensor], path: Path) -> None:

@@ -1,8 +1,7 @@
-"""The text side of the pocket prior: a short BERT distilled from all-MiniLM-L6-v2 (Apache-2.0), vocabulary pruned."""
+"""The text side of the pocket prior: a short BERT distilled from all-MiniLM-L6-v2 (Apache-2.0)."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -41,38 +40,22 @@ class TextEncoder(nn.Module):
         return torch.tensor([encoding.ids for encoding in self.tokenizer.encode_batch(prompts)])
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Context [B, MAX_TOKENS, WIDTH]: unit-variance token states; zeros after the end, so no mask is needed."""
+        """Context [B, MAX_TOKENS, WIDTH] of unit variance; zeros after the end, so no mask is needed.
+
+        First the mean of all token states, the sentence vector that MiniLM was trained to give (arXiv:1908.10084), in
+        place of its first mark, whose state means nothing; then the states of the words.
+        """
         mask = (ids != 0).to(ids)
         states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
-        return nn.functional.layer_norm(states, (WIDTH,)) * mask[..., None]
+        weights = mask[..., None].to(states)
+        sentence = (states * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+        states = torch.cat([sentence, states[:, 1:]], 1)
+        return nn.functional.layer_norm(states, (WIDTH,)) * weights
 
 
-def prune_tokenizer(tokenizer_json: Path, num_words: int, extra_words: set[str]) -> tuple[dict, list[int]]:
-    """A smaller tokenizer and the old ids of its tokens.
-
-    Kept are the special tokens, all letters and digits alone and as endings, the `num_words` most frequent words (the
-    published vocabulary is in order of frequency), 1,500 endings, and `extra_words`.
-    """
-    tokenizer = json.loads(tokenizer_json.read_text(encoding="utf-8"))
-    vocab: dict[str, int] = tokenizer["model"]["vocab"]
-    order = sorted(vocab, key=vocab.__getitem__)
-    special = [t for t in order if t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")]
-    single = [t for t in order if len(t.removeprefix("##")) == 1 and t.isascii()]
-    words = [t for t in order if len(t) > 1 and t.isascii() and t.isalpha()]
-    endings = [t for t in order if t.startswith("##") and len(t) > 3 and t.isascii()][:1500]
-    kept = dict.fromkeys(special + single + words[:num_words] + endings + [w for w in words if w in extra_words])
-    tokenizer["model"]["vocab"] = {token: i for i, token in enumerate(kept)}
-    for token in tokenizer["added_tokens"]:
-        token["id"] = tokenizer["model"]["vocab"][token["content"]]
-    for name, entry in tokenizer["post_processor"]["special_tokens"].items():
-        entry["ids"] = [tokenizer["model"]["vocab"][name]]
-    tokenizer["truncation"] = tokenizer["padding"] = None
-    return tokenizer, [vocab[token] for token in kept]
-
-
-def save_text_encoder(bert: nn.Module, tokenizer: dict, folder: Path) -> None:
+def save_text_encoder(bert: nn.Module, tokenizer_json: str, folder: Path) -> None:
     """Write the three files that `TextEncoder` reads."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
     bert.config.to_json_file(folder / "config.json")
     save_int8(bert.state_dict(), folder / "weights.int8.safetensors")
