@@ -50,7 +50,7 @@ class SDSConfig:
 
     kind: Literal["sds"] = "sds"
     guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
-    rescale: float = 0.3  # 0 = off, 1 = the guided x0 has the spread of the conditional one
+    rescale: float = 0.0  # 0 = off, 1 = the guided x0 has the spread of the conditional one
     clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
 
@@ -82,21 +82,20 @@ class StageConfig:
     prior_every: int = 4  # optimiser steps that reuse one prior call
     num_orbits: int = 1  # orbits a step; each has as many views as the prior
     resolution: int = 64  # pixels of the rendered views
-    t_min: Ramp = Ramp(0.95, 0.5)  # fractions of T
-    t_max: Ramp = Ramp(0.98, 0.6)
+    t_min: Ramp = Ramp(0.98, 0.5)  # fractions of T
+    t_max: Ramp = Ramp(1.0, 0.6)
     estimator: SDSConfig = field(default_factory=SDSConfig)
     cameras: CameraConfig = field(default_factory=CameraConfig)
     loss: LossConfig = LossConfig(sparsity=10.0)
 
 
-# Rescaling moves a whole image towards grey, background too, which leaves haze: only the first stage may do it.
 SHAPE = StageConfig()
 DETAIL = StageConfig(
     name="detail",
     resolution=128,
     t_min=Ramp(0.45, 0.02),
     t_max=Ramp(0.6, 0.2),
-    estimator=SDSConfig(guidance_scale=4.0, rescale=0.0),
+    estimator=SDSConfig(guidance_scale=4.0),
     loss=LossConfig(sparsity=10.0, opaque=200.0),
 )
 

@@ -15,22 +15,22 @@ Built = tuple[list[Part], Words]
 
 
 def mushroom(rng: random.Random) -> Built:
-    """A stem with a cut-off dome cap, often dotted."""
+    """A stem with a flat cap, often dotted, and pale gills below it."""
     pal = Palette(rng, glossy=0.15)
     cap = pal.pick("red", "red", "brown")
     dots = pal.pick("white", unlike=(cap,))
     stem = pal.pick("white", "beige", unlike=(cap,)) if rng.random() < 0.6 else pal.fixed("white", "beige")
-    h, r, tall, dotted = rng.uniform(0.45, 0.8), rng.uniform(0.45, 0.68), rng.uniform(0.3, 0.5), rng.random() < 0.7
+    h, r, tall, dotted = rng.uniform(0.65, 1.0), rng.uniform(0.42, 0.6), rng.uniform(0.22, 0.36), rng.random() < 0.7
     top = pal.patterned(cap, "dots", rng.uniform(2.6, 4.0), dots) if dotted and cap.name != stem.name else cap
     dotted = top is not cap
     parts = [
         stump(stem, (0, 0, h / 2), 0.23, h / 2, 0.72), ball(stem, (0, 0, 0.1), (0.27, 0.27, 0.14)),
-        ball(top, (0, 0, h), (r, r, tall)), ball(stem, (0, 0, h - 0.01), (0.92 * r, 0.92 * r, 0.12)),
+        ball(top, (0, 0, h), (r, r, tall)), ball(stem, (0, 0, h - 0.55 * tall), (0.9 * r, 0.9 * r, 0.5 * tall)),
     ]  # fmt: skip
     if rng.random() < 0.3:
         parts.append(ring(stem, (0, 0, 0.62 * h), 0.2, 0.045))
     details = [(top, "cap|cap|top|head"), (stem, "stem"), *([(dots, "dots|spots")] if dotted else [])]
-    return parts, Words(("mushroom",), cap, sized(h, 0.53, 0.72, "short", "tall"), details, pal.typical)
+    return parts, Words(("mushroom",), cap, sized(h, 0.75, 0.9, "short", "tall"), details, pal.typical)
 
 
 def tree(rng: random.Random) -> Built:
