@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sds3d.schedules import Ramp
@@ -92,11 +92,22 @@ class StageConfig:
 SHAPE = StageConfig()
 DETAIL = StageConfig(
     name="detail",
+    steps=300,
     resolution=128,
-    t_min=Ramp(0.45, 0.02),
-    t_max=Ramp(0.6, 0.2),
+    t_min=Ramp(0.45, 0.13),
+    t_max=Ramp(0.6, 0.3),
     estimator=SDSConfig(guidance_scale=4.0),
     loss=LossConfig(sparsity=10.0, opaque=200.0),
+)
+# A mesh has one colour at each point and a hard edge; soft layers of splats have neither. Hardened earlier, haze would
+# become matter where the shape is still open: under a cap, between the legs of a chair.
+CRISP = replace(
+    DETAIL,
+    name="crisp",
+    steps=100,
+    t_min=Ramp(0.13, 0.02),
+    t_max=Ramp(0.3, 0.2),
+    loss=LossConfig(sparsity=40.0, opaque=1500.0, scales=100.0),
 )
 
 
@@ -140,7 +151,7 @@ class Config:
     representation: GaussiansConfig = field(default_factory=GaussiansConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
     prior: PocketConfig = field(default_factory=PocketConfig)
-    stages: tuple[StageConfig, ...] = (SHAPE, DETAIL)
+    stages: tuple[StageConfig, ...] = (SHAPE, DETAIL, CRISP)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     preview: PreviewConfig = field(default_factory=PreviewConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
