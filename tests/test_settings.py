@@ -114,7 +114,7 @@ def test_unknown_keys_are_answered_with_the_known_one() -> None:
     assert problem("mesh.zzz=1").startswith("mesh.zzz: unknown key; known: grid, faces")
     assert "did you mean 'cuda'?" in problem("device=cdua")
     assert problem("seed.x=1") == "seed.x: seed is one value and has no keys"
-    assert problem("stages.3.steps=1") == "stages.3.steps: expected an index from 0 to 1, got 3"
+    assert problem("stages.3.steps=1") == "stages.3.steps: expected an index from 0 to 2, got 3"
     assert problem("stages.x=1") == "stages.x: names nothing that is there; a list has indexes such as stages.0"
     assert "expected names and indexes" in problem("stages[0].steps=1")
     assert "expected names and indexes" in problem(".".join("a" * 2000) + "=1")
@@ -155,7 +155,7 @@ def test_wrong_types(override: str, expected: str) -> None:
         ("stages.0.t_max.over=0", "stages.0.t_max.over: 0 is out of range: more than 0 and at most 1"),
         ("stages.0.cameras.fov_deg=[0, 40]", "stages.0.cameras.fov_deg.0: 0 is out of range"),
         ("checkpoint.keep=1", "1 is out of range: at least 2"),
-        ("stages.0.t_min.start=0.99", "stages.0.t_min.start: 0.99 is above t_max.start, 0.98"),
+        ("stages.1.t_min.start=0.99", "stages.1.t_min.start: 0.99 is above t_max.start, 0.6"),
         ("stages.0.cameras.fov_deg=[50, 40]", "expected [lowest, highest]"),
         ("representation.max_gaussians=10", "10 is less than num_init"),
         ("stages=[]", "stages: empty"),
@@ -200,7 +200,7 @@ def test_an_override_of_a_key_does_not_blame_the_file(tmp_path: Path) -> None:
         (b"stages: " + b"[" * 40 + b"]" * 40, "nested too deeply"),
         (b"seed: " + b"1" * 5000, "not valid YAML"),
         (b"mesh: [1]", ":1: mesh: expected the keys of"),
-        (b"stages: {9: {steps: 1}}", ":1: stages.9.steps: expected an index from 0 to 1, got 9"),
+        (b"stages: {9: {steps: 1}}", ":1: stages.9.steps: expected an index from 0 to 2, got 9"),
         (b"mesh: &m {grid: 64}\npreview: {<<: *m}", "aliases"),
         (b"stages: [" + b"1," * 20000 + b"]", "more than 10000 values"),
         (b"#" * (1 << 20) + b"#", "at most 1048576"),
