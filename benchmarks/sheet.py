@@ -94,9 +94,10 @@ def encode(picture: Image, max_bytes: int) -> bytes:
     """A PNG file of at most `max_bytes`, with as many colours as fit."""
     from PIL import Image
 
-    for colors in (256, 128, 64, 32, 16):
+    for colors in (None, 256, 128, 64, 32, 16):
         file = io.BytesIO()
-        picture.quantize(colors, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        reduced = picture.quantize(colors, dither=Image.Dither.NONE) if colors else picture
+        reduced.save(file, "PNG", optimize=True)
         if file.tell() <= max_bytes:
             return file.getvalue()
     raise ValueError(f"the picture does not fit in {max_bytes} bytes; choose a smaller TILE")
