@@ -73,8 +73,8 @@ def draw_row(row: Row, mesh: TexturedMesh) -> Image:
     from PIL import Image, ImageDraw, ImageFont
 
     from sds3d.cameras import turntable
-    from sds3d.finish import BACKGROUND
     from sds3d.mesh.raster import render_mesh
+    from sds3d.pictures import BACKGROUND
 
     grey = round(255 * BACKGROUND)
     strip = Image.new("RGB", (LABEL + NUM_VIEWS * TILE, TILE), (grey, grey, grey))

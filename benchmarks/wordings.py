@@ -99,9 +99,9 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
     import torch
 
     from sds3d.cameras import sample_orbits
+    from sds3d.priors.pocket.data import DISTANCE, ELEVATION_DEG, FOV_DEG
     from sds3d.priors.pocket.parts import pack
     from sds3d.priors.pocket.tracer import trace
-    from sds3d.priors.pocket.data import DISTANCE, ELEVATION_DEG, FOV_DEG
 
     device = prior.alphas_cumprod.device
     bounds = (ELEVATION_DEG, (DISTANCE, DISTANCE), (FOV_DEG, FOV_DEG))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sds3d import __version__
 from sds3d.config import Config, PreviewConfig
 from sds3d.files import atomic_write
+from sds3d.pictures import BACKGROUND, png, to_uint8
 from sds3d.priors.weights import file_sha256, prior_id
 from sds3d.runs import OUTPUTS, RunFolder
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 FRAMES_PER_SECOND = 24
 FRAMES_AT_ONCE = 8  # bounds the memory
-BACKGROUND = 0.93  # light grey
 
 
 def finish(
@@ -102,20 +102,9 @@ def write_turntable(mesh: TexturedMesh, cfg: PreviewConfig, path: Path) -> None:
     try:
         for start in range(0, cfg.frames, FRAMES_AT_ONCE):
             for image in _draw(mesh, cameras[start : start + FRAMES_AT_ONCE], 2):
-                frames.send(_bytes(image).tobytes())
+                frames.send(to_uint8(image).tobytes())
     finally:
         frames.close()
-
-
-def png(image: Tensor) -> bytes:
-    """A PNG file of `image` [H, W, 3] in [0, 1]."""
-    import io
-
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(_bytes(image)).save(file, "PNG")
-    return file.getvalue()
 
 
 def peak_memory() -> dict[str, int]:
@@ -145,8 +134,3 @@ def _draw(mesh: TexturedMesh, cameras: Cameras, supersample: int) -> Tensor:
     device = mesh.vertices.device
     backgrounds = torch.full((len(cameras), 3), BACKGROUND, device=device)
     return render_mesh(mesh, cameras.to(device), backgrounds, supersample=supersample).colors.cpu()
-
-
-def _bytes(image: Tensor) -> Any:
-    """`image` [H, W, 3] in [0, 1] as uint8 numpy."""
-    return (image.clamp(0, 1) * 255).round().byte().cpu().contiguous().numpy()

@@ -1,4 +1,4 @@
-"""The run folder: config, metrics, checkpoints. What is in it survives a kill at any moment."""
+"""The run folder: config, metrics, checkpoints, previews. What is in it survives a kill at any moment."""
 
 from __future__ import annotations
 
@@ -127,6 +127,15 @@ class RunFolder:
             self._log.write(json.dumps({"step": step, **{name: float(x) for name, x in numbers.items()}}) + "\n")
         except OSError as error:
             raise refused(error, self.metrics) from error
+
+    def save_preview(self, step: int, picture: bytes) -> None:
+        """Keeps a PNG picture of the scene after `step` steps."""
+        path = self.path / "previews" / f"step-{step:06d}.png"
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise refused(error, path) from error
+        atomic_write(path, picture)
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Adds a checkpoint; the older ones stay valid whatever happens on the way. `state` must fit in JSON."""

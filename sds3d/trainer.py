@@ -19,6 +19,7 @@ from sds3d.distillation import build_estimator
 from sds3d.interfaces import Condition, Prior, Render, Renderer
 from sds3d.loading import no_collection
 from sds3d.losses import distillation_loss, regularization
+from sds3d.pictures import png, splat_row
 from sds3d.priors import build_prior
 from sds3d.renderers import build_renderer
 from sds3d.representations import build_representation
@@ -125,6 +126,7 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
         )
         if due or stopping or step == total_steps:
             run.save_checkpoint(step, state_tensors(scene, optimizer), {"seconds": seconds})
+            run.save_preview(step, png(splat_row(renderer, device)))
             saved_step, saved_at = step, time.perf_counter()
         if stopping:
             return TrainResult(scene, renderer, False, step, seconds)

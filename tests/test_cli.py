@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from hostile import HOSTILE
 from sds3d.cli.generate import split_literal
 from sds3d.cli.main import VERBS, main
 from sds3d.cli.progress import BarProgress, LineProgress, duration, make_progress
+from sds3d.cli.work import work
 from sds3d.config import Config
 from sds3d.devices import resolve_device
 from sds3d.errors import UserError
@@ -235,3 +239,22 @@ def test_make_asset_hands_over_the_prompt_as_it_is(prompt: str, makefile: Path) 
         arguments = (makefile / "arguments").read_text(encoding="utf-8").split("\0")[:-1]
         assert arguments == ["generate", "--config", "asset", "--", prompt]
     assert not (makefile / "x").exists()
+
+
+def test_a_signal_while_finishing_leaves_nothing_half_written(monkeypatch, tmp_path, capsys) -> None:
+    def interrupted(cfg: Config, run: RunFolder, *args: object, **kwargs: object) -> None:
+        def write(partial: Path) -> None:
+            partial.write_bytes(b"half a mesh")
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+
+        atomic_write(run.path / "mesh.glb", write)
+
+    result = SimpleNamespace(finished=True, scene=None, renderer=None, seconds={})
+    monkeypatch.setattr("sds3d.trainer.train", lambda *args: result)
+    monkeypatch.setattr("sds3d.finish.finish", interrupted)
+    cfg = Config(prompt="a red mushroom", device="cpu", out=str(tmp_path))
+    run = RunFolder.create(cfg)
+    assert work(cfg, run) == 75
+    assert f"sds3d resume {run.path}" in capsys.readouterr().err
+    assert not [path for path in run.path.rglob("*mesh*")]

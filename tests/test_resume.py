@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from tiny_prior import write_tiny_prior
 
@@ -144,3 +145,11 @@ with Signals() as signals:
     assert process.wait(10) == 128 + signal.SIGINT
     assert time.monotonic() - began < 2
     process.stdout.close()
+
+
+def test_a_picture_is_kept_of_each_checkpoint(folder: Path, uninterrupted: object) -> None:
+    (run,) = (folder / "uninterrupted").iterdir()
+    pictures = sorted((run / "previews").iterdir())
+    kept = {path.name for path in (run / "checkpoints").iterdir()}
+    assert len(pictures) > len(kept) and kept <= {path.stem for path in pictures}
+    assert {Image.open(path).size for path in pictures} == {(4 * 128, 128)}

@@ -54,7 +54,7 @@ def preview(argv: list[str]) -> int:
 
     from sds3d.cameras import turntable
     from sds3d.devices import resolve_device
-    from sds3d.finish import png
+    from sds3d.pictures import png
     from sds3d.priors import build_prior
     from sds3d.priors.sample import sample_views
 

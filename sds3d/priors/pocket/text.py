@@ -48,7 +48,7 @@ class TextEncoder(nn.Module):
         mask = (ids != 0).to(ids)
         states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
         weights = mask[..., None].to(states)
-        sentence = (states * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+        sentence = (states * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp(min=1)
         states = torch.cat([sentence, states[:, 1:]], 1)
         return nn.functional.layer_norm(states, (WIDTH,)) * weights
 
