@@ -9,7 +9,8 @@ from sds3d.config import GaussiansConfig, LossConfig
 from sds3d.interfaces import Render
 from sds3d.losses import opaque, regularization
 from sds3d.representations import build_representation
-from sds3d.representations.gaussians import NAMES, Gaussians, quats_to_rotations
+from sds3d.representations.gaussians import NAMES, Gaussians
+from sds3d.rotations import quats_to_rotations
 
 
 def scene_of(count, **options):

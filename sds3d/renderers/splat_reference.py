@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sds3d.renderers.constants import (
     ALPHA_MAX,
@@ -21,6 +20,7 @@ from sds3d.renderers.constants import (
     NEAR_PLANE,
     TRANSMITTANCE_MIN,
 )
+from sds3d.rotations import quats_to_rotations
 
 
 def rasterize(
@@ -75,19 +75,6 @@ def rasterize(
         torch.stack(channels).reshape(len(viewmats), height, width, -1) for channels in zip(*images, strict=True)
     )
     return colors, alphas, depths, normals, {"radii": radii, "means2d_grad_norm": grad_norm}
-
-
-def quats_to_rotations(quats: Tensor) -> Tensor:
-    """Rotation matrices [N, 3, 3] of `quats` [N, 4] (wxyz), normalised here."""
-    w, x, y, z = F.normalize(quats, dim=-1).unbind(-1)
-    return torch.stack(
-        [
-            1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-            2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-            2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-        ],
-        -1,
-    ).reshape(-1, 3, 3)  # fmt: skip
 
 
 def check_shapes(

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from sds3d.config import GaussiansConfig
 from sds3d.interfaces import Render
+from sds3d.rotations import quats_to_rotations
 
 if TYPE_CHECKING:
     from sds3d.representations.gaussians import Gaussians
@@ -68,8 +69,6 @@ class Densifier:
 
 def _children(scene: Gaussians, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Two smaller splats for each chosen one, placed at random inside it."""
-    from sds3d.representations.gaussians import quats_to_rotations
-
     parents = {name: tensor[chosen] for name, tensor in scene.tensors().items()}
     twice = {name: torch.cat([tensor, tensor]) for name, tensor in parents.items()}
     draws = torch.randn(len(parents["means"]), 3, generator=generator).to(scene.means)

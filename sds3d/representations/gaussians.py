@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from sds3d.config import GaussiansConfig
 from sds3d.interfaces import Render
 from sds3d.representations.densify import Densifier
+from sds3d.rotations import quats_to_rotations
 
 CELL = 0.08  # of the density query, world units
 CHUNK = {"cpu": 512, "cuda": 4096}  # points of the density query; a GPU waits for launches, a CPU for its cache
@@ -96,14 +97,3 @@ class Gaussians(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """The raw parameters by name."""
         return {name: getattr(self, name).detach() for name in NAMES}
-
-
-def quats_to_rotations(quats: Tensor) -> Tensor:
-    """Rotation matrices [N, 3, 3] of quaternions [N, 4] wxyz of any length."""
-    w, x, y, z = nn.functional.normalize(quats, dim=-1).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, -1).reshape(-1, 3, 3)
