@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from sds3d.distillation.diffusion import as_image, draw_noise, guide, noise_level, predict
 from sds3d.interfaces import Condition, Prior
 
 
@@ -23,23 +24,16 @@ def sds(
     """Gradient latents - x0, where x0 is what the prior makes of the noised latents; [C, Z, h, w].
 
     SDS (DreamFusion, arXiv:2209.14988, eq. 3) with w(t) = sigma / alpha is the gradient of 0.5 |latents - sg(x0)|^2
-    (MVDream, arXiv:2308.16512, section 3.4), for latents - x0 = (sigma / alpha) (eps_hat - noise). Guidance:
-    arXiv:2207.12598, as uncond + s (cond - uncond). Rescale: arXiv:2305.08891, eq. 15-16, over all views of an orbit.
-    Clipping is Imagen's static thresholding (arXiv:2205.11487, section 2.3).
+    (MVDream, arXiv:2308.16512, section 3.4), for latents - x0 = (sigma / alpha) (eps_hat - noise). Rescale:
+    arXiv:2305.08891, eq. 15-16, over all views of an orbit.
     """
-    alphas_cumprod = prior.alphas_cumprod.to(latents.device)[timesteps][:, None, None, None]
-    alpha, sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
-    noise = torch.randn(latents.shape, generator=generator).to(latents)  # drawn on the CPU: equal on every device
-    noisy = alpha * latents + sigma * noise
-    texts = [condition.text, condition.negative_text]
-    text, negative = prior.predict_noise(noisy, timesteps, texts, condition.cameras, condition.backgrounds)
-    guided = negative + guidance_scale * (text - negative)
-    x0 = (noisy - sigma * guided) / alpha
+    alpha, sigma = noise_level(prior, timesteps)
+    noisy = alpha * latents + sigma * draw_noise(latents, generator)
+    text, negative = predict(prior, noisy, timesteps, condition, condition.text, condition.negative_text)
+    x0 = (noisy - sigma * guide(text, negative, guidance_scale)) / alpha
     if rescale:
         x0 = rescale_guidance(x0, (noisy - sigma * text) / alpha, prior.num_views, rescale)
-    if clip:
-        x0 = prior.encode_images(prior.decode_latents(x0))
-    return latents - x0
+    return latents - (as_image(prior, x0) if clip else x0)
 
 
 def rescale_guidance(guided: Tensor, conditional: Tensor, num_views: int, amount: float) -> Tensor:
