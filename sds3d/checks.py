@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sds3d.config import Config
+from sds3d.config import Config, NFSDConfig
 from sds3d.errors import UserError
 from sds3d.yaml_text import read_value
 
@@ -69,6 +69,16 @@ RANGES = {  # class.field: for a Ramp or a tuple, of each of its values
     "GaussiansConfig.lr_quats": POSITIVE,
     "SDSConfig.guidance_scale": Range(0, 1000),
     "SDSConfig.rescale": FRACTION,
+    "CSDConfig.guidance_scale": Range(0, 1000),
+    "NFSDConfig.guidance_scale": Range(0, 1000),
+    "NFSDConfig.t_switch": FRACTION,
+    "ISMConfig.guidance_scale": Range(0, 1000),
+    "ISMConfig.delta_s": Range(0, 1, open_low=True),
+    "ISMConfig.delta_t": Range(0, 1, open_low=True),
+    "SDIConfig.guidance_scale": Range(0, 1000),
+    "SDIConfig.inversion_guidance_scale": Range(-1000, 1000),
+    "SDIConfig.inversion_steps": Range(1, 1000),
+    "SDIConfig.eta": FRACTION,
     "CameraConfig.elevation_deg": Range(-90, 90),
     "CameraConfig.distance": Range(1.1, 100),
     "CameraConfig.fov_deg": Range(1, 120),
@@ -217,6 +227,11 @@ def check_config(cfg: Config) -> Iterator[tuple[str, str]]:
             low, high = getattr(stage.t_min, end), getattr(stage.t_max, end)
             if low > high:
                 yield f"stages.{index}.t_min.{end}", f"{low:g} is above t_max.{end}, {high:g}"
+        if isinstance(stage.estimator, NFSDConfig) and not cfg.negative_prompt:
+            yield (
+                f"stages.{index}.estimator.kind",
+                'nfsd needs a negative prompt that says what bad images look like, such as negative_prompt="blurry"',
+            )
         for name in ("elevation_deg", "distance", "fov_deg"):
             low, high = getattr(stage.cameras, name)
             if low > high:

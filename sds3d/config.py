@@ -55,6 +55,52 @@ class SDSConfig:
 
 
 @dataclass(frozen=True)
+class CSDConfig:
+    """Classifier score distillation."""
+
+    kind: Literal["csd"] = "csd"
+    guidance_scale: float = 7.5  # s (cond - uncond), which is all there is: a weight against the regularisers
+    clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
+
+
+@dataclass(frozen=True)
+class NFSDConfig:
+    """Noise-free score distillation; needs a negative prompt that says what bad images look like."""
+
+    kind: Literal["nfsd"] = "nfsd"
+    guidance_scale: float = 7.5  # null + s (cond - null), where null is the empty prompt
+    t_switch: float = 0.2  # fraction of T from which on the negative prompt stands for what is out of the domain
+    clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
+
+
+@dataclass(frozen=True)
+class ISMConfig:
+    """Interval score matching."""
+
+    kind: Literal["ism"] = "ism"
+    guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
+    delta_s: float = 0.2  # fraction of T that a step of the inversion spans
+    delta_t: float = 0.05  # fraction of T between the two predictions that are compared
+    clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
+
+
+@dataclass(frozen=True)
+class SDIConfig:
+    """Score distillation via inversion."""
+
+    kind: Literal["sdi"] = "sdi"
+    # cond + s (cond - uncond) in the authors' code, with 7.5 and -7.5: one more here
+    guidance_scale: float = 8.5  # uncond + s (cond - uncond); 1 means no guidance
+    inversion_guidance_scale: float = -6.5  # the same, on the way to noise
+    inversion_steps: int = 10  # from the render to T; proportionally fewer to a lower noise level
+    eta: float = 0.3  # of the noise of stochastic DDIM, added on the way; 0 = none
+    clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
+
+
+EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig
+
+
+@dataclass(frozen=True)
 class CameraConfig:
     """Where the training views stand."""
 
@@ -84,7 +130,7 @@ class StageConfig:
     resolution: int = 64  # pixels of the rendered views
     t_min: Ramp = Ramp(0.98, 0.5)  # fractions of T
     t_max: Ramp = Ramp(1.0, 0.6)
-    estimator: SDSConfig = field(default_factory=SDSConfig)
+    estimator: EstimatorConfig = field(default_factory=SDSConfig)
     cameras: CameraConfig = field(default_factory=CameraConfig)
     loss: LossConfig = LossConfig(sparsity=10.0)
 

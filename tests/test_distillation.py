@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from gaussian_prior import GaussianPrior
 
 from sds3d.cameras import turntable
 from sds3d.config import SDSConfig, StageConfig
@@ -11,27 +12,6 @@ from sds3d.interfaces import Condition
 from sds3d.losses import distillation_loss
 from sds3d.schedules import Ramp
 from sds3d.trainer import sample_timesteps
-
-
-class GaussianPrior:
-    """Data ~ N(text, variance): the optimal epsilon is sigma (x_t - alpha text) / (alpha^2 variance + sigma^2)."""
-
-    num_views, resolution = 4, 8
-    alphas_cumprod = torch.linspace(0.999, 0.001, 1000)
-
-    def __init__(self, variance):
-        self.variance = variance
-
-    def encode_images(self, images):
-        return 2 * images - 1
-
-    def decode_latents(self, latents):
-        return (latents / 2 + 0.5).clamp(0, 1)
-
-    def predict_noise(self, noisy, timesteps, texts, cameras, backgrounds):
-        abar = self.alphas_cumprod[timesteps][:, None, None, None]
-        spread = abar * self.variance + 1 - abar
-        return [(1 - abar).sqrt() * (noisy - abar.sqrt() * text) / spread for text in texts]
 
 
 @pytest.fixture

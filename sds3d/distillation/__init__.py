@@ -5,15 +5,36 @@ from __future__ import annotations
 from functools import partial
 from typing import assert_never
 
-from sds3d.config import SDSConfig
+from sds3d.config import CSDConfig, EstimatorConfig, ISMConfig, NFSDConfig, SDIConfig, SDSConfig
+from sds3d.distillation.csd import csd
+from sds3d.distillation.ism import ism
+from sds3d.distillation.nfsd import nfsd
+from sds3d.distillation.sdi import sdi
 from sds3d.distillation.sds import sds
 from sds3d.interfaces import Estimator
 
 
-def build_estimator(cfg: SDSConfig) -> Estimator:
+def build_estimator(cfg: EstimatorConfig) -> Estimator:
     """The estimator that `cfg` names."""
     match cfg:
         case SDSConfig():
             return partial(sds, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale, clip=cfg.clip)
+        case CSDConfig():
+            return partial(csd, guidance_scale=cfg.guidance_scale, clip=cfg.clip)
+        case NFSDConfig():
+            return partial(nfsd, guidance_scale=cfg.guidance_scale, t_switch=cfg.t_switch, clip=cfg.clip)
+        case ISMConfig():
+            return partial(
+                ism, guidance_scale=cfg.guidance_scale, delta_s=cfg.delta_s, delta_t=cfg.delta_t, clip=cfg.clip
+            )
+        case SDIConfig():
+            return partial(
+                sdi,
+                guidance_scale=cfg.guidance_scale,
+                inversion_guidance_scale=cfg.inversion_guidance_scale,
+                inversion_steps=cfg.inversion_steps,
+                eta=cfg.eta,
+                clip=cfg.clip,
+            )
         case _:
             assert_never(cfg)

@@ -1,0 +1,33 @@
+"""Classifier score distillation: the guidance of SDS without the rest of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict
+from sds3d.interfaces import Condition, Prior
+
+
+@torch.no_grad()
+def csd(
+    prior: Prior,
+    latents: Tensor,  # [C, Z, h, w]
+    timesteps: Tensor,  # [C] long, equal within an orbit
+    condition: Condition,
+    generator: Generator,
+    *,
+    guidance_scale: float,
+    clip: bool,
+) -> Tensor:
+    """Gradient w(t) s (eps(text) - eps(negative)), with w(t) = sigma / alpha as in `sds`; [C, Z, h, w].
+
+    CSD (arXiv:2310.19415): SDS is w(t) [(eps(negative) - noise) + s (eps(text) - eps(negative))], and its second term
+    alone, the score of the classifier p(text | noisy) that the prior implies, does the work. With a negative text this
+    is the paper's form for negative prompts at equal weights.
+    """
+    alpha, sigma = noise_level(prior, timesteps)
+    noisy = alpha * latents + sigma * draw_noise(latents, generator)
+    text, negative = predict(prior, noisy, timesteps, condition, condition.text, condition.negative_text)
+    gradient = sigma / alpha * guidance_scale * (text - negative)
+    return latents - as_image(prior, latents - gradient) if clip else gradient

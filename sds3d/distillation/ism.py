@@ -1,0 +1,42 @@
+"""Interval score matching: two levels of one deterministic path from the render, instead of noise drawn anew."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from sds3d.distillation.diffusion import as_image, ddim_step, inversion_levels, noise_level, predict, predict_guided
+from sds3d.interfaces import Condition, Prior
+
+
+@torch.no_grad()
+def ism(
+    prior: Prior,
+    latents: Tensor,  # [C, Z, h, w]
+    timesteps: Tensor,  # [C] long, equal within an orbit
+    condition: Condition,
+    generator: Generator,  # not used: nothing is random
+    *,
+    guidance_scale: float,
+    delta_s: float,
+    delta_t: float,
+    clip: bool,
+) -> Tensor:
+    """Gradient w(t) (guided(x_t) - eps(x_s, negative)), s = t - delta_t, w(t) = sigma / alpha; [C, Z, h, w].
+
+    ISM (LucidDreamer, arXiv:2311.11284, algorithm 1): x_s is the DDIM inversion of the render under the negative text
+    in steps of `delta_s`, x_t one more step of `delta_t`; both are fractions of T. The render counts as the sample at
+    timestep 0. w(t) is that of the authors' code.
+    """
+    count = len(prior.alphas_cumprod)
+    previous = (timesteps - max(1, round(delta_t * count))).clamp_min(0)
+    noisy = latents
+    for now, after in inversion_levels(previous, max(1, round(delta_s * count))):
+        (noise,) = predict(prior, noisy, now, condition, condition.negative_text)
+        noisy = ddim_step(prior, noisy, noise, now, after)
+    (noise,) = predict(prior, noisy, previous, condition, condition.negative_text)
+    noisy = ddim_step(prior, noisy, noise, previous, timesteps)
+    guided = predict_guided(prior, noisy, timesteps, condition, guidance_scale)
+    alpha, sigma = noise_level(prior, timesteps)
+    gradient = sigma / alpha * (guided - noise)
+    return latents - as_image(prior, latents - gradient) if clip else gradient

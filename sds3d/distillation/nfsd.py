@@ -1,0 +1,37 @@
+"""Noise-free score distillation: SDS without the part of the prediction that is but the noise put in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict
+from sds3d.interfaces import Condition, Prior
+
+
+@torch.no_grad()
+def nfsd(
+    prior: Prior,
+    latents: Tensor,  # [C, Z, h, w]
+    timesteps: Tensor,  # [C] long, equal within an orbit
+    condition: Condition,
+    generator: Generator,
+    *,
+    guidance_scale: float,
+    t_switch: float,
+    clip: bool,
+) -> Tensor:
+    """Gradient w(t) (domain + s (eps(text) - eps(null))), with w(t) = sigma / alpha as in `sds`; [C, Z, h, w].
+
+    NFSD (arXiv:2310.17590): what leads into the domain of good images is eps(null) itself at little noise, and
+    eps(null) - eps(negative) above the fraction `t_switch` of T, where eps(null) would be mostly noise. "null" is the
+    empty prompt, "negative" a description of bad images.
+    """
+    alpha, sigma = noise_level(prior, timesteps)
+    noisy = alpha * latents + sigma * draw_noise(latents, generator)
+    texts = (condition.text, prior.encode_prompt(""), condition.negative_text)
+    text, null, negative = predict(prior, noisy, timesteps, condition, *texts)
+    little_noise = (timesteps < t_switch * len(prior.alphas_cumprod))[:, None, None, None]
+    domain = torch.where(little_noise, null, null - negative)
+    gradient = sigma / alpha * (domain + guidance_scale * (text - null))
+    return latents - as_image(prior, latents - gradient) if clip else gradient

@@ -1,0 +1,56 @@
+"""Score distillation via inversion: SDS with the noise that leads to the render, instead of noise drawn anew."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from sds3d.distillation.diffusion import (
+    as_image,
+    ddim_step,
+    draw_noise,
+    inversion_levels,
+    noise_level,
+    predict_guided,
+)
+from sds3d.interfaces import Condition, Prior
+
+
+@torch.no_grad()
+def sdi(
+    prior: Prior,
+    latents: Tensor,  # [C, Z, h, w]
+    timesteps: Tensor,  # [C] long, equal within an orbit
+    condition: Condition,
+    generator: Generator,
+    *,
+    guidance_scale: float,
+    inversion_guidance_scale: float,
+    inversion_steps: int,
+    eta: float,
+    clip: bool,
+) -> Tensor:
+    """Gradient latents - x0, where x0 is what the prior makes of the inverted latents; [C, Z, h, w].
+
+    SDI (arXiv:2405.15891): SDS, (sigma / alpha) (guided - noise), with noise = (x_t - alpha latents) / sigma from x_t,
+    the DDIM inversion of the render under a negative guidance. `inversion_steps` would lead to T, fewer do to t. Each
+    adds `eta` of the noise that DDIM would add on the way back (arXiv:2010.02502, eq. 16), as in the authors' code.
+    The render counts as the sample at timestep 0.
+    """
+    noisy = latents
+    for now, after in inversion_levels(timesteps, math.ceil(len(prior.alphas_cumprod) / inversion_steps)):
+        noise = predict_guided(prior, noisy, now, condition, inversion_guidance_scale)
+        noisy = ddim_step(prior, noisy, noise, now, after)
+        noisy = noisy + eta * ddim_spread(prior, now, after) * draw_noise(latents, generator)
+    alpha, sigma = noise_level(prior, timesteps)
+    x0 = (noisy - sigma * predict_guided(prior, noisy, timesteps, condition, guidance_scale)) / alpha
+    return latents - (as_image(prior, x0) if clip else x0)
+
+
+def ddim_spread(prior: Prior, timesteps: Tensor, noisier_timesteps: Tensor) -> Tensor:
+    """Standard deviation [C, 1, 1, 1] of DDIM's step from the noisier level to the other, at eta 1; 0 if equal."""
+    alpha, sigma = noise_level(prior, timesteps)
+    noisier_alpha, noisier_sigma = noise_level(prior, noisier_timesteps)
+    return sigma / noisier_sigma * (1 - (noisier_alpha / alpha).square()).sqrt()
