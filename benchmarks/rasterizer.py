@@ -75,7 +75,7 @@ def main() -> None:
 
     backends: list[tuple[str, str, int, Callable[..., tuple]]] = []
     print(f"native library: {native.status()}")
-    if native.library() is not None:
+    if native.load_library() is not None:
         for num_threads in sorted({1, native.num_threads()}):
             backends.append(("native", "cpu", num_threads, partial(splat_native.rasterize, num_threads=num_threads)))
     if torch.cuda.is_available():

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import shlex
 import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,7 +75,7 @@ def draw_row(row: Row, mesh: TexturedMesh) -> Image:
 
     from sds3d.cameras import turntable
     from sds3d.mesh.raster import render_mesh
-    from sds3d.pictures import BACKGROUND
+    from sds3d.pictures import BACKGROUND, to_uint8
 
     grey = round(255 * BACKGROUND)
     strip = Image.new("RGB", (LABEL + NUM_VIEWS * TILE, TILE), (grey, grey, grey))
@@ -85,9 +86,14 @@ def draw_row(row: Row, mesh: TexturedMesh) -> Image:
     )
     backgrounds = torch.full((NUM_VIEWS, 3), BACKGROUND)
     views = render_mesh(mesh, turntable(NUM_VIEWS, TILE), backgrounds, supersample=3).colors
-    pixels = (torch.cat(list(views), 1).clamp(0, 1) * 255).round().byte().numpy()  # [TILE, 6 TILE, 3]
-    strip.paste(Image.fromarray(pixels), (LABEL, 0))
+    strip.paste(Image.fromarray(to_uint8(torch.cat(list(views), 1))), (LABEL, 0))
     return strip
+
+
+def figures(prompt: str, report: dict[str, Any]) -> str:
+    """A row of the table that is printed."""
+    watertight = "yes" if report["watertight"] else "no"
+    return f"| {prompt} | {report['psnr_db']:.1f} | {report['iou']:.3f} | {report['components']} | {watertight} |"
 
 
 def encode(picture: Image, max_bytes: int) -> bytes:
@@ -117,6 +123,7 @@ def main() -> int:
     from sds3d.mesh.export import read_glb
 
     strips = []
+    print("| prompt | PSNR dB | IoU | components | watertight |\n|---|--:|--:|--:|---|")
     for row in ROWS:
         try:
             run = finished_run(row.prompt, args.config, args.out)
@@ -126,6 +133,7 @@ def main() -> int:
             print(f"go on with: {shlex.join([sys.executable, *sys.argv])}", file=sys.stderr)
             return 1
         strips.append(draw_row(row, read_glb(run / "mesh.glb")))
+        print(figures(row.prompt, json.loads((run / "report.json").read_text(encoding="utf-8"))))
     sheet = Image.new("RGB", (strips[0].width, TILE * len(strips)))
     for index, strip in enumerate(strips):
         sheet.paste(strip, (0, TILE * index))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Around imports and the making of models: all of it stays, and searching it takes a fifth of the time."""
+    """Around imports and the making of models: all of it stays, so searching it for garbage is in vain."""
     enabled = gc.isenabled()
     gc.disable()
     try:

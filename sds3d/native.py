@@ -66,7 +66,7 @@ class Gradients(ctypes.Structure):
     ]
 
 
-def library() -> ctypes.CDLL | None:
+def load_library() -> ctypes.CDLL | None:
     """The loaded library, or None; `status()` says why."""
     return _load()[0]
 

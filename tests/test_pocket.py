@@ -146,7 +146,10 @@ def test_a_clean_image_is_recognised_as_such(prior):
 
 
 def test_nouns_that_training_never_saw_are_near_what_they_mean():
-    """Of 24 held-out nouns, 18 or more lie nearest to the name of their kind among all kinds; chance is 1 in 74."""
+    """Of 24 held-out nouns, 18 or more lie nearest to the name of their kind among all; chance is 1 in 74.
+
+    18 is what the shipped encoder finds.
+    """
     meant = {
         "toadstool": "mushroom", "automobile": "car", "lorry": "truck", "jet": "airplane", "cottage": "house",
         "fortress": "castle", "beacon": "lighthouse", "fir": "pine tree", "doughnut": "donut", "kettle": "teapot",
@@ -217,6 +220,7 @@ def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
         batches = data.MadeUpObjects(0, 2, steps, text.TextEncoder(args.text))
         losses.append(torch.stack([one.train_step(batches[k]) for k in steps]))
         assert (one.graph is not None) == (warm_up < len(steps))
+    # bfloat16 and sums in no fixed order, carried through eight steps
     torch.testing.assert_close(losses[0], losses[1], rtol=2e-2, atol=0)
 
 

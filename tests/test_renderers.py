@@ -14,7 +14,7 @@ from sds3d.errors import UserError
 from sds3d.renderers import constants, splat_gsplat, splat_native, splat_reference
 
 NAMES = ("means", "quats", "scales", "opacities", "colors", "backgrounds", "means2d_offsets")
-needs_native = pytest.mark.skipif(native.library() is None, reason=str(native.status()))
+needs_native = pytest.mark.skipif(native.load_library() is None, reason=str(native.status()))
 
 
 @dataclass
@@ -236,7 +236,7 @@ def test_cutoffs_are_the_same_in_python_and_cpp():
     import ctypes
 
     values = (ctypes.c_float * 5)()
-    native.library().sds3d_splat_cutoffs(ctypes.byref(values))
+    native.load_library().sds3d_splat_cutoffs(ctypes.byref(values))
     names = ("LOW_PASS", "ALPHA_MAX", "ALPHA_MIN", "TRANSMITTANCE_MIN", "FRUSTUM_MARGIN")
     expected = torch.tensor([getattr(constants, name) for name in names])
     assert torch.equal(torch.tensor(list(values)), expected)
@@ -389,7 +389,7 @@ def test_impossible_backends_say_why(monkeypatch):
 
 
 def test_auto_falls_back_to_torch_with_one_warning(monkeypatch):
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(native, "load_library", lambda: None)
     monkeypatch.setattr(native, "status", lambda: native.NativeStatus(None, "missing", "no C++ compiler found (test)"))
     renderers._warn_once.cache_clear()
     with pytest.warns(UserWarning, match=r"no C\+\+ compiler found \(test\)"):

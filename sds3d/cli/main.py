@@ -35,9 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] == "--version":
         print(f"sds3d {__version__}")
         return 0
-    # OpenMP's threads spin while they wait, which makes every step several times slower beside one busy process.
+    # OpenMP's threads spin while they wait, which makes every step slower beside a busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    atexit.register(gc.freeze)  # or Python ends with a search for garbage in all that was imported: a second
+    atexit.register(gc.freeze)  # or Python ends with a search for garbage in all that was imported
     try:
         if argv[0] not in VERBS:
             raise UserError(_unknown(argv[0]))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sds3d.errors import UserError
 from sds3d.interfaces import TexturedMesh
+from sds3d.pictures import to_uint8
 
 # World x (front), y (left), z (up) become glTF z, x, y: a rotation, so nothing is mirrored.
 WORLD_TO_GLTF = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])
@@ -21,7 +22,7 @@ def write_glb(mesh: TexturedMesh, path: Path) -> None:
     from PIL import Image
 
     check(mesh)
-    picture = Image.fromarray((mesh.texture.cpu() * 255).round().byte().numpy())
+    picture = Image.fromarray(to_uint8(mesh.texture))
     material = trimesh.visual.material.PBRMaterial(
         name="asset", baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=0.9
     )

@@ -115,7 +115,7 @@ def best_threshold(maxima: Tensor, masks: Tensor, low: float, high: float) -> tu
 
     Both [C, H, W]; to match is to come within SLACK of the best IoU. Splats are soft: at the threshold of the best
     IoU the surface floats above what frontal views show, and colours baked from several views disagree. The highest
-    that still matches lies closer to it (+2 dB between mesh and splats on a distilled scene).
+    that still matches lies closer to it.
     """
     candidates = torch.linspace(np.log(low), np.log(high), 64).exp().tolist()
     ious = [_iou(maxima > t, masks) for t in candidates]

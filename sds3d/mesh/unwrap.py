@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 PADDING = 4  # texels between charts
-# Square world units. Growing a chart takes longer the larger it is: this takes a third of the time that no limit takes,
-# for a texture a tenth coarser.
+# Square world units. Growing a chart takes longer the larger it is; smaller ones cost some of the texture's resolution.
 MAX_CHART_AREA = 0.1
 
 
@@ -20,7 +19,7 @@ def unwrap(vertices: np.ndarray, faces: np.ndarray, texture_size: int) -> tuple[
     atlas = xatlas.Atlas()
     atlas.add_mesh(vertices.astype(np.float32), faces.astype(np.uint32))
     charts = xatlas.ChartOptions()
-    charts.max_iterations = 1  # more iterations cost seconds and save a few per cent of the texture
+    charts.max_iterations = 1  # more iterations cost time and save little of the texture
     charts.max_chart_area = MAX_CHART_AREA
     packing = xatlas.PackOptions()
     packing.resolution = texture_size

@@ -55,7 +55,7 @@ def resolve_backend(backend: str, device: torch.device | str) -> str:
                 raise UserError(
                     f"renderer.backend: native draws on the cpu only, but device is {kind}; use auto, gsplat or torch"
                 )
-            if native.library() is None:
+            if native.load_library() is None:
                 raise UserError(
                     f"renderer.backend: native is not available ({native.status().reason}); install g++ or use torch"
                 )
@@ -74,7 +74,7 @@ def resolve_backend(backend: str, device: torch.device | str) -> str:
 
 def _choose(kind: str) -> str:
     if kind == "cpu":
-        if native.library() is not None:
+        if native.load_library() is not None:
             return "native"
         _warn_once(f"drawing with plain torch, 20 to 60 times slower: {native.status().reason}")
     elif kind == "cuda" and _has_gsplat():

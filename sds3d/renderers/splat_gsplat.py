@@ -24,7 +24,7 @@ def rasterize(
     near_plane: float = NEAR_PLANE,
     means2d_offsets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, None, dict[str, Tensor]]:
-    """What `splat_reference.rasterize` returns, but no normals, which would take a third of each optimiser step.
+    """What `splat_reference.rasterize` returns, but no normals, which nothing asks for on this way and which cost time.
 
     Sums in the backward pass are in no fixed order.
     """

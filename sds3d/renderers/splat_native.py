@@ -45,7 +45,7 @@ def rasterize(
         raise ValueError("the native rasterizer has no gradient with respect to viewmats and Ks: detach them")
     if not (0 < width <= MAX_SIZE and 0 < height <= MAX_SIZE):
         raise ValueError(f"width, height: expected 1 to {MAX_SIZE} pixels, got {width} x {height}")
-    if native.library() is None:
+    if native.load_library() is None:
         raise UserError(f"the native rasterizer is not available: {native.status().reason}")
     radii = means.new_zeros(len(viewmats), len(means))
     grad_norm = means.new_zeros(len(means))
@@ -68,7 +68,7 @@ class _Rasterize(torch.autograd.Function):
         images = [means.new_empty(C, height, width, channels) for channels in (3, 1, 1, 3)]
         scene = native.Scene(len(means), C, width, height, near_plane, *map(_pointer, inputs))
         written = native.Images(*map(_pointer, (*images, radii)))
-        library = native.library()
+        library = native.load_library()
         state = library.sds3d_splat_forward(byref(scene), byref(written), num_threads, use_simd)
         if not state:
             raise MemoryError(f"rasterizing {len(means)} splats in {C} views of {width} x {height}")
@@ -91,7 +91,7 @@ class _Rasterize(torch.autograd.Function):
         v_offsets = None if offsets is None else torch.empty_like(offsets)
         scene = native.Scene(len(means), C, width, height, ctx.near_plane, *map(_pointer, inputs))
         images = native.Images(*map(_pointer, (colors, alphas, depths, normals, radii)))
-        failed = native.library().sds3d_splat_backward(
+        failed = native.load_library().sds3d_splat_backward(
             ctx.state.handle,
             byref(scene),
             byref(images),
@@ -112,7 +112,7 @@ class _State:
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
-        weakref.finalize(self, native.library().sds3d_splat_free, c_void_p(handle))
+        weakref.finalize(self, native.load_library().sds3d_splat_free, c_void_p(handle))
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -20,7 +20,6 @@ ELEVATION_DEG = (-20.0, 60.0)
 DISTANCE, FOV_DEG = 2.7, 40.0
 DROP_PROMPT = 0.1  # share of objects trained without text, for classifier-free guidance (arXiv:2207.12598)
 DROP_WORDS = 0.15  # share trained on the sentence vector alone, where unseen words lie nearest to their synonyms
-NUM_TIMESTEPS = 1000
 
 
 class Batch(NamedTuple):
@@ -64,7 +63,7 @@ class MadeUpObjects(Dataset):
             prompts.append("" if rng.random() < DROP_PROMPT else caption)
         cameras, backgrounds = _views(self.batch, generator)
         fractions = (torch.arange(self.batch) + self.rank * self.batch) / (self.world * self.batch)
-        timesteps = ((fractions + common.random()) % 1 * NUM_TIMESTEPS).long()  # stratified over all processes
+        timesteps = ((fractions + common.random()) % 1 * model.NUM_TIMESTEPS).long()  # stratified over all processes
         return Batch(
             torch.stack(parts),
             self.encoder.tokenize(prompts),

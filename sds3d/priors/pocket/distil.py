@@ -65,8 +65,8 @@ def distil(teacher_folder: Path, out: Path, steps: int, batch: int, seed: int, d
     from transformers import BertModel
 
     torch.manual_seed(seed)
-    teacher = BertModel.from_pretrained(teacher_folder, add_pooling_layer=False).float().to(device).eval()
-    student = build_student(teacher.cpu()).to(device)
+    teacher = BertModel.from_pretrained(teacher_folder, add_pooling_layer=False).float().eval()
+    student = build_student(teacher).to(device)
     teacher.to(device)
     tokenizer_json = (teacher_folder / "tokenizer.json").read_text(encoding="utf-8")
     pool = sentence_ids(tokenizer_json, min(POOL, steps * batch), random.Random(seed)).to(device)

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sds3d.files import atomic_write
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import Batch, draw
 from sds3d.priors.pocket.flat import flatten_parameters
@@ -140,9 +141,8 @@ class Learner:
         moments = self.optimizer.state[self.weights]
         state = {"weights": self.weights.detach(), "average": self.average_weights}
         state |= {key: moments[key] for key in ("exp_avg", "exp_avg_sq")}
-        temporary = path.with_suffix(".tmp")
-        save_file({name: value.cpu() for name, value in state.items()}, temporary, metadata={"step": str(self.step)})
-        temporary.replace(path)
+        state = {name: value.cpu() for name, value in state.items()}
+        atomic_write(path, lambda partial: save_file(state, partial, metadata={"step": str(self.step)}))
 
     def load(self, path: Path) -> None:
         """Go on from a file of `save`."""

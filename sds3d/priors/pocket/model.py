@@ -16,6 +16,7 @@ from sds3d.priors.pocket.text import WIDTH
 
 NUM_VIEWS = 4
 RESOLUTION = 64  # pixels
+NUM_TIMESTEPS = 1000
 PATCH = 2  # pixels that pixel_unshuffle folds into channels
 
 
@@ -43,7 +44,7 @@ def build_unet(channels: tuple[int, ...] = (96, 192, 256), layers: int = 1) -> U
 def build_scheduler() -> DDIMScheduler:
     """Cosine noise levels (Nichol and Dhariwal, arXiv:2102.09672), v-prediction (Salimans and Ho, arXiv:2202.00512)."""
     return DDIMScheduler(
-        num_train_timesteps=1000,
+        num_train_timesteps=NUM_TIMESTEPS,
         beta_schedule="squaredcos_cap_v2",
         prediction_type="v_prediction",
         clip_sample=False,

@@ -28,7 +28,7 @@ class PocketPrior:
         self.unet = model.load_unet(folder).to(device, memory_format=torch.channels_last)
         self.encoder = TextEncoder(folder / "text_encoder").to(device)
         self.alphas_cumprod = model.build_scheduler().alphas_cumprod.to(device)
-        # On a GPU its launches take 45 ms one by one and 1 ms as one graph.
+        # On a GPU it is bound by its launches, of which a graph makes one.
         self.predict_v = CapturedCall(self._predict_v) if device.type == "cuda" else self._predict_v
 
     @torch.no_grad()

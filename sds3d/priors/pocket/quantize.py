@@ -24,10 +24,11 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
             packed[name] = value.half()
             continue
         rows = value.reshape(len(value), -1)
-        most = 7 if name.endswith(NIBBLES) else 127
+        in_nibbles = name.endswith(NIBBLES)
+        most = 7 if in_nibbles else 127
         scales = (rows.abs().amax(1) / most).clamp_min(1e-7).half()
         levels = (rows / scales.float()[:, None]).round().clamp(-most, most).to(torch.int8)
-        packed[name] = pack_nibbles(levels) if most == 7 else levels.reshape(value.shape)
+        packed[name] = pack_nibbles(levels) if in_nibbles else levels.reshape(value.shape)
         packed[name + SCALE] = scales
     return packed
 

@@ -23,7 +23,7 @@ class TextEncoder(nn.Module):
         from transformers.utils import logging
 
         super().__init__()
-        logging.disable_progress_bar()  # the load takes 20 ms and the terminal has a bar of its own
+        logging.disable_progress_bar()  # the load is short and the terminal has a bar of its own
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_padding(length=MAX_TOKENS)
         self.tokenizer.enable_truncation(MAX_TOKENS)

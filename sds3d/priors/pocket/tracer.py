@@ -32,7 +32,7 @@ def trace(parts: Tensor, cameras: Cameras, samples: int = 2) -> Tensor:
 
 
 def _trace_cpu(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
-    library = native.library()
+    library = native.load_library()
     if library is None:
         raise UserError(f"drawing training objects on a CPU needs the native library: {native.status().reason}")
     pointers = [ctypes.c_void_p(x.data_ptr()) for x in (parts, rows, out)]
