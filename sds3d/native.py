@@ -115,6 +115,11 @@ def find_sources() -> Path | None:
     return next((path for path in candidates if (path / "api.h").is_file() and (path / "splat").is_dir()), None)
 
 
+def cache_folder() -> Path:
+    """Where what was compiled for this user is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sds3d"
+
+
 @cache
 def _load() -> tuple[ctypes.CDLL | None, NativeStatus]:
     failures = []
@@ -146,7 +151,7 @@ def _compiled() -> tuple[Path, str, str]:
     sources = find_sources()
     if sources is None:
         raise OSError("the C++ sources are not installed")
-    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sds3d" / library_name(sources)
+    path = cache_folder() / library_name(sources)
     if path.is_file():
         return path, "cached", "compiled on an earlier run"
     compiler = find_compiler()

@@ -1,5 +1,5 @@
 // Sphere tracing of packed signed-distance parts (sds3d/priors/pocket/parts.py), one pixel a call.
-// The same source serves the CPU library (g++) and the GPU (NVRTC), so it includes nothing on the device.
+// The same source serves the CPU library (g++) and the GPU (nvcc, NVRTC), so it includes nothing on the device.
 // Distances: Inigo Quilez, "distance functions" (iquilezles.org/articles/distfunctions), re-derived here; the ellipsoid's
 // is a first-order bound, hence the relaxed steps. Tracing: Hart, "Sphere tracing" (The Visual Computer 12, 1996).
 #ifndef SDS3D_TRACE_H

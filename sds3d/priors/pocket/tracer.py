@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sds3d import native
+from sds3d import cuda_kernels, native
 from sds3d.cameras import Cameras
 from sds3d.errors import UserError
 
@@ -40,18 +38,18 @@ def _trace_cpu(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
     library.sds3d_trace(*pointers, *sizes)
 
 
+class TraceParams(ctypes.Structure):
+    """TraceParams of cuda_ext/pocket/trace.cu"""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("parts", "cameras", "out")),
+        *((name, ctypes.c_int) for name in ("views", "resolution", "samples")),
+    ]
+
+
 def _trace_cuda(parts: Tensor, rows: Tensor, out: Tensor, samples: int) -> None:
     objects, views, resolution = out.shape[:3]
     tiles = -(-resolution // 16) * -(-resolution // 8)
-    grid = (tiles, objects * views, 1)
-    _cuda_kernel()(grid=grid, block=(128, 1, 1), args=[parts, rows, out, objects * views, views, resolution, samples])
-
-
-@cache
-def _cuda_kernel() -> Any:
-    sources = native.find_sources()
-    if sources is None:
-        raise UserError("the C++ sources of the tracer are not installed; install sds3d again")
-    folder = sources / "pocket"
-    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("trace.h", "trace.cu"))
-    return torch.cuda._compile_kernel(source, "sds3d_trace_kernel")
+    params = TraceParams(parts.data_ptr(), rows.data_ptr(), out.data_ptr(), views, resolution, samples)
+    kernel = cuda_kernels.load("pocket", parts.device)["sds3d_trace_kernel"]
+    kernel((tiles, objects * views, 1), 128, params)
