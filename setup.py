@@ -1,4 +1,4 @@
-"""Builds the native CPU library into the package where a C++ compiler is found; the rest is in pyproject.toml."""
+"""Builds the native libraries into the package where a C++ compiler or nvcc is found; the rest is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-KERNEL_SOURCES = sorted(path for path in ROOT.glob("cuda_ext/**/*") if path.is_file())
+SOURCES = ROOT / "cuda_ext"
+KERNEL_SOURCES = sorted(path for path in SOURCES.glob("**/*") if path.is_file())
 
 
-def load_native():
-    """sds3d/native.py by itself: the package may not be importable while it is being built."""
-    spec = importlib.util.spec_from_file_location("sds3d_native_for_build", ROOT / "sds3d" / "native.py")
+def load_alone(name: str) -> ModuleType:
+    """A module of sds3d by itself: the package may not be importable while it is being built."""
+    spec = importlib.util.spec_from_file_location(f"sds3d_{name}_for_build", ROOT / "sds3d" / f"{name}.py")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
+native, cuda_build = load_alone("native"), load_alone("cuda_build")
+
+
 class BuildWithNative(build_py):
-    """Adds the native library and its sources to the built package; a checkout keeps its sources in cuda_ext."""
+    """Adds the native libraries and their sources to the built package; a checkout keeps its sources in cuda_ext."""
 
     def run(self) -> None:
         super().run()
@@ -36,33 +41,58 @@ class BuildWithNative(build_py):
                 target = folder / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-        self.compile_into(folder)
+        compile_cpu_library(folder)
+        compile_cuda_kernels(folder)
 
     def get_source_files(self) -> list[str]:
         """What a source distribution holds."""
         return [*super().get_source_files(), *(str(path.relative_to(ROOT)) for path in KERNEL_SOURCES)]
 
-    def compile_into(self, folder: Path) -> None:
-        native = load_native()
-        sources = ROOT / "cuda_ext"
-        compiler = native.find_compiler()
-        if compiler is None:
-            print("sds3d: no C++ compiler found, the native CPU rasterizer is not built (torch draws instead)")
-            return
-        name = native.library_name(sources)
-        for old in folder.glob("libsds3d_cpu-*.so"):
-            if old.name != name:
-                old.unlink()
-        if (folder / name).is_file():
-            return
+
+def compile_cpu_library(folder: Path) -> None:
+    """Puts the CPU library into `folder`, or says in one line why not."""
+    compiler = native.find_compiler()
+    if compiler is None:
+        print("sds3d: no C++ compiler found, the native CPU rasterizer is not built (torch draws instead)")
+        return
+    target = folder / native.library_name(SOURCES)
+    remove_others(folder, "libsds3d_cpu-*.so", target)
+    if not target.is_file():
         try:
-            native.compile_library(sources, folder / name, compiler)
+            native.compile_library(SOURCES, target, compiler)
         except OSError as error:
-            print(f"sds3d: the native CPU rasterizer is not built (torch draws instead): {error}")
+            print(f"sds3d: the native CPU rasterizer is not built (torch draws instead): {one_line(error)}")
+
+
+def compile_cuda_kernels(folder: Path) -> None:
+    """Puts a fatbin of each CUDA unit into `folder`, or says in one line why not."""
+    nvcc = cuda_build.find_nvcc()
+    if nvcc is None:
+        print("sds3d: no nvcc found, the CUDA kernels are not built (NVRTC compiles them on first use)")
+        return
+    for unit in cuda_build.UNITS:
+        try:
+            target = folder / cuda_build.fatbin_name(SOURCES, unit)
+            remove_others(folder, f"sds3d_{unit}-*.fatbin", target)
+            if not target.is_file():
+                cuda_build.compile_fatbin(SOURCES, unit, target, nvcc)
+        except OSError as error:
+            print(f"sds3d: the CUDA kernels of {unit} are not built (NVRTC compiles them): {one_line(error)}")
+
+
+def remove_others(folder: Path, pattern: str, kept: Path) -> None:
+    """Removes what was built from older sources."""
+    for path in folder.glob(pattern):
+        if path != kept:
+            path.unlink()
+
+
+def one_line(error: OSError) -> str:
+    return " ".join(str(error).split())
 
 
 class PlatformWheel(bdist_wheel):
-    """Any Python 3, but this platform: the library has no Python in it."""
+    """Any Python 3, but this platform: the libraries have no Python in them."""
 
     def get_tag(self) -> tuple[str, str, str]:
         tag = super().get_tag()
@@ -71,7 +101,7 @@ class PlatformWheel(bdist_wheel):
 
 class DistributionWithNative(Distribution):
     def has_ext_modules(self) -> bool:
-        return load_native().find_compiler() is not None
+        return native.find_compiler() is not None or cuda_build.find_nvcc() is not None
 
 
 setup(
