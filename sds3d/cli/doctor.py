@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     else:
         for check in checks:
             state = "ok" if check.ok else "MISSING" if check.required else "absent"
-            print(f"{state:<8}{check.name:<12}{check.detail}" + (f"  ->  {check.remedy}" if not check.ok else ""))
+            print(f"{state:<8}{check.name:<14}{check.detail}" + (f"  ->  {check.remedy}" if not check.ok else ""))
     return 0 if all(check.ok or not check.required for check in checks) else 1
 
 
@@ -72,6 +72,30 @@ def _torch() -> Iterator[Check]:
     status = native.status()
     remedy = "apt-get install g++ (runs work without it, many times slower)"
     yield Check("native", status.path is not None, f"{status.how}: {status.reason}", remedy, required=False)
+    yield _cuda_kernels(torch.cuda.is_available())
+
+
+def _cuda_kernels(has_gpu: bool) -> Check:
+    """How the kernels of each unit get on the GPU; without a GPU, whether the package carries them."""
+    from sds3d import cuda_build, cuda_kernels
+
+    found = {}
+    for unit in cuda_build.UNITS:
+        if has_gpu:
+            status = cuda_kernels.status(unit, 0)
+            found[unit] = (status.how, status.reason)
+        else:
+            try:
+                found[unit] = ("prebuilt", cuda_kernels.prebuilt_path(unit).name)
+            except OSError as error:
+                found[unit] = ("missing", str(error))
+    detail = " | ".join(f"{unit} {how}: {reason}" for unit, (how, reason) in found.items())
+    if has_gpu:
+        remedy = "install the torch of pypi.org, which brings NVRTC, or sds3d again where nvcc is"
+    else:
+        detail += " | no GPU to load them on"
+        remedy = "not needed without a GPU; with one, NVRTC compiles them on first use"
+    return Check("cuda kernels", all(how != "missing" for how, _ in found.values()), detail, remedy, required=False)
 
 
 def _package(name: str, remedy: str, required: bool = True) -> Check:
