@@ -11,10 +11,11 @@ from sds3d import native, renderers
 from sds3d.cameras import Cameras, turntable
 from sds3d.config import RendererConfig
 from sds3d.errors import UserError
-from sds3d.renderers import constants, splat_gsplat, splat_native, splat_reference
+from sds3d.renderers import constants, splat_cuda, splat_gsplat, splat_native, splat_op, splat_reference
 
 NAMES = ("means", "quats", "scales", "opacities", "colors", "backgrounds", "means2d_offsets")
 needs_native = pytest.mark.skipif(native.load_library() is None, reason=str(native.status()))
+needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
 
 @dataclass
@@ -70,6 +71,13 @@ def huge(cameras):
     return make_scene(30, cameras, scale=(0.5, 2.0), opacity=(0.05, 0.5), spread=1.8, seed=4)
 
 
+def partly_empty(cameras):
+    """One view that sees everything and one that sees nothing."""
+    both = zip(cameras[:1].viewmats, behind_cameras(cameras)[1:].viewmats, strict=True)
+    viewmats = torch.stack([x for pair in both for x in pair])
+    return make_scene(40, Cameras(viewmats, cameras.Ks, cameras.width, cameras.height), seed=15)
+
+
 SCENES = {
     "typical": lambda: make_scene(150, turntable(3, 40)),
     "oblong": lambda: make_scene(120, oblong_cameras(), seed=1),
@@ -81,6 +89,7 @@ SCENES = {
     "opaque": lambda: make_scene(300, turntable(2, 40), opacity=(0.98, 1.0), seed=6),
     "behind": lambda: make_scene(20, behind_cameras(turntable(2, 24)), seed=7),
     "empty": lambda: make_scene(0, turntable(2, 24)),
+    "partly empty": lambda: partly_empty(turntable(2, 24)),
 }
 
 
@@ -141,8 +150,206 @@ def test_native_matches_reference(name, use_simd):
     assert_same_drawing(draw(splat_native.rasterize, scene, torch.float32, use_simd=use_simd), expected)
 
 
+class TestCuda:
+    """Our own kernels on a GPU."""
+
+    pytestmark = needs_cuda
+
+    @pytest.mark.parametrize("deterministic", [False, True], ids=["fast", "deterministic"])
+    @pytest.mark.parametrize("name", SCENES)
+    def test_matches_reference(self, name, deterministic):
+        scene = SCENES[name]()
+        expected = draw(splat_reference.rasterize, scene, torch.float64)
+        actual = draw(splat_op.rasterize, scene, torch.float32, "cuda", deterministic=deterministic)
+        assert_same_drawing(actual, expected, gradient_tolerance=1e-4)
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_matches_reference_on_random_scenes(self, seed):
+        """Every kind of splat in one scene, in images of sizes that no tile divides."""
+        g = torch.Generator().manual_seed(seed)
+        width, height = torch.randint(20, 180, (2,), generator=g).tolist()
+        scene = make_scene(200, oblong_cameras(3, width, height), scale=(0.005, 0.2), spread=0.9, seed=100 + seed)
+        scene.scales[:40, 0] *= 10  # needles
+        scene.scales[40:50] *= 20  # huge
+        scene.opacities[50:90] = uniform((40,), 0, 0.01, g)
+        scene.opacities[90:120] = uniform((30,), 0.99, 1, g)
+        scene.means[120:130] *= 6  # some of them behind the camera
+        expected = draw(splat_reference.rasterize, scene, torch.float64)
+        assert_same_drawing(draw(splat_op.rasterize, scene, torch.float32, "cuda"), expected, gradient_tolerance=1e-4)
+
+    def test_long_lists_are_sorted(self):
+        """More splats on a tile than are sorted in shared memory, at depths that differ in the last bits."""
+        scene = make_scene(9000, turntable(1, 8), scale=(0.05, 0.3), opacity=(0.004, 0.02), spread=0.3, seed=16)
+        expected = draw(splat_reference.rasterize, scene, torch.float64, offsets=False)
+        actual = draw(splat_op.rasterize, scene, torch.float32, "cuda", offsets=False)
+        assert_same_drawing(actual, expected, gradient_tolerance=1e-4)
+
+    def test_lists_are_in_the_order_of_depth_and_then_of_index(self):
+        scene = make_scene(20_000, turntable(2, 40), seed=17)
+        scene.means[10_000:] = scene.means[:10_000]
+        splats = [getattr(scene, name).float().cuda() for name in NAMES[:5]]
+        cameras = scene.cameras.to("cuda")
+        view = splat_cuda.View(cameras.viewmats, cameras.Ks, torch.ones(2, 3, device="cuda"), 40, 40)
+        drawing = splat_cuda.draw(splats, view, raw=False, normals=False)
+        starts = drawing.tile_starts.tolist()
+        assert starts[-1] == len(drawing.keys) == drawing.status[0].item() > 20_000
+        for begin, end in zip(starts[:-1], starts[1:], strict=True):
+            assert (drawing.keys[begin:end].diff() > 0).all()
+
+    def test_deterministic_is_equal_bit_for_bit(self):
+        scene = make_scene(3000, turntable(3, 150), scale=(0.01, 0.3), seed=9)
+        first = draw(splat_op.rasterize, scene, torch.float32, "cuda", deterministic=True)
+        for _ in range(3):
+            again = draw(splat_op.rasterize, scene, torch.float32, "cuda", deterministic=True)
+            for x, y in zip(flatten(first), flatten(again), strict=True):
+                assert torch.equal(x, y)
+
+    def test_draws_no_broken_splat(self):
+        expected, actual = with_broken_splats(splat_op.rasterize, "cuda", deterministic=True)
+        for x, y in zip(actual[0], expected[0], strict=True):
+            assert torch.equal(x, y)
+        for x, y in zip(actual[1][:5], expected[1][:5], strict=True):
+            assert torch.equal(x[:24], y)
+
+    def test_depth_and_normals_do_not_change_the_other_gradients(self):
+        """Colours and alpha alone take a shorter backward kernel, with depth another one."""
+        scene = make_scene(100, turntable(2, 40), seed=10)
+        results = []
+        for weights in ((0, 0), (1e-30, 0), (1e-30, 1e-30)):
+            leaves = [getattr(scene, name).float().cuda().requires_grad_() for name in NAMES[:5]]
+            cameras = scene.cameras.to("cuda")
+            colors, alphas, depths, normals, _ = splat_op.rasterize(
+                *leaves, cameras.viewmats, cameras.Ks, 40, 40, backgrounds=torch.ones(2, 3, device="cuda"),
+                deterministic=True,
+            )  # fmt: skip
+            loss = colors.square().sum() + alphas.sum()
+            loss = loss + sum(w * x.sum() for w, x in zip(weights, (depths, normals), strict=True) if w)
+            results.append(torch.autograd.grad(loss, leaves))
+        for other in results[1:]:
+            for x, y in zip(results[0], other, strict=True):
+                torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-6 * float(y.abs().max()))
+
+    def test_captured_drawing_follows_its_inputs_and_owns_up_to_overflow(self):
+        scene = make_scene(500, turntable(2, 64), seed=18)
+        leaves = [getattr(scene, name).float().cuda().requires_grad_() for name in NAMES[:5]]
+        cameras, backgrounds = scene.cameras.to("cuda"), torch.ones(2, 3, device="cuda")
+
+        def both():
+            colors, alphas, _, _, info = splat_op.rasterize(
+                *leaves, cameras.viewmats, cameras.Ks, 64, 64, backgrounds=backgrounds, deterministic=True
+            )
+            return colors, *torch.autograd.grad(colors.square().sum() + alphas.sum(), leaves), info["overflow"]
+
+        splat_op._largest.clear()
+        with pytest.raises(RuntimeError, match="call it once before"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+            both()
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            both()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            captured = both()
+        with torch.no_grad():
+            leaves[0].add_(0.05)
+        graph.replay()
+        assert captured[-1].item() == 0
+        for x, y in zip(captured[:-1], both()[:-1], strict=True):
+            assert torch.equal(x, y)
+        with torch.no_grad():
+            leaves[2].mul_(6)
+        graph.replay()
+        assert captured[-1].item() == 1
+
+    def test_raw_parameters_and_adam_match_autograd_and_torch(self):
+        """The fused step against activations, gradients and Adam one after the other."""
+        scene = make_scene(300, turntable(2, 48), seed=19)
+        raw = [scene.means, scene.quats, scene.scales.log(), scene.opacities.logit(), scene.colors.logit()]
+        parameters = [x.float().cuda().requires_grad_() for x in raw]
+        fused = [x.detach().clone() for x in parameters]
+        cameras, backgrounds = scene.cameras.to("cuda"), torch.rand(2, 3, device="cuda")
+        rates = torch.tensor([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], device="cuda")
+        groups = [{"params": [x], "lr": rate} for x, rate in zip(parameters, rates, strict=True)]
+        optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=True)
+        zeros = [[torch.zeros_like(x) for x in fused] for _ in range(2)]
+        stats = [torch.zeros(300, device="cuda") for _ in range(2)]
+        steps = torch.zeros((), device="cuda")
+        state = splat_cuda.AdamState(*zeros, rates, steps, (0.9, 0.99), 1e-15, *stats)
+        view = splat_cuda.View(cameras.viewmats, cameras.Ks, backgrounds, 48, 48)
+        expected_stats = torch.zeros(2, 300, device="cuda")
+        for _ in range(3):
+            means, quats, scales, opacities, colors = parameters
+            activated = means, quats, scales.exp(), opacities.sigmoid(), colors.sigmoid()
+            images = splat_op.rasterize(
+                *activated, cameras.viewmats, cameras.Ks, 48, 48, backgrounds=backgrounds, deterministic=True
+            )
+            optimizer.zero_grad()
+            (images[0].square().sum() + images[1].sum()).backward()
+            optimizer.step()
+            expected_stats += torch.stack([images[4]["means2d_grad_norm"], (images[4]["radii"] > 0).sum(0)])
+            drawing = splat_cuda.draw(fused, view, raw=True, normals=False)
+            torch.testing.assert_close(drawing.colors, images[0].detach(), rtol=0, atol=1e-5)
+            cotangents = (2 * drawing.colors, torch.ones_like(drawing.alphas), None, None)
+            splat_cuda.adam_step(fused, view, drawing, cotangents, state, deterministic=True)
+            steps += 1
+        for x, y, rate in zip(fused, parameters, rates.tolist(), strict=True):
+            # Adam's first steps have the sign of the gradient, whatever its size: next to 0, rounding decides.
+            close = (x - y).abs() < 0.02 * rate
+            assert close.float().mean() > 0.999
+        torch.testing.assert_close(stats[0], expected_stats[0], rtol=1e-2, atol=1e-2)
+        assert torch.equal(stats[1], expected_stats[1])
+
+    def test_nothing_moves_when_the_lists_overflow(self):
+        scene = make_scene(100, turntable(1, 32), seed=20)
+        splats = [getattr(scene, name).float().cuda() for name in NAMES[:5]]
+        cameras = scene.cameras.to("cuda")
+        view = splat_cuda.View(cameras.viewmats, cameras.Ks, torch.ones(1, 3, device="cuda"), 32, 32)
+        needed = len(splat_cuda.draw(splats, view, raw=True, normals=False).keys)
+        state = splat_cuda.AdamState(
+            *[[torch.zeros_like(x) for x in splats] for _ in range(2)], torch.ones(5, device="cuda"),
+            torch.zeros((), device="cuda"), (0.9, 0.99), 1e-15, *(torch.zeros(100, device="cuda") for _ in range(2)),
+        )  # fmt: skip
+        before = [x.clone() for x in splats]
+        for capacity, moves in ((needed - 1, False), (needed, True)):
+            drawing = splat_cuda.draw(splats, view, raw=True, normals=False, capacity=capacity)
+            assert drawing.status.tolist() == [needed, 0 if moves else 1]
+            cotangents = (torch.ones_like(drawing.colors), None, None, None)
+            splat_cuda.adam_step(splats, view, drawing, cotangents, state, deterministic=False)
+            assert all(torch.equal(x, y) for x, y in zip(splats, before, strict=True)) == (not moves)
+
+    def test_operator_is_registered_completely(self):
+        scene = make_scene(50, turntable(2, 24), seed=21)
+        for offsets in (None, torch.zeros(2, 50, 2, device="cuda")):
+            leaves = [getattr(scene, name).float().cuda().requires_grad_() for name in NAMES[:5]]
+            cameras = scene.cameras.to("cuda")
+            arguments = (
+                *leaves, torch.ones(2, 3, device="cuda"), offsets, torch.zeros(50, device="cuda", requires_grad=True),
+                cameras.viewmats, cameras.Ks, 24, 24, 0.05, True, True,
+            )  # fmt: skip
+            torch.library.opcheck(splat_op._draw, arguments)
+
+    def test_compiles_without_a_break_and_says_the_same(self):
+        scene = make_scene(200, turntable(2, 40), seed=22)
+        cameras = scene.cameras.to("cuda")
+
+        def loss(*splats):
+            colors, alphas, depths, normals, _ = splat_op.rasterize(
+                *splats, cameras.viewmats, cameras.Ks, 40, 40, backgrounds=torch.ones(2, 3, device="cuda"),
+                deterministic=True,
+            )  # fmt: skip
+            return colors.square().mean() + alphas.mean() + depths.mean() + normals.square().mean()
+
+        results = []
+        for function in (loss, torch.compile(loss, fullgraph=True)):
+            leaves = [getattr(scene, name).float().cuda().requires_grad_() for name in NAMES[:5]]
+            value = function(*leaves)
+            results.append([value.detach(), *torch.autograd.grad(value, leaves)])
+        for x, y in zip(*results, strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5 * float(y.abs().max()))
+
+
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@needs_cuda[1]
 @pytest.mark.parametrize("name", SCENES)
 def test_gsplat_matches_reference(name):
     pytest.importorskip("gsplat")
@@ -185,21 +392,26 @@ def test_native_without_geometry_cotangents_has_the_same_gradient():
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5 * float(y.abs().max()))
 
 
-@needs_native
-def test_native_draws_no_broken_splat():
-    """A splat with NaN or infinity leaves the others as they are, and its neighbours' gradients finite."""
+def with_broken_splats(rasterize, device="cpu", **options):
+    """A scene drawn as it is, and beside splats with NaN or infinity."""
     scene = make_scene(24, turntable(2, 24), seed=11)
-    expected = draw(splat_native.rasterize, scene, torch.float32, offsets=False)
+    expected = draw(rasterize, scene, torch.float32, device, offsets=False, **options)
     broken = make_scene(27, turntable(2, 24), seed=11)
-    for name in ("means", "quats", "scales", "opacities", "colors"):
+    for name in NAMES[:5]:
         getattr(broken, name)[:24] = getattr(scene, name)
     broken.means[24] = math.nan
     broken.scales[25] = math.inf
     broken.opacities[26] = math.nan
-    images, gradients, _ = draw(splat_native.rasterize, broken, torch.float32, offsets=False)
-    for x, y in zip(images, expected[0], strict=True):
+    return expected, draw(rasterize, broken, torch.float32, device, offsets=False, **options)
+
+
+@needs_native
+def test_native_draws_no_broken_splat():
+    """A splat with NaN or infinity leaves the others as they are, and its neighbours' gradients finite."""
+    expected, actual = with_broken_splats(splat_native.rasterize)
+    for x, y in zip(actual[0], expected[0], strict=True):
         assert torch.equal(x, y)
-    for x, y in zip(gradients[:5], expected[1][:5], strict=True):
+    for x, y in zip(actual[1][:5], expected[1][:5], strict=True):
         assert torch.equal(x[:24], y)
 
 
@@ -242,9 +454,17 @@ def test_cutoffs_are_the_same_in_python_and_cpp():
     assert torch.equal(torch.tensor(list(values)), expected)
 
 
+def rasterize_on_gpu(*arguments, backgrounds):
+    """Our CUDA kernels with tensors of the CPU."""
+    moved = (x.cuda() if isinstance(x, torch.Tensor) else x for x in arguments)
+    *images, info = splat_op.rasterize(*moved, backgrounds=backgrounds.cuda())
+    return *(x.cpu() for x in images), {name: x.cpu() for name, x in info.items()}
+
+
 BACKENDS = [
     pytest.param(splat_reference.rasterize, torch.float64, 1e-12, id="reference"),
     pytest.param(splat_native.rasterize, torch.float32, 1e-5, id="native", marks=needs_native),
+    pytest.param(rasterize_on_gpu, torch.float32, 1e-5, id="cuda", marks=needs_cuda),
 ]
 
 

@@ -1,0 +1,142 @@
+// The list of each tile, nearest splat first, ties in the order of the splats: count (splat_project), scan, scatter, sort.
+#pragma once
+
+#include "project.cuh"
+
+constexpr int SCAN_THREADS = 1024;
+
+// One block. Turns the counts in `cursors` into starts, and says in `status` how many entries there are.
+extern "C" __global__ void __launch_bounds__(SCAN_THREADS) splat_scan(const Params p) {
+    __shared__ unsigned sums[32];
+    const int tiles = p.num_views * p.tiles_x * p.tiles_y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int share = (tiles + SCAN_THREADS - 1) / SCAN_THREADS;
+    const int begin = min(int(threadIdx.x) * share, tiles), end = min(begin + share, tiles);
+    unsigned sum = 0;
+    for (int i = begin; i < end; ++i) sum += p.cursors[i];
+    unsigned before = sum;  // inclusive, then exclusive sums over threads
+    for (int d = 1; d < 32; d *= 2) {
+        const unsigned lower = __shfl_up_sync(ALL_LANES, before, d);
+        if (lane >= d) before += lower;
+    }
+    if (lane == 31) sums[warp] = before;
+    __syncthreads();
+    if (warp == 0) {
+        unsigned total = sums[lane];
+        for (int d = 1; d < 32; d *= 2) {
+            const unsigned lower = __shfl_up_sync(ALL_LANES, total, d);
+            if (lane >= d) total += lower;
+        }
+        sums[lane] = total;
+    }
+    __syncthreads();
+    before += (warp ? sums[warp - 1] : 0) - sum;
+    for (int i = begin; i < end; ++i) {
+        const unsigned count = p.cursors[i];
+        p.cursors[i] = p.tile_starts[i] = before;
+        before += count;
+    }
+    if (threadIdx.x == SCAN_THREADS - 1) {
+        p.tile_starts[tiles] = before;
+        p.status[0] = before;
+        if (before > p.capacity) p.status[1] = 1;
+    }
+}
+
+// Entries beyond the capacity are dropped; `status` says so.
+extern "C" __global__ void __launch_bounds__(128) splat_scatter(const Params p) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    TileRect rect = {0, 0, 0, 0, 0};
+    unsigned long long key = 0;
+    if (i < p.num_views * p.num_splats && p.radii[i] > 0) {
+        const float4 place = p.records[size_t(i) * 3];
+        const float z = p.records[size_t(i) * 3 + 2].w;
+        rect = tile_rect(p, i / p.num_splats, __float_as_uint(place.z), __float_as_uint(place.w));
+        key = (unsigned long long)(__float_as_uint(z)) << 32 | unsigned(i % p.num_splats);  // a positive float sorts like its bits
+    }
+    for_each_tile(rect, p.tiles_x, key, [&](int tile, unsigned long long value) {
+        const unsigned slot = atomicAdd(&p.cursors[tile], 1u);
+        if (slot < p.capacity) p.keys[slot] = value;
+    });
+}
+
+constexpr int SORT_CHUNK = 4096;  // keys that are sorted in shared memory: 32 KB
+
+static __device__ __forceinline__ void order(unsigned long long* keys, int low, int high, int count) {
+    if (high >= count) return;
+    const unsigned long long a = keys[low], b = keys[high];
+    if (a > b) keys[low] = b, keys[high] = a;
+}
+
+// Bitonic sorting in which every comparison puts the smaller key first, so that keys beyond `count` are as good as
+// infinite: a level merges sorted halves of `size` keys, first against the mirror image, then at falling distances.
+static __device__ __forceinline__ void merge_mirror(unsigned long long* keys, int size, int count) {
+    for (int k = threadIdx.x; k < (count + 1) / 2 + size / 2; k += blockDim.x) {
+        const int half = size / 2, base = k / half * size, offset = k % half;
+        order(keys, base + offset, base + size - 1 - offset, count);
+    }
+}
+static __device__ __forceinline__ void merge_stride(unsigned long long* keys, int stride, int count) {
+    for (int k = threadIdx.x; k < (count + 1) / 2 + stride; k += blockDim.x) {
+        const int low = k / stride * 2 * stride + k % stride;
+        order(keys, low, low + stride, count);
+    }
+}
+
+// Up to 32 apart, a warp compares keys among the same 64 as before and after: it need not wait for the others.
+static __device__ __forceinline__ void wait(int stride) {
+    if (stride > 32)
+        __syncthreads();
+    else
+        __syncwarp();
+}
+
+// What follows the mirror step of a level: comparisons at size / 4, size / 8, ..., 1.
+static __device__ __forceinline__ void merge_below(unsigned long long* keys, int size, int count) {
+    for (int stride = size / 4; stride >= 1; stride /= 2) {
+        wait(2 * stride);
+        merge_stride(keys, stride, count);
+    }
+}
+
+static __device__ __forceinline__ void copy_keys(unsigned long long* to, const unsigned long long* from, int count) {
+    for (int k = threadIdx.x; k < count; k += blockDim.x) to[k] = from[k];
+}
+
+// A block a tile.
+extern "C" __global__ void __launch_bounds__(1024) splat_sort(const Params p) {
+    __shared__ unsigned long long chunk[SORT_CHUNK];
+    const unsigned begin = p.tile_starts[blockIdx.x], end = min(p.tile_starts[blockIdx.x + 1], p.capacity);
+    if (end <= begin + 1) return;
+    unsigned long long* keys = p.keys + begin;
+    const int count = end - begin;
+    for (int base = 0; base < count; base += SORT_CHUNK) {
+        const int here = min(count - base, SORT_CHUNK);
+        copy_keys(chunk, keys + base, here);
+        __syncthreads();
+        for (int size = 2; size / 2 < here; size *= 2) {
+            wait(size / 2);
+            merge_mirror(chunk, size, here);
+            merge_below(chunk, size, here);
+        }
+        __syncthreads();
+        copy_keys(keys + base, chunk, here);
+        __syncthreads();
+    }
+    // A longer list: far comparisons where it lies, near ones in shared memory again.
+    for (int size = 2 * SORT_CHUNK; size / 2 < count; size *= 2) {
+        merge_mirror(keys, size, count);
+        __syncthreads();
+        for (int stride = size / 4; stride >= SORT_CHUNK; stride /= 2) {
+            merge_stride(keys, stride, count);
+            __syncthreads();
+        }
+        for (int base = 0; base < count; base += SORT_CHUNK) {
+            const int here = min(count - base, SORT_CHUNK);
+            copy_keys(chunk, keys + base, here);
+            merge_below(chunk, 2 * SORT_CHUNK, here);
+            __syncthreads();
+            copy_keys(keys + base, chunk, here);
+            __syncthreads();
+        }
+    }
+}

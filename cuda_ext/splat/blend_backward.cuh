@@ -1,0 +1,177 @@
+// Gradients of the blending: each pixel walks from the last splat drawn to the first. With w = alpha T and g the product of
+// a splat's colour (depth, normal) with the pixel's cotangents, and A the adjoint of the transmittance behind the splat,
+//   d loss / d alpha = T (g - A),    the adjoint in front of it = A + alpha (g - A),
+// so that neither colours nor transmittances of the way forward need be stored.
+#pragma once
+
+#include "tile.cuh"
+
+// Sums K values over the lanes of a warp with half the exchanges at each step: a lane hands over the half of the values
+// that it gives up and adds to the other half. 12 shuffles for 10 values instead of 50.
+template <int K, int STEP = 16>
+struct PackedSum {
+    static constexpr int HALF = (K + 1) / 2;
+
+    static __device__ __forceinline__ float run(float (&v)[MOMENTS], int lane) {
+        const bool upper = lane & STEP;
+#pragma unroll
+        for (int i = 0; i < HALF; ++i) {
+            const float other = i + HALF < K ? v[i + HALF] : 0.0f;
+            v[i] = (upper ? other : v[i]) + __shfl_xor_sync(ALL_LANES, upper ? v[i] : other, STEP);
+        }
+        return PackedSum<HALF, STEP / 2>::run(v, lane);
+    }
+    // Which of the values a lane ends up with, or -1: `mine` is how many of its K are not padding.
+    static __device__ __forceinline__ int value(int lane, int first = 0, int mine = K) {
+        return lane & STEP ? PackedSum<HALF, STEP / 2>::value(lane, first + HALF, mine - HALF)
+                           : PackedSum<HALF, STEP / 2>::value(lane, first, mine < HALF ? mine : HALF);
+    }
+};
+template <int K>
+struct PackedSum<K, 0> {
+    static __device__ __forceinline__ float run(float (&v)[MOMENTS], int) { return v[0]; }
+    static __device__ __forceinline__ int value(int, int first, int mine) { return mine > 0 ? first : -1; }
+};
+
+// What a pixel hands to its splats.
+struct Cotangents {
+    float red, green, blue, z, nx, ny, nz;
+    float transmittance, adjoint;
+    int last;
+};
+
+template <int VALUES>
+static __device__ __forceinline__ Cotangents load_cotangents(const Params& p, const Tile& t) {
+    Cotangents c = {0, 0, 0, 0, 0, 0, 0, 1, 0, -1};
+    if (!t.inside) return c;
+    c.transmittance = p.transmittances[t.pixel];
+    c.last = p.lasts[t.pixel];
+    if (p.v_colors) {
+        const float* rgb = p.v_colors + t.pixel * 3;
+        const float* background = p.backgrounds + t.view * 3;
+        c.red = rgb[0], c.green = rgb[1], c.blue = rgb[2];
+        c.adjoint = background[0] * c.red + background[1] * c.green + background[2] * c.blue;
+    }
+    if (p.v_alphas) c.adjoint -= p.v_alphas[t.pixel];
+    if (VALUES > V_Z && p.v_depths && c.last >= 0) {
+        c.z = p.v_depths[t.pixel] / (1 - c.transmittance);
+        c.adjoint += c.z * p.out_depths[t.pixel];
+    }
+    if (VALUES > V_NORMAL && p.v_normals) {
+        const float* normal = p.v_normals + t.pixel * 3;
+        c.nx = normal[0], c.ny = normal[1], c.nz = normal[2];
+    }
+    return c;
+}
+
+// Adds what the pixel has to say about entry `k`; `drawn` if the pixel drew it.
+template <int VALUES>
+static __device__ __forceinline__ void moments(float (&v)[MOMENTS], Cotangents& c, const Batch<(VALUES > V_NORMAL)>& batch,
+                                               int k, float dx, float dy, float power, bool drawn) {
+    const float raw = drawn ? exp2_fast(power) : 0.0f, alpha = fminf(raw, ALPHA_MAX);
+    c.transmittance = __fdividef(c.transmittance, 1 - alpha);
+    const float weight = alpha * c.transmittance;
+    const float4 color = batch.color[k];
+    float along = fmaf(color.x, c.red, fmaf(color.y, c.green, color.z * c.blue));
+    v[V_RGB] = weight * c.red;
+    v[V_RGB + 1] = weight * c.green;
+    v[V_RGB + 2] = weight * c.blue;
+    if (VALUES > V_Z) {
+        along = fmaf(color.w, c.z, along);
+        v[V_Z] = weight * c.z;
+    }
+    if (VALUES > V_NORMAL) {
+        const float4 normal = batch.normal[k];
+        along = fmaf(normal.x, c.nx, fmaf(normal.y, c.ny, fmaf(normal.z, c.nz, along)));
+        v[V_NORMAL] = weight * c.nx;
+        v[V_NORMAL + 1] = weight * c.ny;
+        v[V_NORMAL + 2] = weight * c.nz;
+    }
+    const float difference = along - c.adjoint;
+    c.adjoint = fmaf(alpha, difference, c.adjoint);
+    const float q = raw <= ALPHA_MAX ? weight * difference : 0.0f;  // a clamped alpha does not move
+    v[Q] = q;
+    v[QX] = q * dx;
+    v[QY] = q * dy;
+    v[QXX] = v[QX] * dx;
+    v[QXY] = v[QX] * dy;
+    v[QYY] = v[QY] * dy;
+}
+
+static __device__ __forceinline__ int warp_max(int x) {
+    for (int step = 16; step; step /= 2) x = max(x, __shfl_xor_sync(ALL_LANES, x, step));
+    return x;
+}
+
+// Deterministic: each warp has left its sums over its pixels in `sums`; their sum, in the order of the warps, goes to the
+// records of entries [first, first + count).
+template <int VALUES>
+static __device__ __forceinline__ void store_sums(const Params& p, const float* sums, int first, int count) {
+    const int warps = blockDim.x / 32;
+    __syncthreads();
+    for (int i = threadIdx.x; i < count * VALUES; i += blockDim.x) {
+        float sum = 0;
+        for (int warp = 0; warp < warps; ++warp) sum += sums[warp * 32 * VALUES + i];
+        p.gradients[size_t(first + i / VALUES) * p.gradient_stride + i % VALUES] = sum;
+    }
+    __syncthreads();
+}
+
+template <int VALUES>  // V_Z without cotangents of depth and normals, V_NORMAL without those of normals, or MOMENTS
+static __device__ __forceinline__ void blend_backward(const Params& p) {
+    __shared__ Batch<(VALUES > V_NORMAL)> batch;
+    __shared__ int block_last;
+    extern __shared__ float all_sums[];  // deterministic: [warps, 32, VALUES]
+    const Tile t = load_tile(p);
+    if (t.begin == t.end) return;
+    const int lane = threadIdx.x % 32;
+    const float x = t.x + 0.5f, y = t.y + 0.5f;
+    float* sums = all_sums + threadIdx.x / 32 * 32 * VALUES;
+    const int slot = PackedSum<VALUES>::value(lane);
+    Cotangents c = load_cotangents<VALUES>(p, t);
+    const int warp_last = warp_max(c.last);
+    if (threadIdx.x == 0) block_last = -1;
+    __syncthreads();
+    if (lane == 0) atomicMax(&block_last, warp_last);
+    __syncthreads();
+    float* gradients = p.gradients + size_t(t.view) * p.num_splats * p.gradient_stride;
+    for (int stop = block_last + 1; stop > 0; stop -= blockDim.x) {
+        const int first = max(stop - int(blockDim.x), 0), size = stop - first;
+        __syncthreads();
+        if (int(threadIdx.x) < size) batch.load(p, t, t.begin + first + threadIdx.x);
+        __syncthreads();
+        for (int group = (size - 1) / 32 * 32; group >= 0; group -= 32) {
+            if (p.deterministic)
+                for (int i = lane; i < 32 * VALUES; i += 32) sums[i] = 0;
+            __syncwarp();
+            const int mine = group + lane;
+            unsigned hits = __ballot_sync(ALL_LANES, mine < size && first + mine <= warp_last && batch.reaches(t, mine));
+            while (hits) {
+                const int bit = 31 - __clz(hits), k = group + bit;
+                hits ^= 1u << bit;
+                const float4 place = batch.place[k];
+                const float dx = place.x - x, dy = place.y - y, power = log2_alpha(batch.shape[k], dx, dy);
+                const bool drawn = first + k <= c.last && power >= LOG2_ALPHA_MIN;
+                if (!__any_sync(ALL_LANES, drawn)) continue;
+                float v[MOMENTS];
+                moments<VALUES>(v, c, batch, k, dx, dy, power, drawn);
+                const float sum = PackedSum<VALUES>::run(v, lane);
+                if (slot < 0) continue;
+                if (p.deterministic)
+                    sums[bit * VALUES + slot] = sum;
+                else
+                    atomicAdd(gradients + size_t(batch.splat[k]) * p.gradient_stride + slot, sum);
+            }
+            if (p.deterministic) store_sums<VALUES>(p, all_sums, t.begin + first + group, min(32, size - group));
+        }
+    }
+}
+
+// Five blocks a multiprocessor leave 51 registers: with fewer the compiler spills.
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 5) splat_blend_backward(const Params p) { blend_backward<V_Z>(p); }
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 5) splat_blend_backward_depth(const Params p) {
+    blend_backward<V_NORMAL>(p);
+}
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 5) splat_blend_backward_normals(const Params p) {
+    blend_backward<MOMENTS>(p);
+}

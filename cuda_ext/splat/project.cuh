@@ -1,0 +1,69 @@
+// From splats to records: a thread a splat and view.
+#pragma once
+
+#include "scene.cuh"
+
+// Calls body(tile, value) for every tile that the rectangle of each lane touches. A splat that covers the image would hold up
+// the other lanes of its warp for hundreds of atomics: large rectangles are walked by the whole warp.
+template <class F>
+static __device__ __forceinline__ void for_each_tile(const TileRect& rect, int tiles_x, unsigned long long value, F body) {
+    const int lane = threadIdx.x % 32, count = rect.count();
+    const bool large = count > 16;
+    if (!large)
+        for (int y = rect.y0; y < rect.y1; ++y)
+            for (int x = rect.x0; x < rect.x1; ++x) body(rect.base + y * tiles_x + x, value);
+    for (unsigned rest = __ballot_sync(ALL_LANES, large); rest; rest &= rest - 1) {
+        const int owner = __ffs(rest) - 1;
+        TileRect theirs;
+        theirs.base = __shfl_sync(ALL_LANES, rect.base, owner);
+        theirs.x0 = __shfl_sync(ALL_LANES, rect.x0, owner);
+        theirs.y0 = __shfl_sync(ALL_LANES, rect.y0, owner);
+        theirs.x1 = __shfl_sync(ALL_LANES, rect.x1, owner);
+        const int their_count = __shfl_sync(ALL_LANES, count, owner);
+        const unsigned long long their_value = __shfl_sync(ALL_LANES, value, owner);
+        for (int k = lane; k < their_count; k += 32) body(theirs.at(k, tiles_x), their_value);
+    }
+}
+
+// Writes the record of splat `n` in `view` unless nothing of it can be seen; the tiles that it touches.
+static __device__ __forceinline__ TileRect project_splat(const Params& p, int view, int n) {
+    const size_t at = size_t(view) * p.num_splats + n;
+    const TileRect nothing = {0, 0, 0, 0, 0};
+    const Splat s = load_splat(p, n);
+    const View camera = load_view(p, view);
+    const Projected o = project(s, camera);
+    float u = camera.fx * o.xn + camera.cx, v = camera.fy * o.yn + camera.cy;
+    if (p.means2d_offsets) u += p.means2d_offsets[at * 2], v += p.means2d_offsets[at * 2 + 1];
+    p.radii[at] = 0;
+    const float sigma_max = logf(s.opacity / ALPHA_MIN), reach = sqrtf(fmaxf(2 * sigma_max, 0.0f));
+    const float reach_u = reach * sqrtf(o.var_u), reach_v = reach * sqrtf(o.var_v);
+    // Comparisons are false for NaN, so a broken splat is not drawn.
+    const bool visible = o.point[2] >= p.near_plane && sigma_max > 0 && u + reach_u > 0 && u - reach_u < p.width &&
+                         v + reach_v > 0 && v - reach_v < p.height && o.a > 0 && o.c > 0;
+    if (!visible) return nothing;
+    const unsigned x0 = unsigned(ceilf(fmaxf(u - reach_u - 0.5f, 0.0f))), x1 = unsigned(fminf(u + reach_u + 0.5f, p.width));
+    const unsigned y0 = unsigned(ceilf(fmaxf(v - reach_v - 0.5f, 0.0f))), y1 = unsigned(fminf(v + reach_v + 0.5f, p.height));
+    if (x0 >= x1 || y0 >= y1) return nothing;
+    Record r;
+    r.u = u, r.v = v;
+    r.columns = x0 | x1 << 16, r.rows = y0 | y1 << 16;
+    r.half_a = -0.5f * LOG2_E * o.a, r.b = -LOG2_E * o.b, r.half_c = -0.5f * LOG2_E * o.c;
+    r.log2_opacity = log2f(s.opacity);
+    for (int k = 0; k < 3; ++k) {
+        const float color = p.colors[size_t(n) * 3 + k];
+        r.rgb[k] = p.raw ? sigmoid(color) : color;
+    }
+    r.z = o.point[2];
+    store_record(p.records + at * 3, r);
+    if (p.splat_normals)
+        p.splat_normals[at] = make_float4(o.sign * axis(s, 0), o.sign * axis(s, 1), o.sign * axis(s, 2), 0.0f);
+    p.radii[at] = ceilf(fmaxf(reach_u, reach_v));
+    return tile_rect(p, view, r.columns, r.rows);
+}
+
+extern "C" __global__ void __launch_bounds__(128) splat_project(const Params p) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    TileRect rect = {0, 0, 0, 0, 0};
+    if (i < p.num_views * p.num_splats) rect = project_splat(p, i / p.num_splats, i % p.num_splats);
+    for_each_tile(rect, p.tiles_x, 0, [&](int tile, unsigned long long) { atomicAdd(&p.cursors[tile], 1u); });
+}

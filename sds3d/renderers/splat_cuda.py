@@ -1,0 +1,264 @@
+"""Gaussian splatting on CUDA by our own kernels, all views in one launch: the launches, without autograd."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import c_float, c_int32, c_uint32, c_void_p
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sds3d import cuda_kernels
+from sds3d.renderers.constants import NEAR_PLANE
+
+MAX_SIZE = 65535  # pixels; the kernels keep pixel coordinates in 16 bits
+SMALL_IMAGE = 128  # pixels; up to here tiles of 8 x 8 keep more of the GPU busy
+FEW_TILES = 2048  # so few lists are sorted by larger blocks
+HEADROOM = 1.5  # of the tile lists in a captured graph, over what was needed before
+MOMENTS = {"colors": 9, "depths": 10, "normals": 13}  # enum Moment of scene.cuh: floats that a pixel adds to a splat
+STRIDES = {"colors": 12, "depths": 12, "normals": 16}  # floats; multiples of 16 bytes
+
+
+class Params(ctypes.Structure):
+    """The argument of every kernel: struct Params of cuda_ext/splat/scene.cuh, where each field is described."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("num_splats", "num_views", "width", "height", "tile", "tiles_x", "tiles_y")),
+        ("capacity", c_uint32),
+        ("near_plane", c_float),
+        *((name, c_int32) for name in ("raw", "deterministic", "gradient_stride")),
+        *(
+            (name, c_void_p)
+            for name in (
+                "means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "backgrounds", "means2d_offsets",
+                "records", "splat_normals", "radii", "cursors", "tile_starts", "keys", "status",
+                "out_colors", "out_alphas", "out_depths", "out_normals", "transmittances", "lasts",
+                "v_colors", "v_alphas", "v_depths", "v_normals", "gradients",
+            )
+        ),
+        ("v_parameters", c_void_p * 5),
+        ("v_means2d", c_void_p),
+        ("means2d_grad_norm", c_void_p),
+        ("averages", c_void_p * 5),
+        ("square_averages", c_void_p * 5),
+        ("learning_rates", c_void_p),
+        ("steps", c_void_p),
+        *((name, c_float) for name in ("beta1", "beta2", "epsilon")),
+        ("stat_gradients", c_void_p),
+        ("stat_counts", c_void_p),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class View:
+    """How a scene is looked at: what the kernels need beside the splats."""
+
+    viewmats: Tensor  # [C, 4, 4]
+    Ks: Tensor  # [C, 3, 3]
+    backgrounds: Tensor  # [C, 3]
+    width: int
+    height: int
+    near_plane: float = NEAR_PLANE
+    offsets: Tensor | None = None  # [C, N, 2] pixels
+
+    @property
+    def tile(self) -> int:
+        """Pixels along a side of a tile."""
+        return 8 if max(self.width, self.height) <= SMALL_IMAGE else 16
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Tiles in a row and in a column."""
+        return -(-self.width // self.tile), -(-self.height // self.tile)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The images, and what the way back needs. Empty normals [0] were not drawn."""
+
+    colors: Tensor  # [C, H, W, 3]
+    alphas: Tensor  # [C, H, W, 1]
+    depths: Tensor  # [C, H, W, 1]
+    normals: Tensor  # [C, H, W, 3] or [0]
+    radii: Tensor  # [C, N] pixels
+    status: Tensor  # [2] int32: entries of the tile lists, 1 if they were more than there was room for
+    records: Tensor  # [C, N, 12]
+    splat_normals: Tensor  # [C, N, 4] or [0]
+    transmittances: Tensor  # [C, H, W]
+    lasts: Tensor  # [C, H, W] int32
+    tile_starts: Tensor  # [T + 1] int32
+    keys: Tensor  # [M] int64
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """In the order of the fields."""
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+
+def draw(splats: Sequence[Tensor], view: View, *, raw: bool, normals: bool, capacity: int | None = None) -> Drawing:
+    """Draw `splats` (means, quats, scales, opacities, colors); `raw`: the last three before exp, sigmoid, sigmoid.
+
+    With `capacity`, so many entries of the tile lists have room and nothing is read back from the GPU: the drawing is
+    whole unless `status` says otherwise. Without, the lists are as long as they must be.
+    """
+    means = splats[0]
+    C, N, H, W = len(view.viewmats), len(means), view.height, view.width
+    num_tiles = C * view.tiles[0] * view.tiles[1]
+    counters = torch.zeros(num_tiles + 2, dtype=torch.int32, device=means.device)
+    colors, radii, records, transmittances = (
+        means.new_empty(shape) for shape in ((C, H, W, 3), (C, N), (C, N, 12), (C, H, W))
+    )
+    alphas, depths = means.new_empty(C, H, W, 1), means.new_empty(C, H, W, 1)
+    image_normals = means.new_empty((C, H, W, 3) if normals else 0)
+    splat_normals = means.new_empty((C, N, 4) if normals else 0)
+    lasts = torch.empty(C, H, W, dtype=torch.int32, device=means.device)
+    tile_starts = torch.empty(num_tiles + 1, dtype=torch.int32, device=means.device)
+    status = counters[num_tiles:]
+    params = _params(splats, view, raw)
+    _point(
+        params, records=records, splat_normals=splat_normals, radii=radii, cursors=counters, tile_starts=tile_starts,
+        status=status, out_colors=colors, out_alphas=alphas, out_depths=depths, out_normals=image_normals,
+        transmittances=transmittances, lasts=lasts,
+    )  # fmt: skip
+    params.capacity = 0xFFFFFFFF if capacity is None else capacity
+    kernels = cuda_kernels.load("splat", means.device)
+    pairs = (-(-C * N // 128), 1, 1)
+    if C * N:
+        kernels["splat_project"](pairs, 128, params)
+    kernels["splat_scan"]((1, 1, 1), 1024, params)
+    if capacity is None:
+        capacity = int(status[0])
+        params.capacity = capacity
+    keys = torch.empty(capacity, dtype=torch.int64, device=means.device)
+    _point(params, keys=keys)
+    if capacity:
+        kernels["splat_scatter"](pairs, 128, params)
+        kernels["splat_sort"]((num_tiles, 1, 1), 1024 if num_tiles <= FEW_TILES else 256, params)
+    blend = "splat_blend_normals" if normals else "splat_blend"
+    kernels[blend]((num_tiles, 1, 1), view.tile**2, params)
+    return Drawing(
+        colors, alphas, depths, image_normals, radii, status,
+        records, splat_normals, transmittances, lasts, tile_starts, keys,
+    )  # fmt: skip
+
+
+def gradients(
+    splats: Sequence[Tensor],
+    view: View,
+    drawing: Drawing,
+    cotangents: Sequence[Tensor | None],
+    *,
+    deterministic: bool,
+) -> tuple[list[Tensor], Tensor | None, Tensor]:
+    """Gradients of the five parameters, of `view.offsets`, and means2d_grad_norm [N].
+
+    `cotangents` are those of colors, alphas, depths and normals; all have their layout.
+    """
+    params, keep = _blend_backward(splats, view, drawing, cotangents, raw=False, deterministic=deterministic)
+    out = [torch.empty_like(x) for x in splats]
+    norm = torch.empty_like(splats[3])
+    v_offsets = None if view.offsets is None else torch.empty_like(view.offsets)
+    params.v_parameters = (c_void_p * 5)(*map(_pointer, out))
+    _point(params, v_means2d=v_offsets, means2d_grad_norm=norm)
+    if len(norm):
+        grid = (-(-len(norm) // 128), 1, 1)
+        cuda_kernels.load("splat", norm.device)["splat_project_backward"](grid, 128, params)
+    del keep
+    return out, v_offsets, norm
+
+
+@dataclass(frozen=True)
+class AdamState:
+    """What `adam_step` reads and moves; parameters and moments in the order of `splats`."""
+
+    averages: Sequence[Tensor]
+    square_averages: Sequence[Tensor]
+    learning_rates: Tensor  # [5]
+    steps: Tensor  # [] float32, done so far
+    betas: tuple[float, float]
+    epsilon: float
+    stat_gradients: Tensor  # [N] += means2d_grad_norm
+    stat_counts: Tensor  # [N] += views that saw the splat
+
+
+def adam_step(
+    splats: Sequence[Tensor],  # raw, moved in place
+    view: View,
+    drawing: Drawing,
+    cotangents: Sequence[Tensor | None],
+    state: AdamState,
+    *,
+    deterministic: bool,
+) -> None:
+    """The way back and a step of Adam in one; nothing moves if the drawing's lists overflowed."""
+    params, keep = _blend_backward(splats, view, drawing, cotangents, raw=True, deterministic=deterministic)
+    params.averages = (c_void_p * 5)(*map(_pointer, state.averages))
+    params.square_averages = (c_void_p * 5)(*map(_pointer, state.square_averages))
+    params.beta1, params.beta2 = state.betas
+    params.epsilon = state.epsilon
+    _point(
+        params, learning_rates=state.learning_rates, steps=state.steps, stat_gradients=state.stat_gradients,
+        stat_counts=state.stat_counts, status=drawing.status,
+    )  # fmt: skip
+    if len(splats[0]):
+        grid = (-(-len(splats[0]) // 128), 1, 1)
+        cuda_kernels.load("splat", splats[0].device)["splat_adam"](grid, 128, params)
+    del keep
+
+
+def _blend_backward(
+    splats: Sequence[Tensor],
+    view: View,
+    drawing: Drawing,
+    cotangents: Sequence[Tensor | None],
+    *,
+    raw: bool,
+    deterministic: bool,
+) -> tuple[Params, Tensor]:
+    """Arguments for the kernels that follow, and the sums over pixels that they read."""
+    v_colors, v_alphas, v_depths, v_normals = cotangents
+    kind = "normals" if v_normals is not None else "depths" if v_depths is not None else "colors"
+    C, N = drawing.radii.shape
+    num_records = len(drawing.keys) if deterministic else C * N
+    sums = splats[0].new_zeros(num_records, STRIDES[kind])
+    params = _params(splats, view, raw)
+    params.capacity = len(drawing.keys)
+    params.deterministic, params.gradient_stride = deterministic, STRIDES[kind]
+    _point(
+        params, records=drawing.records, splat_normals=drawing.splat_normals, radii=drawing.radii,
+        tile_starts=drawing.tile_starts, keys=drawing.keys, out_depths=drawing.depths,
+        transmittances=drawing.transmittances, lasts=drawing.lasts, v_colors=v_colors, v_alphas=v_alphas,
+        v_depths=v_depths, v_normals=v_normals, gradients=sums,
+    )  # fmt: skip
+    name = {"colors": "splat_blend_backward", "depths": "splat_blend_backward_depth"}.get(
+        kind, "splat_blend_backward_normals"
+    )
+    threads = view.tile**2
+    shared = 4 * threads * MOMENTS[kind] if deterministic else 0
+    if len(drawing.keys):
+        kernel = cuda_kernels.load("splat", splats[0].device)[name]
+        kernel((len(drawing.tile_starts) - 1, 1, 1), threads, params, shared)
+    return params, sums
+
+
+def _params(splats: Sequence[Tensor], view: View, raw: bool) -> Params:
+    params = Params(num_splats=len(splats[0]), num_views=len(view.viewmats), width=view.width, height=view.height)
+    params.tile = view.tile
+    params.tiles_x, params.tiles_y = view.tiles
+    params.near_plane, params.raw = view.near_plane, raw
+    means, quats, scales, opacities, colors = splats
+    _point(
+        params, means=means, quats=quats, scales=scales, opacities=opacities, colors=colors, viewmats=view.viewmats,
+        Ks=view.Ks, backgrounds=view.backgrounds, means2d_offsets=view.offsets,
+    )  # fmt: skip
+    return params
+
+
+def _point(params: Params, **tensors: Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        setattr(params, name, _pointer(tensor))
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
