@@ -8,8 +8,8 @@ from functools import cache
 
 import torch
 
-STATIC_SHARED_BYTES = 48 * 1024  # more than this per block must be asked for (CUDA C++ Programming Guide, 20.7)
-MAX_DYNAMIC_SHARED_SIZE_BYTES = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+SHARED_BYTES = 48 * 1024  # of a block, static and dynamic; more must be asked for (CUDA C++ Programming Guide, 20.7)
+STATIC_SHARED_BYTES, MAX_DYNAMIC_SHARED_BYTES = 1, 8  # CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, ..._MAX_DYNAMIC_SHARED_...
 # What a launch returns in a thread where another context than the function's is current, or none.
 INVALID_CONTEXT, INVALID_HANDLE = 201, 400
 _OnePointer = c_void_p * 1
@@ -48,7 +48,10 @@ class Kernel:
         self._function = function
         self._context = context
         self._device = context.device
-        self._granted = STATIC_SHARED_BYTES
+        static = c_int()
+        with context:
+            check(_driver().cuFuncGetAttribute(byref(static), STATIC_SHARED_BYTES, function), f"attributes of {name}")
+        self._granted = SHARED_BYTES - static.value
         self._launch = _driver().cuLaunchKernel
 
     def __call__(self, grid: tuple[int, int, int], block: int, params: ctypes.Structure, shared_bytes: int = 0) -> None:
@@ -72,7 +75,7 @@ class Kernel:
     def _grant(self, shared_bytes: int) -> None:
         with self._context:
             check(
-                _driver().cuFuncSetAttribute(self._function, MAX_DYNAMIC_SHARED_SIZE_BYTES, shared_bytes),
+                _driver().cuFuncSetAttribute(self._function, MAX_DYNAMIC_SHARED_BYTES, shared_bytes),
                 f"{shared_bytes} bytes of shared memory for {self.name}",
             )
         self._granted = shared_bytes
@@ -116,6 +119,7 @@ def _driver() -> ctypes.CDLL:
         "cuCtxPopCurrent_v2": [pointer],
         "cuModuleLoadData": [pointer, c_char_p],
         "cuModuleGetFunction": [pointer, c_void_p, c_char_p],
+        "cuFuncGetAttribute": [POINTER(c_int), c_int, c_void_p],
         "cuFuncSetAttribute": [c_void_p, c_int, c_int],
         "cuGetErrorName": [c_int, POINTER(c_char_p)],
         "cuGetErrorString": [c_int, POINTER(c_char_p)],
