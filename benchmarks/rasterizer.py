@@ -1,11 +1,15 @@
 """Times of the Gaussian rasterizers: forward, and forward + backward from parameters to parameter gradients.
 
-python benchmarks/rasterizer.py [--repeats 20] [--reference]
+python benchmarks/rasterizer.py [--device cpu|cuda] [--repeats 20] [--reference]
+
+On a CPU: the native library with one thread and with all, colours and alpha. On a GPU: our kernels beside gsplat in the
+same process, colours, alpha and depth, each launch by itself ("eager") and replayed as a CUDA graph ("captured").
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,10 +19,14 @@ from torch import Tensor
 
 from sds3d import native
 from sds3d.cameras import Cameras, turntable
-from sds3d.renderers import splat_gsplat, splat_native, splat_reference
+from sds3d.renderers import splat_gsplat, splat_native, splat_op, splat_reference
 
 NUM_VIEWS = 4
 CASES = ((64, 2_000), (64, 5_000), (64, 20_000), (128, 2_000), (128, 5_000), (128, 20_000), (256, 5_000), (256, 20_000))
+GPU_CASES = (
+    (64, 5_000), (64, 20_000), (256, 5_000), (256, 20_000),
+    (512, 100_000), (1024, 100_000), (512, 500_000), (1024, 500_000),
+)  # fmt: skip
 REFERENCE_LIMIT = 64 * 64 * 2_000  # pixels of a view times splats: beyond it plain torch takes gigabytes
 
 
@@ -40,86 +48,140 @@ def ball(num: int, generator: torch.Generator) -> list[Tensor]:
     return [means, quats, torch.full((num, 3), 0.8 * spacing), torch.full((num,), 0.1), colors]
 
 
-def measure(
-    rasterize: Callable[..., tuple], splats: list[Tensor], cameras: Cameras, device: str, repeats: int
-) -> tuple[list[float], list[float]]:
-    """Seconds of the forward pass and of both passes, sorted."""
-    splats = [x.to(device).requires_grad_() for x in splats]
-    cameras = cameras.to(device)
-    backgrounds = torch.ones(len(cameras), 3, device=device)
-    v_colors = torch.ones(len(cameras), cameras.height, cameras.width, 3, device=device)
-    v_alphas = v_colors[..., :1]
-    synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
+class Case:
+    """A scene seen by NUM_VIEWS views of `resolution` pixels, ready on a device."""
+
+    def __init__(self, scene: Callable[..., list[Tensor]], num: int, resolution: int, device: str) -> None:
+        splats = scene(num, torch.Generator().manual_seed(0))
+        self.splats = [x.to(device).requires_grad_() for x in splats]
+        self.cameras: Cameras = turntable(NUM_VIEWS, resolution).to(device)
+        self.backgrounds = torch.ones(NUM_VIEWS, 3, device=device)
+        self.cotangents = [torch.ones(NUM_VIEWS, resolution, resolution, n, device=device) for n in (3, 1, 1)]
+
+    def forward(self, rasterize: Callable[..., tuple], num_images: int) -> list[Tensor]:
+        """The first of colors, alphas, depths."""
+        cameras = self.cameras
+        images = rasterize(
+            *self.splats, cameras.viewmats, cameras.Ks, cameras.width, cameras.height, backgrounds=self.backgrounds
+        )
+        return list(images[:num_images])
+
+    def backward(self, images: list[Tensor]) -> tuple[Tensor, ...]:
+        """Gradients of the parameters."""
+        return torch.autograd.grad(images, self.splats, self.cotangents[: len(images)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--reference", action="store_true", help="on a CPU also the torch reference, seconds a step")
+    args = parser.parse_args()
+    if args.device == "cuda":
+        compare_on_gpu(args.repeats)
+    else:
+        measure_on_cpu(args.repeats, args.reference)
+
+
+def measure_on_cpu(repeats: int, reference: bool) -> None:
+    """Prints milliseconds of the native library."""
+    torch.set_num_threads(1)
+    print(f"native library: {native.status()}")
+    backends: list[tuple[str, int, Callable[..., tuple]]] = []
+    if native.load_library() is not None:
+        for num_threads in sorted({1, native.num_threads()}):
+            backends.append(("native", num_threads, partial(splat_native.rasterize, num_threads=num_threads)))
+    if reference:
+        backends.append(("torch", 1, splat_reference.rasterize))
+    print_row(
+        "backend", "threads", "scene", "views", "pixels", "splats", "fwd best", "median", "fwd+bwd best", "median"
+    )  # fmt: skip
+    for scene in (shell, ball):
+        for resolution, num in CASES:
+            case = Case(scene, num, resolution, "cpu")
+            for name, num_threads, rasterize in backends:
+                if name == "torch" and resolution**2 * num > REFERENCE_LIMIT:
+                    continue
+                forward, both = clock(case, rasterize, 2 if name == "torch" else repeats)
+                times = (f"{1e3 * x:.2f}" for t in (forward, both) for x in (t[0], t[len(t) // 2]))
+                print_row(name, num_threads, scene.__name__, NUM_VIEWS, f"{resolution}^2", num, *times)
+
+
+def clock(case: Case, rasterize: Callable[..., tuple], repeats: int) -> tuple[list[float], list[float]]:
+    """Seconds of the forward pass and of both passes on the CPU, sorted."""
     forward, both = [], []
     for _ in range(repeats + 2):
-        synchronize()
         start = time.perf_counter()
-        colors, alphas, *_ = rasterize(
-            *splats, cameras.viewmats, cameras.Ks, cameras.width, cameras.height, backgrounds=backgrounds
-        )
-        synchronize()
+        images = case.forward(rasterize, 2)
         middle = time.perf_counter()
-        torch.autograd.grad([colors, alphas], splats, [v_colors, v_alphas])
-        synchronize()
+        case.backward(images)
         forward.append(middle - start)
         both.append(time.perf_counter() - start)
     return sorted(forward[2:]), sorted(both[2:])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--reference", action="store_true", help="also the torch reference, seconds a step")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-
-    backends: list[tuple[str, str, int, Callable[..., tuple]]] = []
-    print(f"native library: {native.status()}")
-    if native.load_library() is not None:
-        for num_threads in sorted({1, native.num_threads()}):
-            backends.append(("native", "cpu", num_threads, partial(splat_native.rasterize, num_threads=num_threads)))
-    if torch.cuda.is_available():
-        try:
-            import gsplat  # noqa: F401
-
-            backends.append(("gsplat", "cuda", 1, splat_gsplat.rasterize))
-        except ImportError:
-            print("gsplat is not installed")
-    if args.reference:
-        backends.append(("torch", "cpu", 1, splat_reference.rasterize))
-
-    header = (
-        "backend",
-        "threads",
-        "scene",
-        "views",
-        "pixels",
-        "splats",
-        "fwd best",
-        "median",
-        "fwd+bwd best",
-        "median",
-    )
-    print(" ".join(f"{x:>12}" for x in header) + "  (ms)")
+def compare_on_gpu(repeats: int) -> None:
+    """Prints a table of medians in milliseconds, forward + backward, and of what was allocated at most."""
+    own = partial(splat_op.rasterize, normals=False)
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {NUM_VIEWS} views, colours, alpha and depth\n")
+    print_cells(
+        "scene", "splats", "pixels", "gsplat ms", "eager ms", "captured ms", "eager x", "captured x", "MB", "gsplat MB"
+    )  # fmt: skip
+    print_cells("---", *["--:"] * 9)
     for scene in (shell, ball):
-        for resolution, num in CASES:
-            splats = scene(num, torch.Generator().manual_seed(0))
-            for name, device, num_threads, rasterize in backends:
-                if name == "torch" and resolution**2 * num > REFERENCE_LIMIT:
-                    continue
-                repeats = 2 if name == "torch" else args.repeats
-                forward, both = measure(rasterize, splats, turntable(NUM_VIEWS, resolution), device, repeats)
-                times = (1e3 * x for t in (forward, both) for x in (t[0], t[len(t) // 2]))
-                row = (
-                    name,
-                    num_threads,
-                    scene.__name__,
-                    NUM_VIEWS,
-                    f"{resolution}^2",
-                    num,
-                    *(f"{x:.2f}" for x in times),
-                )
-                print(" ".join(f"{x:>12}" for x in row), flush=True)
+        for resolution, num in GPU_CASES:
+            case = Case(scene, num, resolution, "cuda")
+            eager, memory = measure_on_gpu(partial(both_passes, case, own), repeats)
+            captured, _ = measure_on_gpu(record(partial(both_passes, case, own)), repeats)
+            row = [scene.__name__, f"{num:,}", f"{resolution}^2"]
+            if importlib.util.find_spec("gsplat") is None:
+                print_cells(*row, "absent", f"{eager:.2f}", f"{captured:.2f}", "", "", f"{memory:.0f}", "")
+                continue
+            gsplat, gsplat_memory = measure_on_gpu(partial(both_passes, case, splat_gsplat.rasterize), repeats)
+            print_cells(
+                *row, f"{gsplat:.2f}", f"{eager:.2f}", f"{captured:.3f}", f"{gsplat / eager:.1f}",
+                f"{gsplat / captured:.1f}", f"{memory:.0f}", f"{gsplat_memory:.0f}",
+            )  # fmt: skip
+
+
+def both_passes(case: Case, rasterize: Callable[..., tuple]) -> tuple[Tensor, ...]:
+    return case.backward(case.forward(rasterize, 3))
+
+
+def record(step: Callable[[], tuple[Tensor, ...]]) -> Callable[[], None]:
+    """Replays `step` as a CUDA graph."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def measure_on_gpu(step: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median milliseconds from an idle GPU to an idle GPU, and megabytes allocated at most during a step."""
+    for _ in range(3):
+        step()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    times = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        step()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 1e3 * sorted(times)[repeats // 2], (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def print_row(*cells: object) -> None:
+    print(" ".join(f"{x:>12}" for x in cells), flush=True)
+
+
+def print_cells(*cells: object) -> None:
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class RendererConfig:
     """Which rasterizer draws the representation."""
 
     backend: Literal["auto", "native", "gsplat", "torch"] = "auto"
+    deterministic: bool = False  # on CUDA: equal bit for bit in every run, slower; on a CPU it always is
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,7 @@ class Config:
     representation: GaussiansConfig = field(default_factory=GaussiansConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
     prior: PocketConfig = field(default_factory=PocketConfig)
+    capture: bool = True  # with our CUDA kernels: record steps as CUDA graphs
     stages: tuple[StageConfig, ...] = (SHAPE, DETAIL, CRISP)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     preview: PreviewConfig = field(default_factory=PreviewConfig)

@@ -10,21 +10,19 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sds3d.cameras import sample_orbits
 from sds3d.config import Config, StageConfig
 from sds3d.devices import resolve_device
-from sds3d.distillation import build_estimator
-from sds3d.interfaces import Condition, Prior, Render, Renderer
+from sds3d.interfaces import Prior, Renderer
 from sds3d.loading import no_collection
-from sds3d.losses import distillation_loss, regularization
 from sds3d.pictures import png, splat_row
 from sds3d.priors import build_prior
-from sds3d.renderers import build_renderer
+from sds3d.renderers import build_renderer, resolve_backend
 from sds3d.representations import build_representation
 from sds3d.representations.gaussians import NAMES, Gaussians
 from sds3d.runs import Checkpoint, RunFolder
+from sds3d.steps import Block, Inputs, Steps
 
 
 class Progress(Protocol):
@@ -47,16 +45,6 @@ class TrainResult:
     seconds: dict[str, float]  # wall time of loading and of each stage, earlier sessions of the run included
 
 
-@dataclass(frozen=True)
-class Block:
-    """`length` optimiser steps that share one prior call; `step` is the first of them, counted over all stages."""
-
-    stage_index: int
-    step: int
-    length: int
-    progress: float  # through the stage, [0, 1)
-
-
 def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bool]) -> TrainResult:
     """Optimise a scene for `cfg.prompt`, from the newest checkpoint of `run` if it has one.
 
@@ -73,7 +61,7 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
     renderer = build_renderer(cfg.renderer, scene, device)
     with no_collection():
         prior = build_prior(cfg.prior, device)
-    text, negative_text = prior.encode_prompt(cfg.prompt), prior.encode_prompt(cfg.negative_prompt)
+    steps = build_steps(cfg, scene, renderer, prior, optimizer)
     seconds = dict(checkpoint.state["seconds"]) if checkpoint else {}
     seconds["load"] = seconds.get("load", 0.0) + time.perf_counter() - started
     step = checkpoint.step if checkpoint else 0
@@ -84,37 +72,13 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
         stage = cfg.stages[block.stage_index]
         begun = time.perf_counter()
         progress.stage(stage.name)
-        generator = step_generator(cfg.seed, stage.name, block.step)
-        cameras = sample_orbits(
-            stage.num_orbits, prior.num_views, stage.resolution,
-            stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator,
-        ).to(device)  # fmt: skip
-        backgrounds = (
-            torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0).to(device)
-        )
-        timesteps = sample_timesteps(stage, prior, block.progress, generator).to(device)
-        condition = Condition(text, negative_text, cameras, backgrounds)
-        estimator = build_estimator(stage.estimator)
-
-        for step in range(block.step, block.step + block.length):
-            set_learning_rates(optimizer, cfg, step / total_steps)
-            render = renderer(cameras, backgrounds)
-            latents = encode(prior, render)
-            if step == block.step:
-                seen = latents.detach()
-                target = seen - estimator(prior, seen, timesteps, condition, generator)
-            distance = distillation_loss(latents, target)
-            loss = distance + regularization(render, scene.means, scene.log_scales.exp(), stage.loss)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            scene.update(step, optimizer, render)
-
+        inputs = draw_inputs(cfg.seed, stage, block, prior, device)
+        distance = steps.run(stage, block, inputs)
         step = block.step + block.length
         numbers = {
             "loss": distance.item(),
             "gaussians": len(scene),
-            "t": timesteps[0].item() / len(prior.alphas_cumprod),
+            "t": inputs.timesteps[0].item() / len(prior.alphas_cumprod),
         }
         run.log(step, **numbers)
         progress.advance(step, **numbers)
@@ -144,6 +108,30 @@ def blocks(stages: tuple[StageConfig, ...], first_step: int) -> Iterator[Block]:
         begin += stage.steps
 
 
+def build_steps(cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: torch.optim.Adam) -> Steps:
+    """Recorded steps where our own CUDA kernels draw and `cfg.capture` is on, else plain ones."""
+    device = scene.means.device
+    if cfg.capture and device.type == "cuda" and resolve_backend(cfg.renderer.backend, device) == "native":
+        from sds3d.captured_steps import CapturedSteps
+
+        return CapturedSteps(cfg, scene, renderer, prior, optimizer)
+    return Steps(cfg, scene, renderer, prior, optimizer)
+
+
+def draw_inputs(seed: int, stage: StageConfig, block: Block, prior: Prior, device: torch.device) -> Inputs:
+    """The views, backgrounds, timesteps and noise of `block`."""
+    generator = step_generator(seed, stage.name, block.step)
+    cameras = sample_orbits(
+        stage.num_orbits, prior.num_views, stage.resolution,
+        stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator,
+    )  # fmt: skip
+    backgrounds = torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0)
+    timesteps = sample_timesteps(stage, prior, block.progress, generator)
+    if device.type == "cuda":  # noise is drawn where it is used
+        generator = torch.Generator(device).manual_seed(generator.initial_seed())
+    return Inputs(cameras.to(device), backgrounds.to(device), timesteps.to(device), generator)
+
+
 def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
     """A CPU generator that depends on its arguments alone, so a resumed run draws what an uninterrupted one does."""
     digest = hashlib.sha256(f"{seed}/{stage}/{step}".encode()).digest()
@@ -158,28 +146,19 @@ def sample_timesteps(stage: StageConfig, prior: Prior, progress: float, generato
     return (fractions * count).long().clamp(1, count - 1).repeat_interleave(prior.num_views)
 
 
-def encode(prior: Prior, render: Render) -> Tensor:
-    """Latents of a render, resized to what the prior expects."""
-    images = render.colors.movedim(-1, 1)
-    if images.shape[-1] != prior.resolution:
-        images = F.interpolate(images, size=prior.resolution, mode="bilinear", align_corners=False, antialias=True)
-    return prior.encode_images(images)
-
-
-def set_learning_rates(optimizer: torch.optim.Optimizer, cfg: Config, progress: float) -> None:
-    """Move the rate of the means along its ramp; the others stay."""
-    for group in optimizer.param_groups:
-        if group["name"] == "means":
-            group["lr"] = cfg.representation.lr_means.at(progress)
-
-
 def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.device) -> torch.optim.Adam:
     """Bring `scene` to `device` and, if there is a checkpoint, to its state; the optimiser that goes on from there."""
     if checkpoint:
         for name in NAMES:
             setattr(scene, name, torch.nn.Parameter(checkpoint.tensors[f"scene.{name}"]))
     scene.to(device)
-    optimizer = torch.optim.Adam(scene.param_groups(), betas=(0.9, 0.99), eps=1e-15, fused=True)
+    scene.densifier.reset(scene)
+    optimizer = torch.optim.Adam(
+        scene.param_groups(), betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=device.type == "cuda"
+    )
+    for parameter in scene.parameters():  # as Adam itself would, but before a recorded step reads it
+        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[parameter] = {"step": torch.zeros((), device=device), **moments}
     if checkpoint:
         scene.densifier.gradients = checkpoint.tensors["densify.gradients"].to(device)
         scene.densifier.counts = checkpoint.tensors["densify.counts"].to(device)
@@ -188,8 +167,7 @@ def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.devic
             state: dict[str, Any] = {
                 k.removeprefix(prefix): v.to(device) for k, v in checkpoint.tensors.items() if k.startswith(prefix)
             }
-            if state:
-                optimizer.state[group["params"][0]] = state
+            optimizer.state[group["params"][0]] = state
     return optimizer
 
 

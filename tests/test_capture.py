@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sds3d.cameras import turntable
-from sds3d.priors.capture import CapturedCall
+from sds3d.capture import CapturedCall
 from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]

@@ -597,8 +597,8 @@ def test_build_renderer_draws_the_scene(backend):
 
 
 def test_impossible_backends_say_why(monkeypatch):
-    with pytest.raises(UserError, match="native draws on the cpu only"):
-        renderers.resolve_backend("native", "cuda")
+    with pytest.raises(UserError, match="it draws on cpu and cuda, but device is meta"):
+        renderers.resolve_backend("native", "meta")
     with pytest.raises(UserError, match="gsplat needs device=cuda"):
         renderers.resolve_backend("gsplat", "cpu")
     with pytest.raises(UserError, match="expected auto, native, gsplat or torch, got 'opengl'"):
@@ -606,6 +606,9 @@ def test_impossible_backends_say_why(monkeypatch):
     monkeypatch.setattr(renderers, "_has_gsplat", lambda: False)
     with pytest.raises(UserError, match="gsplat is not installed"):
         renderers.resolve_backend("gsplat", "cuda")
+    monkeypatch.setattr(renderers, "_has_gsplat", lambda: True)
+    with pytest.raises(UserError, match="gsplat sums in no fixed order"):
+        renderers.build_renderer(RendererConfig("gsplat", deterministic=True), None, "cuda")
 
 
 def test_auto_falls_back_to_torch_with_one_warning(monkeypatch):

@@ -146,10 +146,11 @@ extern "C" __global__ void __launch_bounds__(128) splat_project_backward(const P
 // One number of one parameter, moved as torch.optim.Adam moves it (arXiv:1412.6980, algorithm 1).
 static __device__ __forceinline__ void adam(const Params& p, int kind, float* parameter, size_t at, float gradient, float rate,
                                             float root_correction2) {
-    float& average = p.averages[kind][at];
-    float& square = p.square_averages[kind][at];
-    average += (1 - p.beta1) * (gradient - average);
-    square = p.beta2 * square + (1 - p.beta2) * gradient * gradient;
+    if (p.v_parameters[kind]) gradient += p.v_parameters[kind][at];
+    const float average = p.averages[kind][at] + (1 - p.beta1) * (gradient - p.averages[kind][at]);
+    const float square = p.beta2 * p.square_averages[kind][at] + (1 - p.beta2) * gradient * gradient;
+    p.averages[kind][at] = average;
+    p.square_averages[kind][at] = square;
     parameter[at] -= rate * average / (sqrtf(square) / root_correction2 + p.epsilon);
 }
 

@@ -56,7 +56,8 @@ struct Params {
     const float* v_normals;          // [C, H, W, 3], or null
     float* gradients;                // [C * N or entries, gradient_stride] see Moment; zero at first
 
-    float* v_parameters[PARAMETERS]; // like the parameters, written by splat_project_backward
+    float* v_parameters[PARAMETERS]; // like the parameters, written by splat_project_backward; for splat_adam what else
+                                     // the loss says of raw parameters, or null
     float* v_means2d;                // [C, N, 2] per pixel, or null
     float* means2d_grad_norm;        // [N] sum over views of |(W/2 d/du, H/2 d/dv)|
 

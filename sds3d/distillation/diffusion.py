@@ -17,8 +17,8 @@ def noise_level(prior: Prior, timesteps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw_noise(latents: Tensor, generator: Generator) -> Tensor:
-    """Standard normal noise like `latents`."""
-    return torch.randn(latents.shape, generator=generator).to(latents)  # drawn on the CPU: equal on every device
+    """Standard normal noise like `latents`, drawn on the generator's device."""
+    return torch.randn(latents.shape, generator=generator, device=generator.device).to(latents)
 
 
 def predict(prior: Prior, noisy: Tensor, timesteps: Tensor, condition: Condition, *texts: Tensor) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Protocol, assert_never
 
 import torch
@@ -28,7 +28,7 @@ class SplatScene(Protocol):
 
 def build_renderer(cfg: RendererConfig, scene: SplatScene, device: torch.device | str) -> Renderer:
     """Draws `scene`, as it is at each call, on `device`."""
-    rasterize = _rasterizer(resolve_backend(cfg.backend, device))
+    rasterize = _rasterizer(resolve_backend(cfg.backend, device), torch.device(device).type, cfg.deterministic)
 
     def render(cameras: Cameras, backgrounds: Tensor) -> Render:
         colors, alphas, depths, normals, info = rasterize(
@@ -51,14 +51,9 @@ def resolve_backend(backend: str, device: torch.device | str) -> str:
         case "torch":
             return "torch"
         case "native":
-            if kind != "cpu":
-                raise UserError(
-                    f"renderer.backend: native draws on the cpu only, but device is {kind}; use auto, gsplat or torch"
-                )
-            if native.load_library() is None:
-                raise UserError(
-                    f"renderer.backend: native is not available ({native.status().reason}); install g++ or use torch"
-                )
+            missing = _why_not_native(device)
+            if missing:
+                raise UserError(f"renderer.backend: native is not available ({missing}); use auto, gsplat or torch")
             return "native"
         case "gsplat":
             if kind != "cuda":
@@ -67,28 +62,49 @@ def resolve_backend(backend: str, device: torch.device | str) -> str:
                 raise UserError('renderer.backend: gsplat is not installed; pip install "sds3d[gsplat]" or use torch')
             return "gsplat"
         case "auto":
-            return _choose(kind)
+            return _choose(device)
         case _:
             raise UserError(f"renderer.backend: expected auto, native, gsplat or torch, got {backend!r}")
 
 
-def _choose(kind: str) -> str:
-    if kind == "cpu":
-        if native.load_library() is not None:
-            return "native"
-        _warn_once(f"drawing with plain torch, 20 to 60 times slower: {native.status().reason}")
-    elif kind == "cuda" and _has_gsplat():
+def _choose(device: torch.device | str) -> str:
+    missing = _why_not_native(device)
+    if not missing:
+        return "native"
+    if torch.device(device).type == "cuda" and _has_gsplat():
+        _warn_once(f"drawing with gsplat, slower than our own kernels: {missing}")
         return "gsplat"
-    else:
-        _warn_once('drawing with plain torch, slow: gsplat is not installed (pip install "sds3d[gsplat]")')
+    _warn_once(f"drawing with plain torch, 20 to 60 times slower: {missing}")
     return "torch"
 
 
-def _rasterizer(backend: str) -> Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None, dict[str, Tensor]]]:
+def _why_not_native(device: torch.device | str) -> str:
+    """Why our own kernels cannot draw on `device`; empty if they can."""
+    match torch.device(device).type:
+        case "cpu":
+            return "" if native.load_library() is not None else f"{native.status().reason}; install g++"
+        case "cuda":
+            from sds3d import cuda_kernels
+
+            status = cuda_kernels.status("splat", device)
+            return status.reason if status.how == "missing" else ""
+        case kind:
+            return f"it draws on cpu and cuda, but device is {kind}"
+
+
+def _rasterizer(backend: str, kind: str, deterministic: bool) -> Callable[..., tuple]:
+    """Tensors like `splat_reference.rasterize` in, images and info out."""
     match backend:
+        case "native" if kind == "cuda":
+            from sds3d.renderers.splat_op import rasterize
+
+            # Nothing asks for normals on this way, and they cost time.
+            return partial(rasterize, normals=False, deterministic=deterministic)
         case "native":
             from sds3d.renderers.splat_native import rasterize
         case "gsplat":
+            if deterministic:
+                raise UserError("renderer.deterministic: gsplat sums in no fixed order; use renderer.backend=native")
             from sds3d.renderers.splat_gsplat import rasterize
         case "torch":
             from sds3d.renderers.splat_reference import rasterize

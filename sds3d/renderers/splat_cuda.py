@@ -17,6 +17,7 @@ MAX_SIZE = 65535  # pixels; the kernels keep pixel coordinates in 16 bits
 SMALL_IMAGE = 128  # pixels; up to here tiles of 8 x 8 keep more of the GPU busy
 FEW_TILES = 2048  # so few lists are sorted by larger blocks
 HEADROOM = 1.5  # of the tile lists in a captured graph, over what was needed before
+SPARE = 1024  # entries, and so many more
 MOMENTS = {"colors": 9, "depths": 10, "normals": 13}  # enum Moment of scene.cuh: floats that a pixel adds to a splat
 STRIDES = {"colors": 12, "depths": 12, "normals": 16}  # floats; multiples of 16 bytes
 
@@ -180,6 +181,7 @@ class AdamState:
     epsilon: float
     stat_gradients: Tensor  # [N] += means2d_grad_norm
     stat_counts: Tensor  # [N] += views that saw the splat
+    others: Sequence[Tensor | None] = (None,) * 5  # gradients of raw parameters that do not come from the drawing
 
 
 def adam_step(
@@ -193,6 +195,7 @@ def adam_step(
 ) -> None:
     """The way back and a step of Adam in one; nothing moves if the drawing's lists overflowed."""
     params, keep = _blend_backward(splats, view, drawing, cotangents, raw=True, deterministic=deterministic)
+    params.v_parameters = (c_void_p * 5)(*map(_pointer, state.others))
     params.averages = (c_void_p * 5)(*map(_pointer, state.averages))
     params.square_averages = (c_void_p * 5)(*map(_pointer, state.square_averages))
     params.beta1, params.beta2 = state.betas

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sds3d.renderers import splat_cuda
 from sds3d.renderers.constants import NEAR_PLANE
-from sds3d.renderers.splat_cuda import HEADROOM, MAX_SIZE, Drawing, View
+from sds3d.renderers.splat_cuda import HEADROOM, MAX_SIZE, SPARE, Drawing, View
 from sds3d.renderers.splat_reference import check_shapes
 
 _largest: dict[torch.device, int] = {}  # entries that the tile lists of a drawing have needed so far
@@ -67,7 +67,7 @@ def _capacity(device: torch.device) -> int | None:
         return None
     if device not in _largest:
         raise RuntimeError("rasterize: call it once before it is captured in a CUDA graph, as torch.cuda.graph asks")
-    return int(HEADROOM * _largest[device]) + 1024
+    return int(HEADROOM * _largest[device]) + SPARE
 
 
 @torch.library.custom_op("sds3d::splat", mutates_args=(), device_types="cuda")

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sds3d.config import GaussiansConfig
-from sds3d.interfaces import Render
 from sds3d.rotations import quats_to_rotations
 
 if TYPE_CHECKING:
@@ -31,17 +30,24 @@ class Densifier:
         self.gradients = torch.zeros(0)  # [N] summed over steps
         self.counts = torch.zeros(0)  # [N] views that saw the splat
 
-    def after_step(self, scene: Gaussians, step: int, optimizer: Optimizer, render: Render) -> None:
-        """Call after optimizer.step(); every `densify_every` steps this changes the number of splats."""
-        if len(self.gradients) != len(scene):
-            self.gradients = torch.zeros(len(scene), device=scene.means.device)
-            self.counts = torch.zeros_like(self.gradients)
-        self.gradients += render.info["means2d_grad_norm"]
-        self.counts += (render.info["radii"] > 0).sum(0)
-        if (step + 1) % self.cfg.densify_every:
-            return
-        grow = step + 1 <= self.cfg.densify_until * self.total_steps
-        self._intervene(scene, step, optimizer, grow)
+    def observe(self, info: dict[str, Tensor]) -> None:
+        """Note what one step's gradients say."""
+        self.gradients += info["means2d_grad_norm"]
+        self.counts += (info["radii"] > 0).sum(0)
+
+    def due(self, step: int) -> bool:
+        """Whether to intervene after `step`."""
+        return (step + 1) % self.cfg.densify_every == 0
+
+    def intervene(self, scene: Gaussians, step: int, optimizer: Optimizer) -> None:
+        """Call after optimizer.step(); if it is due, this changes the number of splats."""
+        if self.due(step):
+            self._intervene(scene, step, optimizer, step + 1 <= self.cfg.densify_until * self.total_steps)
+
+    def reset(self, scene: Gaussians) -> None:
+        """Forget everything."""
+        self.gradients = torch.zeros(len(scene), device=scene.means.device)
+        self.counts = torch.zeros_like(self.gradients)
 
     @torch.no_grad()
     def _intervene(self, scene: Gaussians, step: int, optimizer: Optimizer, grow: bool) -> None:
@@ -63,8 +69,7 @@ class Densifier:
         for name, tensor in scene.tensors().items():
             scene_tensors[name] = torch.cat([tensor[keep & ~chosen], children[name]])
         _replace(scene, optimizer, scene_tensors, keep & ~chosen)
-        self.gradients = torch.zeros(len(scene), device=scene.means.device)
-        self.counts = torch.zeros_like(self.gradients)
+        self.reset(scene)
 
 
 def _children(scene: Gaussians, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ class Gaussians(nn.Module):
         self.logit_opacities = nn.Parameter(tensors["logit_opacities"])  # [N]
         self.logit_colors = nn.Parameter(tensors["logit_colors"])  # [N, 3] of sRGB in (0, 1)
         self.densifier = Densifier(cfg, total_steps)
+        self.densifier.reset(self)
 
     @classmethod
     def random_ball(cls, cfg: GaussiansConfig, total_steps: int, generator: torch.Generator) -> Gaussians:
@@ -92,7 +93,8 @@ class Gaussians(nn.Module):
 
     def update(self, step: int, optimizer: Optimizer, render: Render) -> None:
         """Note what this step's gradients say and, now and then, grow and prune."""
-        self.densifier.after_step(self, step, optimizer, render)
+        self.densifier.observe(render.info)
+        self.densifier.intervene(self, step, optimizer)
 
     def tensors(self) -> dict[str, Tensor]:
         """The raw parameters by name."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sds3d.cameras import Cameras
-from sds3d.priors.capture import CapturedCall
+from sds3d.capture import CapturedCall
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.text import TextEncoder
 
@@ -28,13 +28,16 @@ class PocketPrior:
         self.unet = model.load_unet(folder).to(device, memory_format=torch.channels_last)
         self.encoder = TextEncoder(folder / "text_encoder").to(device)
         self.alphas_cumprod = model.build_scheduler().alphas_cumprod.to(device)
+        self.texts: dict[str, Tensor] = {}
         # On a GPU it is bound by its launches, of which a graph makes one.
         self.predict_v = CapturedCall(self._predict_v) if device.type == "cuda" else self._predict_v
 
     @torch.no_grad()
     def encode_prompt(self, prompt: str) -> Tensor:
         """Context tokens [L, D]; words beyond the first 22 or so wordpieces are not read."""
-        return self.encoder(self.encoder.tokenize([prompt]).to(self.device))[0]
+        if prompt not in self.texts:
+            self.texts[prompt] = self.encoder(self.encoder.tokenize([prompt]).to(self.device))[0]
+        return self.texts[prompt]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Latents [C, 12, 32, 32] in [-1, 1] of images [C, 3, 64, 64] in [0, 1]."""

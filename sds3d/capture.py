@@ -1,4 +1,4 @@
-"""Thousands of small kernel launches replayed as one: CUDA graphs for functions of tensors."""
+"""Functions on a GPU recorded as CUDA graphs: many small launches become one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,23 @@ class _Capture:
 class CapturedCall:
     """`function` of CUDA tensors, recorded once for each combination of input shapes and then replayed.
 
-    What it launches must depend on shapes alone, never on values, and need no gradient.
+    What it launches must depend on shapes alone, never on values, and need no gradient. What it draws must come from
+    `generator`, whose state at the time of a call then counts, as without a recording. Inside another captured call
+    the function is called as it is and becomes part of that recording.
     """
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
+    _recording = False  # some captured call warms up or records
+
+    def __init__(self, function: Callable[..., Tensor], generator: Generator | None = None) -> None:
         self.function = function
+        self.generator = generator
         self.captures: dict[tuple, _Capture] = {}
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> Tensor:
         """What `function` returns, in memory of its own."""
+        if CapturedCall._recording:
+            return self.function(*inputs)
         key = tuple((x.shape, x.stride(), x.dtype) for x in inputs)
         if key not in self.captures:
             self.captures[key] = self._capture(inputs)
@@ -43,12 +50,21 @@ class CapturedCall:
     def _capture(self, inputs: tuple[Tensor, ...]) -> _Capture:
         """One call on a stream of its own, that libraries set up what they set up at first use, and one recorded."""
         buffers = [x.clone() for x in inputs]
+        state = self.generator.get_state() if self.generator else None
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self.function(*buffers)
-        torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            output = self.function(*buffers)
+        if self.generator:
+            graph.register_generator_state(self.generator)
+        CapturedCall._recording = True
+        try:
+            with torch.cuda.stream(stream):
+                self.function(*buffers)
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(graph, stream=stream):
+                output = self.function(*buffers)
+        finally:
+            CapturedCall._recording = False
+        if self.generator:
+            self.generator.set_state(state)
         return _Capture(graph, buffers, output)
