@@ -11,8 +11,8 @@ from sds3d.priors.weights import file_sha256
 def write_tiny_prior(folder: Path) -> Path:
     """Writes the layout of `sds3d prior train` to `folder`, which must not exist."""
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel
 
+    from sds3d.priors.pocket.bert import Bert
     from sds3d.priors.pocket.model import build_unet, save_unet
     from sds3d.priors.pocket.quantize import save_int8
     from sds3d.priors.pocket.text import WIDTH
@@ -24,10 +24,13 @@ def write_tiny_prior(folder: Path) -> Path:
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.save(str(text / "tokenizer.json"))
-    sizes = {"num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
-    config = BertConfig(vocab_size=4, hidden_size=WIDTH, **sizes)
-    config.to_json_file(text / "config.json")
-    save_int8(BertModel(config, add_pooling_layer=False).state_dict(), text / "weights.int8.safetensors")
+    config = {"vocab_size": 4, "hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config |= {"intermediate_size": 64, "max_position_embeddings": 32, "type_vocab_size": 2, "layer_norm_eps": 1e-12}
+    (text / "config.json").write_text(json.dumps(config))
+    bert = Bert(config)
+    for table in bert.embeddings.children():
+        torch.nn.init.normal_(table.weight)
+    save_int8(bert.state_dict(), text / "weights.int8.safetensors")
     save_unet(build_unet((16, 32), layers=1), folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
     manifest = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}

@@ -34,7 +34,7 @@ def v_prediction_loss(
     alphas = alphas_cumprod[timesteps][:, None, None, None]
     noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
     target = alphas.sqrt() * noise - (1 - alphas).sqrt() * latents
-    predicted = unet(noisy, timesteps, context, class_labels=condition).sample
+    predicted = unet(noisy, timesteps, context, condition)
     return nn.functional.mse_loss(predicted.float(), target)
 
 
@@ -71,7 +71,7 @@ class Learner:
             capturable=self.on_gpu,
         )
         self.encoder = TextEncoder(args.text).to(device)
-        self.alphas_cumprod = model.build_scheduler().alphas_cumprod.to(device)
+        self.alphas_cumprod = model.cumulative_alphas().to(device)
         self.forward = torch.compile(self.unet) if args.compile else self.unet
         self.inputs: list[Tensor] = []
         self.graph: torch.cuda.CUDAGraph | None = None

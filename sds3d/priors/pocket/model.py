@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from sds3d.cameras import Cameras
-from sds3d.priors.multiview import attend_across_views
 from sds3d.priors.pocket.quantize import load_int8, save_int8
 from sds3d.priors.pocket.text import WIDTH
+from sds3d.priors.pocket.unet import CAMERA, HEADS, UNet
 
 NUM_VIEWS = 4
 RESOLUTION = 64  # pixels
@@ -20,37 +21,19 @@ NUM_TIMESTEPS = 1000
 PATCH = 2  # pixels that pixel_unshuffle folds into channels
 
 
-def build_unet(channels: tuple[int, ...] = (96, 192, 256), layers: int = 1) -> UNet2DConditionModel:
+def build_unet(channels: Sequence[int] = (96, 192, 256), layers: int = 1) -> UNet:
     """An untrained network; attention starts one level below the top, where it is affordable on a CPU."""
-    rest = ("CrossAttn",) * (len(channels) - 1)
-    unet = UNet2DConditionModel(
-        sample_size=RESOLUTION // PATCH,
-        in_channels=3 * PATCH**2,
-        out_channels=3 * PATCH**2,
-        block_out_channels=channels,
-        layers_per_block=layers,
-        down_block_types=("DownBlock2D", *(f"{kind}DownBlock2D" for kind in rest)),
-        up_block_types=(*(f"{kind}UpBlock2D" for kind in rest), "UpBlock2D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=8,
-        norm_num_groups=32 if channels[0] % 32 == 0 else channels[0] // 2,
-        class_embed_type="projection",
-        projection_class_embeddings_input_dim=19,
-    )
-    attend_across_views(unet, NUM_VIEWS)
-    return unet
+    return UNet(3 * PATCH**2, channels, layers, WIDTH, NUM_VIEWS)
 
 
-def build_scheduler() -> DDIMScheduler:
-    """Cosine noise levels (Nichol and Dhariwal, arXiv:2102.09672), v-prediction (Salimans and Ho, arXiv:2202.00512)."""
-    return DDIMScheduler(
-        num_train_timesteps=NUM_TIMESTEPS,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        timestep_spacing="trailing",
-    )
+def cumulative_alphas() -> Tensor:
+    """The share of signal in the variance at each timestep, [NUM_TIMESTEPS] float32, falling.
+
+    Cosine noise levels (Nichol and Dhariwal, arXiv:2102.09672, equation 17), each step's noise at most 0.999.
+    """
+    levels = [math.cos((k / NUM_TIMESTEPS + 0.008) / 1.008 * math.pi / 2) ** 2 for k in range(NUM_TIMESTEPS + 1)]
+    betas = [min(1 - after / before, 0.999) for before, after in zip(levels[:-1], levels[1:], strict=True)]
+    return torch.cumprod(1 - torch.tensor(betas), 0)
 
 
 def condition_vectors(cameras: Cameras, backgrounds: Tensor) -> Tensor:
@@ -75,18 +58,44 @@ def latents_to_images(latents: Tensor) -> Tensor:
     return (torch.nn.functional.pixel_shuffle(latents, PATCH) / 2 + 0.5).clamp(0, 1)
 
 
-def save_unet(unet: UNet2DConditionModel, folder: Path) -> None:
+def save_unet(unet: UNet, folder: Path) -> None:
     """Write `folder`/unet and `folder`/scheduler in the diffusers layout, weights in eight bits."""
-    (folder / "unet").mkdir(parents=True, exist_ok=True)
-    unet.save_config(folder / "unet")
+    attending = len(unet.channels) - 1
+    network = {
+        "_class_name": "UNet2DConditionModel",
+        "sample_size": RESOLUTION // PATCH,
+        "in_channels": 3 * PATCH**2,
+        "out_channels": 3 * PATCH**2,
+        "block_out_channels": unet.channels,
+        "layers_per_block": unet.layers,
+        "down_block_types": ["DownBlock2D"] + ["CrossAttnDownBlock2D"] * attending,
+        "up_block_types": ["CrossAttnUpBlock2D"] * attending + ["UpBlock2D"],
+        "cross_attention_dim": WIDTH,
+        "attention_head_dim": HEADS,  # diffusers reads it as their number
+        "norm_num_groups": unet.groups,
+        "class_embed_type": "projection",
+        "projection_class_embeddings_input_dim": CAMERA,
+    }
+    # v-prediction: Salimans and Ho, arXiv:2202.00512
+    scheduler = {
+        "_class_name": "DDIMScheduler",
+        "num_train_timesteps": NUM_TIMESTEPS,
+        "beta_schedule": "squaredcos_cap_v2",
+        "prediction_type": "v_prediction",
+        "clip_sample": False,
+        "set_alpha_to_one": True,
+        "timestep_spacing": "trailing",
+    }
+    for name, config in {"unet/config.json": network, "scheduler/scheduler_config.json": scheduler}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_int8(unet.state_dict(), folder / "unet" / "weights.int8.safetensors")
-    build_scheduler().save_pretrained(folder / "scheduler")
 
 
-def load_unet(folder: Path) -> UNet2DConditionModel:
-    """The network stored by `save_unet`, float32, in eval mode, attending across views."""
+def load_unet(folder: Path) -> UNet:
+    """The network stored by `save_unet`, float32, in eval mode."""
     config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-    unet = UNet2DConditionModel.from_config(config)
-    unet.load_state_dict(load_int8(folder / "unet" / "weights.int8.safetensors"))
-    attend_across_views(unet, NUM_VIEWS)
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
+        unet = build_unet(config["block_out_channels"], config["layers_per_block"])
+    unet.load_state_dict(load_int8(folder / "unet" / "weights.int8.safetensors"), assign=True)
     return unet.requires_grad_(False).eval()

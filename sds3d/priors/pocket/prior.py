@@ -27,7 +27,7 @@ class PocketPrior:
         self.device = device
         self.unet = model.load_unet(folder).to(device, memory_format=torch.channels_last)
         self.encoder = TextEncoder(folder / "text_encoder").to(device)
-        self.alphas_cumprod = model.build_scheduler().alphas_cumprod.to(device)
+        self.alphas_cumprod = model.cumulative_alphas().to(device)
         self.texts: dict[str, Tensor] = {}
         # On a GPU it is bound by its launches, of which a graph makes one.
         self.predict_v = CapturedCall(self._predict_v) if device.type == "cuda" else self._predict_v
@@ -64,4 +64,4 @@ class PocketPrior:
         """What the network says, [B, 12, 32, 32] float32; computed in bfloat16 on a GPU."""
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         with torch.autocast(self.device.type, dtype, enabled=self.device.type == "cuda"):
-            return self.unet(batch, timesteps, context, class_labels=condition).sample.float()
+            return self.unet(batch, timesteps, context, condition).float()

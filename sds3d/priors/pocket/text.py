@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from sds3d.priors.pocket.bert import Bert
 from sds3d.priors.pocket.quantize import load_int8, save_int8
 
 MAX_TOKENS = 24  # later words of a prompt are not read
@@ -19,20 +21,14 @@ class TextEncoder(nn.Module):
     def __init__(self, folder: Path) -> None:
         """Load `folder`/tokenizer.json, config.json and weights.int8.safetensors."""
         from tokenizers import Tokenizer
-        from transformers import BertConfig, BertModel
-        from transformers.utils import logging
 
         super().__init__()
-        logging.disable_progress_bar()  # the load is short and the terminal has a bar of its own
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_padding(length=MAX_TOKENS)
         self.tokenizer.enable_truncation(MAX_TOKENS)
-        self.bert = BertModel.from_pretrained(
-            None,
-            config=BertConfig.from_json_file(folder / "config.json"),
-            state_dict=load_int8(folder / "weights.int8.safetensors"),
-            add_pooling_layer=False,
-        )
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
+            self.bert = Bert(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        self.bert.load_state_dict(load_int8(folder / "weights.int8.safetensors"), assign=True)
         self.requires_grad_(False).eval()
 
     def tokenize(self, prompts: list[str]) -> Tensor:
@@ -45,8 +41,8 @@ class TextEncoder(nn.Module):
         First the mean of all token states, the sentence vector that MiniLM was trained to give (arXiv:1908.10084), in
         place of its first mark, whose state means nothing; then the states of the words.
         """
-        mask = (ids != 0).to(ids)
-        states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        mask = ids != 0
+        states = self.bert(ids, mask)
         weights = mask[..., None].to(states)
         sentence = (states * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp(min=1)
         states = torch.cat([sentence, states[:, 1:]], 1)
