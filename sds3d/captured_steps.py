@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 from sds3d.capture import CapturedCall
 from sds3d.config import Config, CSDConfig, EstimatorConfig, NFSDConfig, SDSConfig, StageConfig
@@ -27,9 +28,7 @@ CAPTURABLE = (SDSConfig, CSDConfig, NFSDConfig)  # the others invert in as many 
 class CapturedSteps(Steps):
     """Steps that are replayed; they say what `Steps` say, but for the order of sums and the noise's generator."""
 
-    def __init__(
-        self, cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: torch.optim.Adam
-    ) -> None:
+    def __init__(self, cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> None:
         super().__init__(cfg, scene, renderer, prior, optimizer)
         device = scene.means.device
         self.generator = torch.Generator(device)

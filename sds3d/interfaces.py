@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
-from torch.optim import Optimizer
 
+from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 
 
@@ -33,7 +33,7 @@ class Representation(Protocol):
 
     def density(self, points: Tensor) -> Tensor: ...  # [P, 3] world -> [P], non-negative
 
-    def update(self, step: int, optimizer: Optimizer, render: Render) -> None: ...  # densify, prune
+    def update(self, step: int, optimizer: Adam, render: Render) -> None: ...  # densify, prune
 
 
 Renderer = Callable[[Cameras, Tensor], Render]  # (cameras, backgrounds [C, 3]); bound to its scene by build_renderer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 from sds3d.config import Config, StageConfig
 from sds3d.distillation import build_estimator
@@ -39,9 +39,7 @@ class Inputs:
 class Steps:
     """Moves `scene` by the gradients of what it sees."""
 
-    def __init__(
-        self, cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: torch.optim.Adam
-    ) -> None:
+    def __init__(self, cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> None:
         self.cfg, self.scene, self.renderer, self.prior, self.optimizer = cfg, scene, renderer, prior, optimizer
         self.text, self.negative_text = prior.encode_prompt(cfg.prompt), prior.encode_prompt(cfg.negative_prompt)
         self.total_steps = sum(stage.steps for stage in cfg.stages)
@@ -59,7 +57,7 @@ class Steps:
                 target = seen - estimator(self.prior, seen, inputs.timesteps, condition, inputs.generator)
             distance = distillation_loss(latents, target)
             loss = distance + regularization(render, self.scene.means, self.scene.log_scales.exp(), stage.loss)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self.scene.update(step, self.optimizer, render)
@@ -74,7 +72,7 @@ def encode(prior: Prior, render: Render) -> Tensor:
     return prior.encode_images(images)
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, cfg: Config, progress: float) -> None:
+def set_learning_rates(optimizer: Adam, cfg: Config, progress: float) -> None:
     """Move the rate of the means along its ramp; the others stay."""
     for group in optimizer.param_groups:
         if group["name"] == "means":

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sds3d.adam import Adam
 from sds3d.cameras import sample_orbits
 from sds3d.config import Config, StageConfig
 from sds3d.devices import resolve_device
@@ -108,7 +109,7 @@ def blocks(stages: tuple[StageConfig, ...], first_step: int) -> Iterator[Block]:
         begin += stage.steps
 
 
-def build_steps(cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: torch.optim.Adam) -> Steps:
+def build_steps(cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> Steps:
     """Recorded steps where our own CUDA kernels draw and `cfg.capture` is on, else plain ones."""
     device = scene.means.device
     if cfg.capture and device.type == "cuda" and resolve_backend(cfg.renderer.backend, device) == "native":
@@ -146,19 +147,14 @@ def sample_timesteps(stage: StageConfig, prior: Prior, progress: float, generato
     return (fractions * count).long().clamp(1, count - 1).repeat_interleave(prior.num_views)
 
 
-def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.device) -> torch.optim.Adam:
+def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.device) -> Adam:
     """Bring `scene` to `device` and, if there is a checkpoint, to its state; the optimiser that goes on from there."""
     if checkpoint:
         for name in NAMES:
             setattr(scene, name, torch.nn.Parameter(checkpoint.tensors[f"scene.{name}"]))
     scene.to(device)
     scene.densifier.reset(scene)
-    optimizer = torch.optim.Adam(
-        scene.param_groups(), betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=device.type == "cuda"
-    )
-    for parameter in scene.parameters():  # as Adam itself would, but before a recorded step reads it
-        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {"step": torch.zeros((), device=device), **moments}
+    optimizer = Adam(scene.param_groups(), betas=(0.9, 0.99), eps=1e-15)
     if checkpoint:
         scene.densifier.gradients = checkpoint.tensors["densify.gradients"].to(device)
         scene.densifier.counts = checkpoint.tensors["densify.counts"].to(device)
@@ -171,7 +167,7 @@ def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.devic
     return optimizer
 
 
-def state_tensors(scene: Gaussians, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def state_tensors(scene: Gaussians, optimizer: Adam) -> dict[str, Tensor]:
     """All tensors that `restore` needs, by name."""
     tensors = {f"scene.{name}": tensor for name, tensor in scene.tensors().items()}
     tensors |= {"densify.gradients": scene.densifier.gradients, "densify.counts": scene.densifier.counts}

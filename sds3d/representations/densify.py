@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
+from sds3d.adam import Adam
 from sds3d.config import GaussiansConfig
 from sds3d.rotations import quats_to_rotations
 
@@ -39,7 +39,7 @@ class Densifier:
         """Whether to intervene after `step`."""
         return (step + 1) % self.cfg.densify_every == 0
 
-    def intervene(self, scene: Gaussians, step: int, optimizer: Optimizer) -> None:
+    def intervene(self, scene: Gaussians, step: int, optimizer: Adam) -> None:
         """Call after optimizer.step(); if it is due, this changes the number of splats."""
         if self.due(step):
             self._intervene(scene, step, optimizer, step + 1 <= self.cfg.densify_until * self.total_steps)
@@ -50,7 +50,7 @@ class Densifier:
         self.counts = torch.zeros_like(self.gradients)
 
     @torch.no_grad()
-    def _intervene(self, scene: Gaussians, step: int, optimizer: Optimizer, grow: bool) -> None:
+    def _intervene(self, scene: Gaussians, step: int, optimizer: Adam, grow: bool) -> None:
         opacities, scales = scene.logit_opacities.sigmoid(), scene.log_scales.exp()
         keep = opacities > self.cfg.prune_opacity
         keep &= scene.means.norm(dim=-1) < 1.2  # what left the unit ball is a floater
@@ -84,7 +84,7 @@ def _children(scene: Gaussians, chosen: Tensor, generator: torch.Generator) -> d
     return twice
 
 
-def _replace(scene: Gaussians, optimizer: Optimizer, tensors: dict[str, Tensor], survivors: Tensor) -> None:
+def _replace(scene: Gaussians, optimizer: Adam, tensors: dict[str, Tensor], survivors: Tensor) -> None:
     """Swap the parameters, keeping the Adam moments of the survivors and giving the new splats none."""
     for group in optimizer.param_groups:
         old = group["params"][0]

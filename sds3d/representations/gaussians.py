@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
+from sds3d.adam import Adam
 from sds3d.config import GaussiansConfig
 from sds3d.interfaces import Render
 from sds3d.representations.densify import Densifier
@@ -91,7 +91,7 @@ class Gaussians(nn.Module):
             density[chunk] = squared.mul_(-0.5).exp_() @ opacities[near]
         return density
 
-    def update(self, step: int, optimizer: Optimizer, render: Render) -> None:
+    def update(self, step: int, optimizer: Adam, render: Render) -> None:
         """Note what this step's gradients say and, now and then, grow and prune."""
         self.densifier.observe(render.info)
         self.densifier.intervene(self, step, optimizer)

@@ -1,0 +1,48 @@
+"""Adam (Kingma and Ba, arXiv:1412.6980) by torch's fused kernel.
+
+It computes and keeps what torch.optim.Adam(fused=True) does, as tests/test_adam.py shows; but to make one of those,
+torch imports its compiler, which takes as long as importing torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Adam:
+    """`groups` of one parameter each, with its `lr`, a number or a tensor, and any other entries.
+
+    `param_groups` and `state` ("step", "exp_avg" and "exp_avg_sq" of each parameter, zeros at first) may be changed
+    between steps.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float], eps: float) -> None:
+        self.param_groups = [{**group, "betas": betas, "eps": eps} for group in groups]
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        for group in self.param_groups:
+            [parameter] = group["params"]
+            moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            self.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for group in self.param_groups:
+            group["params"][0].grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            [parameter] = group["params"]
+            if parameter.grad is None:
+                continue
+            state, (beta1, beta2) = self.state[parameter], group["betas"]
+            state["step"] += 1
+            torch._fused_adam_(
+                [parameter], [parameter.grad], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
+                lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=0.0, eps=group["eps"],
+                amsgrad=False, maximize=False,
+            )  # fmt: skip

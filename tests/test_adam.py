@@ -1,0 +1,53 @@
+"""Adam is torch's own, to the bit, without what torch imports to make one."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sds3d.adam import Adam
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_it_moves_parameters_as_torch_does(device):
+    generator = torch.Generator().manual_seed(0)
+    values = [torch.randn(50, 3, generator=generator), torch.randn(7, generator=generator)]
+    optimizers = []
+    for kind, options in ((Adam, {}), (torch.optim.Adam, {"fused": True})):
+        parameters = [torch.nn.Parameter(value.clone().to(device)) for value in values]
+        groups = [{"params": [p], "lr": lr, "name": lr} for p, lr in zip(parameters, (0.1, 0.003), strict=True)]
+        optimizers.append(kind(groups, betas=(0.9, 0.99), eps=1e-15, **options))
+    own, reference = optimizers
+    for step in range(5):
+        gradients = [torch.randn(value.shape, generator=generator) for value in values]
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            for group, gradient in zip(optimizer.param_groups, gradients, strict=True):
+                group["lr"] *= 0.9
+                if step != 2 or group["name"] == 0.1:  # once, one of them has no gradient
+                    group["params"][0].grad = gradient.clone().to(device)
+            optimizer.step()
+    for group, expected in zip(own.param_groups, reference.param_groups, strict=True):
+        (got,), (parameter,) = group["params"], expected["params"]
+        torch.testing.assert_close(got, parameter, rtol=0, atol=0)
+        state = {name: value.to(device) for name, value in reference.state[parameter].items()}
+        torch.testing.assert_close(own.state[got], state, rtol=0, atol=0)
+
+
+def test_it_does_not_import_the_compiler():
+    program = (
+        "import sys, torch; from sds3d.adam import Adam\n"
+        "parameter = torch.nn.Parameter(torch.ones(3)); parameter.sum().backward()\n"
+        "Adam([{'params': [parameter], 'lr': 0.1}], (0.9, 0.99), 1e-15).step()\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
