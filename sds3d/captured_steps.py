@@ -155,7 +155,8 @@ class CapturedSteps(Steps):
         colors, alphas = drawing.colors.requires_grad_(), drawing.alphas.requires_grad_()
         render = Render(colors, alphas, drawing.depths)
         distance = distillation_loss(encode(self.prior, render), self.target)
-        means, log_scales = self.scene.means, self.scene.log_scales
+        # Leaves of their own: the parameters' gradients would be gathered on the stream where those were made.
+        means, log_scales = splats[0].requires_grad_(), splats[2].requires_grad_()
         loss = distance + regularization(render, means, log_scales.exp(), stage.loss)
         v_colors, v_alphas, v_means, v_log_scales = torch.autograd.grad(
             loss, (colors, alphas, means, log_scales), allow_unused=True

@@ -72,9 +72,11 @@ class PriorOnGpu(GaussianPrior):
     def __init__(self):
         super().__init__(0.5)
         self.alphas_cumprod = self.alphas_cumprod.cuda()
+        words = ("a red mushroom", "blurry", "")
+        self.texts = {words[k]: torch.tensor(0.3 - 0.2 * k).cuda() for k in range(3)}
 
     def encode_prompt(self, prompt):
-        return torch.tensor(0.1 + 0.1 * len(prompt), device="cuda")
+        return self.texts[prompt]
 
 
 # Each of Adam's steps is as long for the smallest gradient as for the largest, so rounding grows on the way; a step

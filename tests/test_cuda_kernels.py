@@ -263,9 +263,14 @@ def scene(device):
     return trace(torch.from_numpy(pack(parts))[None].to(device), turntable(4, 64, elevation_deg=20.0), samples=2)
 
 
+@pytest.fixture(scope="module")
+def drawn_on_cpu():
+    return scene("cpu")  # before a test takes the libraries away
+
+
 @pytest.mark.cuda
 @needs_gpu
-def test_every_way_draws_the_same(empty_package, monkeypatch):
+def test_every_way_draws_the_same(drawn_on_cpu, empty_package, monkeypatch):
     monkeypatch.setenv("SDS3D_CUDA_KERNELS", "nvrtc")
     drawn = {}
     for how in ("compiled", "cached"):
@@ -275,7 +280,7 @@ def test_every_way_draws_the_same(empty_package, monkeypatch):
     assert torch.equal(drawn["compiled"], drawn["cached"])
     assert drawn["cached"][..., 3].mean() > 0.1
     # Another compiler rounds otherwise, which may move a ray over an edge.
-    assert (scene("cpu") - drawn["cached"].cpu()).abs().mean() < 1e-3
+    assert (drawn_on_cpu - drawn["cached"].cpu()).abs().mean() < 1e-3
     if NVCC is None:
         pytest.skip("no nvcc: compiled and cached are equal, prebuilt is not tested")
     monkeypatch.setenv("SDS3D_CUDA_KERNELS", "prebuilt")

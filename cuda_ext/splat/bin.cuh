@@ -42,21 +42,38 @@ extern "C" __global__ void __launch_bounds__(SCAN_THREADS) splat_scan(const Para
     }
 }
 
-// Entries beyond the capacity are dropped; `status` says so.
-extern "C" __global__ void __launch_bounds__(128) splat_scatter(const Params p) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    TileRect rect = {0, 0, 0, 0, 0};
+// The tiles of splat `n` in the view of the block, and its key.
+static __device__ __forceinline__ TileRect load_rect(const Params& p, int n, int end, unsigned long long& key) {
+    const size_t at = size_t(blockIdx.y) * p.num_splats + n;
+    if (n >= end || !(p.radii[at] > 0)) return {0, 0, 0, 0};
+    const float4 place = p.records[at * 2];
+    key = key_of(p, blockIdx.y, n);
+    return tile_rect(p, __float_as_uint(place.z), __float_as_uint(place.w));
+}
+
+// Puts each splat into the lists of its tiles. Entries beyond the capacity are dropped; `status` says so.
+extern "C" __global__ void __launch_bounds__(256) splat_scatter(const Params p) {
+    unsigned* counters = tile_counters(p);
+    const int begin = blockIdx.x * p.splats_per_block, end = min(begin + p.splats_per_block, p.num_splats);
+    const int tiles = p.tiles_x * p.tiles_y;
     unsigned long long key = 0;
-    if (i < p.num_views * p.num_splats && p.radii[i] > 0) {
-        const float4 place = p.records[size_t(i) * 3];
-        const float z = p.records[size_t(i) * 3 + 2].w;
-        rect = tile_rect(p, i / p.num_splats, __float_as_uint(place.z), __float_as_uint(place.w));
-        key = (unsigned long long)(__float_as_uint(z)) << 32 | unsigned(i % p.num_splats);  // a positive float sorts like its bits
+    if (p.shared_counters) {  // the block takes as many places at once as it needs in each tile
+        for (int base = begin; base < end; base += blockDim.x) {
+            const TileRect rect = load_rect(p, base + threadIdx.x, end, key);
+            for_each_tile(rect, p.tiles_x, 0, [&](int tile, unsigned long long) { atomicAdd(&counters[tile], 1u); });
+        }
+        __syncthreads();
+        for (int k = threadIdx.x; k < tiles; k += blockDim.x)
+            if (counters[k]) counters[k] = atomicAdd(&p.cursors[size_t(blockIdx.y) * tiles + k], counters[k]);
+        __syncthreads();
     }
-    for_each_tile(rect, p.tiles_x, key, [&](int tile, unsigned long long value) {
-        const unsigned slot = atomicAdd(&p.cursors[tile], 1u);
-        if (slot < p.capacity) p.keys[slot] = value;
-    });
+    for (int base = begin; base < end; base += blockDim.x) {
+        const TileRect rect = load_rect(p, base + threadIdx.x, end, key);
+        for_each_tile(rect, p.tiles_x, key, [&](int tile, unsigned long long value) {
+            const unsigned slot = atomicAdd(&counters[tile], 1u);
+            if (slot < p.capacity) p.keys[slot] = value;
+        });
+    }
 }
 
 constexpr int SORT_CHUNK = 4096;  // keys that are sorted in shared memory: 32 KB

@@ -7,12 +7,13 @@
 #include "tile.cuh"
 
 // Sums K values over the lanes of a warp with half the exchanges at each step: a lane hands over the half of the values
-// that it gives up and adds to the other half. 12 shuffles for 10 values instead of 50.
+// that it gives up and adds to the other half. 21 shuffles for 20 values instead of 100.
 template <int K, int STEP = 16>
 struct PackedSum {
     static constexpr int HALF = (K + 1) / 2;
 
-    static __device__ __forceinline__ float run(float (&v)[MOMENTS], int lane) {
+    template <int SIZE>
+    static __device__ __forceinline__ float run(float (&v)[SIZE], int lane) {
         const bool upper = lane & STEP;
 #pragma unroll
         for (int i = 0; i < HALF; ++i) {
@@ -29,7 +30,10 @@ struct PackedSum {
 };
 template <int K>
 struct PackedSum<K, 0> {
-    static __device__ __forceinline__ float run(float (&v)[MOMENTS], int) { return v[0]; }
+    template <int SIZE>
+    static __device__ __forceinline__ float run(float (&v)[SIZE], int) {
+        return v[0];
+    }
     static __device__ __forceinline__ int value(int, int first, int mine) { return mine > 0 ? first : -1; }
 };
 
@@ -64,38 +68,38 @@ static __device__ __forceinline__ Cotangents load_cotangents(const Params& p, co
     return c;
 }
 
-// Adds what the pixel has to say about entry `k`; `drawn` if the pixel drew it.
-template <int VALUES>
-static __device__ __forceinline__ void moments(float (&v)[MOMENTS], Cotangents& c, const Batch<(VALUES > V_NORMAL)>& batch,
-                                               int k, float dx, float dy, float power, bool drawn) {
-    const float raw = drawn ? exp2_fast(power) : 0.0f, alpha = fminf(raw, ALPHA_MAX);
+// What the pixel has to say about entry `k`, from v[AT] on; nothing where it did not draw it.
+template <int VALUES, int AT>
+static __device__ __forceinline__ void moments(float (&v)[2 * VALUES], Cotangents& c,
+                                               const Batch<(VALUES > V_NORMAL)>& batch, int k, const Offset& o, bool drawn) {
+    const float raw = drawn ? exp2_fast(o.log2_alpha) : 0.0f, alpha = fminf(raw, ALPHA_MAX);
     c.transmittance = __fdividef(c.transmittance, 1 - alpha);
     const float weight = alpha * c.transmittance;
     const float4 color = batch.color[k];
     float along = fmaf(color.x, c.red, fmaf(color.y, c.green, color.z * c.blue));
-    v[V_RGB] = weight * c.red;
-    v[V_RGB + 1] = weight * c.green;
-    v[V_RGB + 2] = weight * c.blue;
-    if (VALUES > V_Z) {
+    v[AT + V_RGB] = weight * c.red;
+    v[AT + V_RGB + 1] = weight * c.green;
+    v[AT + V_RGB + 2] = weight * c.blue;
+    if constexpr (VALUES > V_Z) {
         along = fmaf(color.w, c.z, along);
-        v[V_Z] = weight * c.z;
+        v[AT + V_Z] = weight * c.z;
     }
-    if (VALUES > V_NORMAL) {
+    if constexpr (VALUES > V_NORMAL) {
         const float4 normal = batch.normal[k];
         along = fmaf(normal.x, c.nx, fmaf(normal.y, c.ny, fmaf(normal.z, c.nz, along)));
-        v[V_NORMAL] = weight * c.nx;
-        v[V_NORMAL + 1] = weight * c.ny;
-        v[V_NORMAL + 2] = weight * c.nz;
+        v[AT + V_NORMAL] = weight * c.nx;
+        v[AT + V_NORMAL + 1] = weight * c.ny;
+        v[AT + V_NORMAL + 2] = weight * c.nz;
     }
     const float difference = along - c.adjoint;
     c.adjoint = fmaf(alpha, difference, c.adjoint);
     const float q = raw <= ALPHA_MAX ? weight * difference : 0.0f;  // a clamped alpha does not move
-    v[Q] = q;
-    v[QX] = q * dx;
-    v[QY] = q * dy;
-    v[QXX] = v[QX] * dx;
-    v[QXY] = v[QX] * dy;
-    v[QYY] = v[QY] * dy;
+    v[AT + Q] = q;
+    v[AT + QS] = q * o.s;
+    v[AT + QT] = q * o.t;
+    v[AT + QSS] = v[AT + QS] * o.s;
+    v[AT + QST] = v[AT + QS] * o.t;
+    v[AT + QTT] = v[AT + QT] * o.t;
 }
 
 static __device__ __forceinline__ int warp_max(int x) {
@@ -127,7 +131,7 @@ static __device__ __forceinline__ void blend_backward(const Params& p) {
     const int lane = threadIdx.x % 32;
     const float x = t.x + 0.5f, y = t.y + 0.5f;
     float* sums = all_sums + threadIdx.x / 32 * 32 * VALUES;
-    const int slot = PackedSum<VALUES>::value(lane);
+    const int slot = PackedSum<2 * VALUES>::value(lane);
     Cotangents c = load_cotangents<VALUES>(p, t);
     const int warp_last = warp_max(c.last);
     if (threadIdx.x == 0) block_last = -1;
@@ -146,32 +150,45 @@ static __device__ __forceinline__ void blend_backward(const Params& p) {
             __syncwarp();
             const int mine = group + lane;
             unsigned hits = __ballot_sync(ALL_LANES, mine < size && first + mine <= warp_last && batch.reaches(t, mine));
+            // Two at a time: one reduction for both, and half as many waits for one.
             while (hits) {
-                const int bit = 31 - __clz(hits), k = group + bit;
-                hits ^= 1u << bit;
-                const float4 place = batch.place[k];
-                const float dx = place.x - x, dy = place.y - y, power = log2_alpha(batch.shape[k], dx, dy);
-                const bool drawn = first + k <= c.last && power >= LOG2_ALPHA_MIN;
-                if (!__any_sync(ALL_LANES, drawn)) continue;
-                float v[MOMENTS];
-                moments<VALUES>(v, c, batch, k, dx, dy, power, drawn);
-                const float sum = PackedSum<VALUES>::run(v, lane);
-                if (slot < 0) continue;
+                const int high = 31 - __clz(hits);
+                hits ^= 1u << high;
+                const bool pair = hits;
+                const int low = pair ? 31 - __clz(hits) : high;
+                hits &= ~(1u << low);
+                const int k = group + high, next = group + low;
+                const Offset here = offset_of(batch.place[k], batch.shape[k], x, y);
+                const Offset there = offset_of(batch.place[next], batch.shape[next], x, y);
+                const bool drawn = first + k <= c.last && here.log2_alpha >= LOG2_ALPHA_MIN;
+                const bool next_drawn = pair && first + next <= c.last && there.log2_alpha >= LOG2_ALPHA_MIN;
+                if (!__any_sync(ALL_LANES, drawn || next_drawn)) continue;
+                float v[2 * VALUES];
+                moments<VALUES, 0>(v, c, batch, k, here, drawn);
+                moments<VALUES, VALUES>(v, c, batch, next, there, next_drawn);
+                const float sum = PackedSum<2 * VALUES>::run(v, lane);
+                if (slot < 0 || (slot >= VALUES && !pair)) continue;
+                const int value = slot < VALUES ? slot : slot - VALUES;
                 if (p.deterministic)
-                    sums[bit * VALUES + slot] = sum;
+                    sums[(slot < VALUES ? high : low) * VALUES + value] = sum;
                 else
-                    atomicAdd(gradients + size_t(batch.splat[k]) * p.gradient_stride + slot, sum);
+                    atomicAdd(gradients + size_t(batch.splat[slot < VALUES ? k : next]) * p.gradient_stride + value, sum);
             }
             if (p.deterministic) store_sums<VALUES>(p, all_sums, t.begin + first + group, min(32, size - group));
         }
     }
 }
 
-// Five blocks a multiprocessor leave 51 registers: with fewer the compiler spills.
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 5) splat_blend_backward(const Params p) { blend_backward<V_Z>(p); }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 5) splat_blend_backward_depth(const Params p) {
+// Left to itself the compiler takes too few registers and spills; a multiprocessor of sm_75 holds but 1024 threads.
+#if __CUDA_ARCH__ >= 800
+constexpr int BLOCKS = 5;
+#else
+constexpr int BLOCKS = 4;
+#endif
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, BLOCKS) splat_blend_backward(const Params p) { blend_backward<V_Z>(p); }
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, BLOCKS) splat_blend_backward_depth(const Params p) {
     blend_backward<V_NORMAL>(p);
 }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 5) splat_blend_backward_normals(const Params p) {
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, BLOCKS) splat_blend_backward_normals(const Params p) {
     blend_backward<MOMENTS>(p);
 }

@@ -1,4 +1,4 @@
-// From splats to records: a thread a splat and view.
+// From splats to records, and how many of them each tile gets.
 #pragma once
 
 #include "scene.cuh"
@@ -11,11 +11,10 @@ static __device__ __forceinline__ void for_each_tile(const TileRect& rect, int t
     const bool large = count > 16;
     if (!large)
         for (int y = rect.y0; y < rect.y1; ++y)
-            for (int x = rect.x0; x < rect.x1; ++x) body(rect.base + y * tiles_x + x, value);
+            for (int x = rect.x0; x < rect.x1; ++x) body(y * tiles_x + x, value);
     for (unsigned rest = __ballot_sync(ALL_LANES, large); rest; rest &= rest - 1) {
         const int owner = __ffs(rest) - 1;
         TileRect theirs;
-        theirs.base = __shfl_sync(ALL_LANES, rect.base, owner);
         theirs.x0 = __shfl_sync(ALL_LANES, rect.x0, owner);
         theirs.y0 = __shfl_sync(ALL_LANES, rect.y0, owner);
         theirs.x1 = __shfl_sync(ALL_LANES, rect.x1, owner);
@@ -28,7 +27,7 @@ static __device__ __forceinline__ void for_each_tile(const TileRect& rect, int t
 // Writes the record of splat `n` in `view` unless nothing of it can be seen; the tiles that it touches.
 static __device__ __forceinline__ TileRect project_splat(const Params& p, int view, int n) {
     const size_t at = size_t(view) * p.num_splats + n;
-    const TileRect nothing = {0, 0, 0, 0, 0};
+    const TileRect nothing = {0, 0, 0, 0};
     const Splat s = load_splat(p, n);
     const View camera = load_view(p, view);
     const Projected o = project(s, camera);
@@ -39,7 +38,7 @@ static __device__ __forceinline__ TileRect project_splat(const Params& p, int vi
     const float reach_u = reach * sqrtf(o.var_u), reach_v = reach * sqrtf(o.var_v);
     // Comparisons are false for NaN, so a broken splat is not drawn.
     const bool visible = o.point[2] >= p.near_plane && sigma_max > 0 && u + reach_u > 0 && u - reach_u < p.width &&
-                         v + reach_v > 0 && v - reach_v < p.height && o.a > 0 && o.c > 0;
+                         v + reach_v > 0 && v - reach_v < p.height && o.l00 > 0 && o.l11 > 0;
     if (!visible) return nothing;
     const unsigned x0 = unsigned(ceilf(fmaxf(u - reach_u - 0.5f, 0.0f))), x1 = unsigned(fminf(u + reach_u + 0.5f, p.width));
     const unsigned y0 = unsigned(ceilf(fmaxf(v - reach_v - 0.5f, 0.0f))), y1 = unsigned(fminf(v + reach_v + 0.5f, p.height));
@@ -47,23 +46,38 @@ static __device__ __forceinline__ TileRect project_splat(const Params& p, int vi
     Record r;
     r.u = u, r.v = v;
     r.columns = x0 | x1 << 16, r.rows = y0 | y1 << 16;
-    r.half_a = -0.5f * LOG2_E * o.a, r.b = -LOG2_E * o.b, r.half_c = -0.5f * LOG2_E * o.c;
+    r.a = WHITE * o.l00, r.b = WHITE * o.l10, r.c = WHITE * o.l11;
     r.log2_opacity = log2f(s.opacity);
-    for (int k = 0; k < 3; ++k) {
-        const float color = p.colors[size_t(n) * 3 + k];
-        r.rgb[k] = p.raw ? sigmoid(color) : color;
-    }
-    r.z = o.point[2];
-    store_record(p.records + at * 3, r);
+    store_record(p.records + at * 2, r);
     if (p.splat_normals)
         p.splat_normals[at] = make_float4(o.sign * axis(s, 0), o.sign * axis(s, 1), o.sign * axis(s, 2), 0.0f);
     p.radii[at] = ceilf(fmaxf(reach_u, reach_v));
-    return tile_rect(p, view, r.columns, r.rows);
+    return tile_rect(p, r.columns, r.rows);
 }
 
-extern "C" __global__ void __launch_bounds__(128) splat_project(const Params p) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    TileRect rect = {0, 0, 0, 0, 0};
-    if (i < p.num_views * p.num_splats) rect = project_splat(p, i / p.num_splats, i % p.num_splats);
-    for_each_tile(rect, p.tiles_x, 0, [&](int tile, unsigned long long) { atomicAdd(&p.cursors[tile], 1u); });
+// Blocks (x: a stretch of the splats, y: the view) meet at the counters of the tiles. Where they fit, a block counts in its
+// shared memory first: then a tile's counter sees one atomic a block instead of one a splat.
+static __device__ __forceinline__ unsigned* tile_counters(const Params& p) {
+    extern __shared__ unsigned shared_tiles[];
+    const int tiles = p.tiles_x * p.tiles_y;
+    if (!p.shared_counters) return p.cursors + size_t(blockIdx.y) * tiles;
+    for (int k = threadIdx.x; k < tiles; k += blockDim.x) shared_tiles[k] = 0;
+    __syncthreads();
+    return shared_tiles;
+}
+
+extern "C" __global__ void __launch_bounds__(256) splat_project(const Params p) {
+    unsigned* counters = tile_counters(p);
+    const int begin = blockIdx.x * p.splats_per_block, end = min(begin + p.splats_per_block, p.num_splats);
+    for (int base = begin; base < end; base += blockDim.x) {
+        const int n = base + threadIdx.x;
+        TileRect rect = {0, 0, 0, 0};
+        if (n < end) rect = project_splat(p, blockIdx.y, n);
+        for_each_tile(rect, p.tiles_x, 0, [&](int tile, unsigned long long) { atomicAdd(&counters[tile], 1u); });
+    }
+    if (!p.shared_counters) return;
+    __syncthreads();
+    const int tiles = p.tiles_x * p.tiles_y;
+    for (int k = threadIdx.x; k < tiles; k += blockDim.x)
+        if (counters[k]) atomicAdd(&p.cursors[size_t(blockIdx.y) * tiles + k], counters[k]);
 }

@@ -12,10 +12,10 @@ struct SplatGradient {
 
 // Deterministic: the sum of the splat's records in the tiles of its rectangle, in their order. Each tile's list is sorted
 // by key, so the splat is found in it.
-static __device__ __forceinline__ void gather_moments(const Params& p, float (&moments)[MOMENTS],
+static __device__ __forceinline__ void gather_moments(const Params& p, float (&moments)[MOMENTS], int view,
                                                       unsigned long long key, const TileRect& rect) {
     for (int k = 0; k < rect.count(); ++k) {
-        const int tile = rect.at(k, p.tiles_x);
+        const int tile = view * p.tiles_x * p.tiles_y + rect.at(k, p.tiles_x);
         unsigned low = p.tile_starts[tile], high = min(p.tile_starts[tile + 1], p.capacity);
         while (low < high) {
             const unsigned middle = (low + high) / 2;
@@ -34,10 +34,9 @@ static __device__ __forceinline__ void load_moments(const Params& p, float (&mom
     const size_t at = size_t(view) * p.num_splats + n;
     for (int i = 0; i < MOMENTS; ++i) moments[i] = 0;
     if (p.deterministic) {
-        const float4 place = p.records[at * 3];
-        const unsigned long long z = __float_as_uint(p.records[at * 3 + 2].w);
-        const TileRect rect = tile_rect(p, view, __float_as_uint(place.z), __float_as_uint(place.w));
-        gather_moments(p, moments, z << 32 | unsigned(n), rect);
+        const float4 place = p.records[at * 2];
+        const TileRect rect = tile_rect(p, __float_as_uint(place.z), __float_as_uint(place.w));
+        gather_moments(p, moments, view, key_of(p, view, n), rect);
     } else {
         for (int i = 0; i < MOMENTS; ++i)
             if (i < p.gradient_stride) moments[i] = p.gradients[at * p.gradient_stride + i];
@@ -47,10 +46,12 @@ static __device__ __forceinline__ void load_moments(const Params& p, float (&mom
 // d loss / d mean and d loss / d (R diag(s)) of what one view saw, added to `v_mean` and `v_m`.
 static __device__ __forceinline__ void unproject(const View& view, const Projected& o, const float (&m)[MOMENTS], float v_u,
                                                  float v_v, float (&v_mean)[3], float (&v_m)[3][3]) {
-    // d loss / d conic is -1/2 of the moment matrix, so d loss / d covariance = 1/2 conic * moments * conic.
-    const float h00 = o.a * m[QXX] + o.b * m[QXY], h01 = o.a * m[QXY] + o.b * m[QYY];
-    const float h10 = o.b * m[QXX] + o.c * m[QXY], h11 = o.b * m[QXY] + o.c * m[QYY];
-    const float twice_v_uu = h00 * o.a + h01 * o.b, twice_v_uv = h00 * o.b + h01 * o.c, twice_v_vv = h10 * o.b + h11 * o.c;
+    // With the moments M over pixel offsets, d loss / d conic is -M / 2, so d loss / d covariance = conic M conic / 2, which
+    // is L W L^T / 2 with the moments W over s and t.
+    const float ss = m[QSS] / (WHITE * WHITE), st = m[QST] / (WHITE * WHITE), tt = m[QTT] / (WHITE * WHITE);
+    const float row = o.l10 * ss + o.l11 * st;
+    const float twice_v_uu = o.l00 * o.l00 * ss, twice_v_uv = o.l00 * row;
+    const float twice_v_vv = o.l10 * row + o.l11 * (o.l10 * st + o.l11 * tt);
     const float fx = view.fx * o.inverse_z, fy = view.fy * o.inverse_z;
     float v_mc[3][3], v_xc = 0, v_yc = 0, shrink = 0;
     for (int j = 0; j < 3; ++j) {
@@ -98,8 +99,8 @@ static __device__ __forceinline__ SplatGradient splat_gradient(const Params& p, 
             load_moments(p, m, c, n);
             const View view = load_view(p, c);
             const Projected o = project(s, view);
-            v_u = -(o.a * m[QX] + o.b * m[QY]);
-            v_v = -(o.b * m[QX] + o.c * m[QY]);
+            v_u = -o.l00 * m[QS] / WHITE;
+            v_v = -(o.l10 * m[QS] + o.l11 * m[QT]) / WHITE;
             unproject(view, o, m, v_u, v_v, out.mean, v_m);
             for (int k = 0; k < 3; ++k) {
                 out.color[k] += m[V_RGB + k];

@@ -9,7 +9,6 @@
 using namespace sds3d;
 
 constexpr unsigned ALL_LANES = 0xffffffffu;
-constexpr float LOG2_E = 1.44269504f;
 constexpr float LOG2_ALPHA_MIN = -7.99435344f;  // log2(1 / 255)
 constexpr int MAX_TILE = 16;                    // pixels; a block has a thread for each pixel of its tile
 constexpr int PARAMETERS = 5;                   // kinds: means, quats, scales, opacities, colors
@@ -20,10 +19,12 @@ struct Params {
     int num_splats, num_views, width, height;
     int tile, tiles_x, tiles_y;      // pixels along a side of a tile: 8 or 16; tiles in a row and in a column
     unsigned capacity;               // entries that `keys` has room for
+    int splats_per_block;            // of splat_project and splat_scatter
+    int shared_counters;             // 1: they count the tiles of a view in shared memory
     float near_plane;                // splats with a smaller camera-space z are not drawn
     int raw;                         // 1: scales, opacities, colors are given before exp, sigmoid, sigmoid
     int deterministic;               // 1: sums have one order; `gradients` then has a record for each entry of `keys`
-    int gradient_stride;             // floats in a record of `gradients`
+    int gradient_stride;             // floats in a record of `gradients`: 9, 10 with depth, 13 with normals
 
     float* means;                    // [N, 3] world; the parameters are written by splat_adam alone
     float* quats;                    // [N, 4] wxyz, normalised inside
@@ -35,7 +36,7 @@ struct Params {
     const float* backgrounds;        // [C, 3]
     const float* means2d_offsets;    // [C, N, 2] pixels, or null
 
-    float4* records;                 // [C, N, 3] see Record
+    float4* records;                 // [C, N, 2] see Record
     float4* splat_normals;           // [C, N] world-space normal towards the camera, or null: no normals are drawn
     float* radii;                    // [C, N] pixels, 0 = not visible
     unsigned* cursors;               // [T] zero at first; splats of each tile, then where the next one goes
@@ -70,25 +71,25 @@ struct Params {
     float* stat_counts;                  // [N] += views that saw the splat
 };
 
-// The twelve numbers of a record, three float4s. The exponent of alpha to the base 2 is
-// log2_opacity + dx (half_a dx + b dy) + half_c dy^2 with dx = u - x, dy = v - y.
+// What a view keeps of a splat, two float4s; its colour is that of all views, its depth stands in its keys. With the conic's Cholesky factor L, dx = u - x and dy = v - y,
+//   s = a dx + b dy,  t = c dy,  log2 alpha = log2_opacity - s^2 - t^2:
+// squares do not cancel, as the terms of dx^2, dx dy and dy^2 do for a needle.
 struct Record {
     float u, v;                  // centre, pixels
     unsigned columns, rows;      // first | end << 16 of the pixels that it can reach
-    float half_a, b, half_c;     // of the conic, times -log2(e)
+    float a, b, c;               // L[0][0], L[1][0], L[1][1] times WHITE
     float log2_opacity;
-    float rgb[3], z;
 };
+constexpr float WHITE = 0.849321800f;  // sqrt(log2(e) / 2)
 
 static __device__ __forceinline__ void store_record(float4* to, const Record& r) {
     to[0] = make_float4(r.u, r.v, __uint_as_float(r.columns), __uint_as_float(r.rows));
-    to[1] = make_float4(r.half_a, r.b, r.half_c, r.log2_opacity);
-    to[2] = make_float4(r.rgb[0], r.rgb[1], r.rgb[2], r.z);
+    to[1] = make_float4(r.a, r.b, r.c, r.log2_opacity);
 }
 
-// Where the sums over pixels stand in a record of `gradients`: moments of q = alpha d loss / d alpha about the splat's
-// centre, then the weighted cotangents of its colour, depth and normal.
-enum Moment { Q, QX, QY, QXX, QXY, QYY, V_RGB, V_Z = V_RGB + 3, V_NORMAL, MOMENTS = V_NORMAL + 3 };
+// Where the sums over pixels stand in a record of `gradients`: moments of q = alpha d loss / d alpha over the s and t of
+// Record, then the weighted cotangents of the splat's colour, depth and normal.
+enum Moment { Q, QS, QT, QSS, QST, QTT, V_RGB, V_Z = V_RGB + 3, V_NORMAL, MOMENTS = V_NORMAL + 3 };
 
 // A splat, its activations applied.
 struct Splat {
@@ -132,6 +133,16 @@ static __device__ __forceinline__ float axis(const Splat& s, int row) {  // of t
     return s.shortest == 0 ? s.rotation[row][0] : s.shortest == 1 ? s.rotation[row][1] : s.rotation[row][2];
 }
 
+// Camera-space z as the keys hold it: bit for bit the same in every kernel.
+static __device__ __forceinline__ float depth_of(const Params& p, int view, int n) {
+    const float* row = p.viewmats + view * 16 + 8;
+    const float* mean = p.means + size_t(n) * 3;
+    return fmaf(row[0], mean[0], fmaf(row[1], mean[1], fmaf(row[2], mean[2], row[3])));
+}
+static __device__ __forceinline__ unsigned long long key_of(const Params& p, int view, int n) {  // a positive float sorts like its bits
+    return (unsigned long long)(__float_as_uint(depth_of(p, view, n))) << 32 | unsigned(n);
+}
+
 struct View {
     float r[3][3], t[3], fx, fy, cx, cy;
     float x_min, x_max, y_min, y_max;  // of x/z and y/z where the projection is linearised
@@ -160,7 +171,7 @@ struct Projected {
     float mc[3][3];              // R M
     float t[2][3];               // J R M
     float var_u, var_v;          // pixels^2
-    float a, b, c;               // conic
+    float l00, l10, l11;         // Cholesky factor of the conic
     float sign;                  // +-1: turns the shortest axis towards the camera
 };
 
@@ -189,12 +200,13 @@ static __device__ __forceinline__ Projected project(const Splat& s, const View& 
     const float c0 = o.t[0][1] * o.t[1][2] - o.t[0][2] * o.t[1][1];
     const float c1 = o.t[0][2] * o.t[1][0] - o.t[0][0] * o.t[1][2];
     const float c2 = o.t[0][0] * o.t[1][1] - o.t[0][1] * o.t[1][0];
-    const float inverse = 1.0f / (c0 * c0 + c1 * c1 + c2 * c2 + LOW_PASS * (uu + vv) + LOW_PASS * LOW_PASS);
+    const float det = c0 * c0 + c1 * c1 + c2 * c2 + LOW_PASS * (uu + vv) + LOW_PASS * LOW_PASS;
     o.var_u = uu + LOW_PASS;
     o.var_v = vv + LOW_PASS;
-    o.a = o.var_v * inverse;
-    o.b = -uv * inverse;
-    o.c = o.var_u * inverse;
+    o.l11 = rsqrtf(o.var_v);
+    const float root = rsqrtf(det);
+    o.l00 = o.var_v * o.l11 * root;  // sqrt(var_v / det)
+    o.l10 = -uv * o.l11 * root;
     float facing = 0;
     for (int i = 0; i < 3; ++i)
         facing += o.point[i] * (view.r[i][0] * axis(s, 0) + view.r[i][1] * axis(s, 1) + view.r[i][2] * axis(s, 2));
@@ -202,19 +214,19 @@ static __device__ __forceinline__ Projected project(const Splat& s, const View& 
     return o;
 }
 
-// Tiles [x0, x1) x [y0, y1) of one view, whose first tile is `base`.
+// Tiles [x0, x1) x [y0, y1) of a view.
 struct TileRect {
-    int base, x0, y0, x1, y1;
+    int x0, y0, x1, y1;
 
     __device__ __forceinline__ int count() const { return (x1 - x0) * (y1 - y0); }
     __device__ __forceinline__ int at(int k, int tiles_x) const {  // the k-th of them
         const int row = k / (x1 - x0);
-        return base + (y0 + row) * tiles_x + x0 + k - row * (x1 - x0);
+        return (y0 + row) * tiles_x + x0 + k - row * (x1 - x0);
     }
 };
 
-static __device__ __forceinline__ TileRect tile_rect(const Params& p, int view, unsigned columns, unsigned rows) {
+static __device__ __forceinline__ TileRect tile_rect(const Params& p, unsigned columns, unsigned rows) {
     const int last = p.tile - 1;
-    return {view * p.tiles_x * p.tiles_y, int(columns & 0xffff) / p.tile, int(rows & 0xffff) / p.tile,
-            (int(columns >> 16) + last) / p.tile, (int(rows >> 16) + last) / p.tile};
+    return {int(columns & 0xffff) / p.tile, int(rows & 0xffff) / p.tile, (int(columns >> 16) + last) / p.tile,
+            (int(rows >> 16) + last) / p.tile};
 }

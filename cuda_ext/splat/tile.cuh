@@ -32,15 +32,20 @@ static __device__ __forceinline__ Tile load_tile(const Params& p) {
 // As many records as the block has threads, which all of its warps read.
 template <bool NORMALS>
 struct Batch {
-    float4 place[MAX_THREADS], shape[MAX_THREADS], color[MAX_THREADS], normal[NORMALS ? MAX_THREADS : 1];
+    float4 place[MAX_THREADS], shape[MAX_THREADS];  // see Record
+    float4 color[MAX_THREADS];                      // and depth
+    float4 normal[NORMALS ? MAX_THREADS : 1];
     int splat[MAX_THREADS];
 
     __device__ __forceinline__ void load(const Params& p, const Tile& t, int entry) {
-        const int n = int(unsigned(p.keys[entry])), k = threadIdx.x;
+        const unsigned long long key = p.keys[entry];
+        const int n = int(unsigned(key)), k = threadIdx.x;
         const size_t at = size_t(t.view) * p.num_splats + n;
-        place[k] = p.records[at * 3];
-        shape[k] = p.records[at * 3 + 1];
-        color[k] = p.records[at * 3 + 2];
+        place[k] = p.records[at * 2];
+        shape[k] = p.records[at * 2 + 1];
+        const float* rgb = p.colors + size_t(n) * 3;
+        color[k] = make_float4(rgb[0], rgb[1], rgb[2], __uint_as_float(unsigned(key >> 32)));
+        if (p.raw) color[k] = make_float4(sigmoid(rgb[0]), sigmoid(rgb[1]), sigmoid(rgb[2]), color[k].w);
         if (NORMALS) normal[k] = p.splat_normals[at];
         splat[k] = n;
     }
@@ -53,9 +58,17 @@ struct Batch {
     }
 };
 
-// log2 of alpha at an offset from the centre: one expression for both passes, so that both draw the same pixels.
-static __device__ __forceinline__ float log2_alpha(const float4& shape, float dx, float dy) {
-    return fmaf(fmaf(shape.x, dx, shape.y * dy), dx, fmaf(shape.z * dy, dy, shape.w));
+// A pixel as a splat sees it: see Record. One expression for both passes, so that both draw the same pixels.
+struct Offset {
+    float s, t, log2_alpha;
+};
+static __device__ __forceinline__ Offset offset_of(const float4& place, const float4& shape, float x, float y) {
+    const float dx = place.x - x, dy = place.y - y;
+    Offset o;
+    o.s = fmaf(shape.x, dx, shape.y * dy);
+    o.t = shape.z * dy;
+    o.log2_alpha = fmaf(-o.s, o.s, fmaf(-o.t, o.t, shape.w));
+    return o;
 }
 
 static __device__ __forceinline__ float exp2_fast(float x) {  // relative error below 2^-22

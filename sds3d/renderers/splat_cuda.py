@@ -16,10 +16,12 @@ from sds3d.renderers.constants import NEAR_PLANE
 MAX_SIZE = 65535  # pixels; the kernels keep pixel coordinates in 16 bits
 SMALL_IMAGE = 128  # pixels; up to here tiles of 8 x 8 keep more of the GPU busy
 FEW_TILES = 2048  # so few lists are sorted by larger blocks
+BLOCKS = 528  # of splat_project and splat_scatter, four for each multiprocessor of an H100
+MAX_SPLATS_PER_BLOCK = 4096  # beyond it, more blocks
+MAX_SHARED_COUNTERS = 12288  # tiles of a view that a block counts in shared memory: 48 KB
 HEADROOM = 1.5  # of the tile lists in a captured graph, over what was needed before
 SPARE = 1024  # entries, and so many more
 MOMENTS = {"colors": 9, "depths": 10, "normals": 13}  # enum Moment of scene.cuh: floats that a pixel adds to a splat
-STRIDES = {"colors": 12, "depths": 12, "normals": 16}  # floats; multiples of 16 bytes
 
 
 class Params(ctypes.Structure):
@@ -28,6 +30,8 @@ class Params(ctypes.Structure):
     _fields_ = [
         *((name, c_int32) for name in ("num_splats", "num_views", "width", "height", "tile", "tiles_x", "tiles_y")),
         ("capacity", c_uint32),
+        ("splats_per_block", c_int32),
+        ("shared_counters", c_int32),
         ("near_plane", c_float),
         *((name, c_int32) for name in ("raw", "deterministic", "gradient_stride")),
         *(
@@ -85,7 +89,7 @@ class Drawing:
     normals: Tensor  # [C, H, W, 3] or [0]
     radii: Tensor  # [C, N] pixels
     status: Tensor  # [2] int32: entries of the tile lists, 1 if they were more than there was room for
-    records: Tensor  # [C, N, 12]
+    records: Tensor  # [C, N, 8]
     splat_normals: Tensor  # [C, N, 4] or [0]
     transmittances: Tensor  # [C, H, W]
     lasts: Tensor  # [C, H, W] int32
@@ -108,25 +112,29 @@ def draw(splats: Sequence[Tensor], view: View, *, raw: bool, normals: bool, capa
     num_tiles = C * view.tiles[0] * view.tiles[1]
     counters = torch.zeros(num_tiles + 2, dtype=torch.int32, device=means.device)
     colors, radii, records, transmittances = (
-        means.new_empty(shape) for shape in ((C, H, W, 3), (C, N), (C, N, 12), (C, H, W))
+        means.new_empty(shape) for shape in ((C, H, W, 3), (C, N), (C, N, 8), (C, H, W))
     )
     alphas, depths = means.new_empty(C, H, W, 1), means.new_empty(C, H, W, 1)
     image_normals = means.new_empty((C, H, W, 3) if normals else 0)
     splat_normals = means.new_empty((C, N, 4) if normals else 0)
     lasts = torch.empty(C, H, W, dtype=torch.int32, device=means.device)
     tile_starts = torch.empty(num_tiles + 1, dtype=torch.int32, device=means.device)
-    status = counters[num_tiles:]
+    status, cursors = counters[:2], counters[2:]
     params = _params(splats, view, raw)
     _point(
-        params, records=records, splat_normals=splat_normals, radii=radii, cursors=counters, tile_starts=tile_starts,
+        params, records=records, splat_normals=splat_normals, radii=radii, cursors=cursors, tile_starts=tile_starts,
         status=status, out_colors=colors, out_alphas=alphas, out_depths=depths, out_normals=image_normals,
         transmittances=transmittances, lasts=lasts,
     )  # fmt: skip
     params.capacity = 0xFFFFFFFF if capacity is None else capacity
     kernels = cuda_kernels.load("splat", means.device)
-    pairs = (-(-C * N // 128), 1, 1)
-    if C * N:
-        kernels["splat_project"](pairs, 128, params)
+    per_block = min(max(C * N // BLOCKS, 1), MAX_SPLATS_PER_BLOCK)
+    params.splats_per_block = -(-per_block // 256) * 256
+    params.shared_counters = num_tiles // C <= MAX_SHARED_COUNTERS
+    blocks = (-(-N // params.splats_per_block), C, 1)
+    shared = 4 * num_tiles // C if params.shared_counters else 0
+    if N:
+        kernels["splat_project"](blocks, 256, params, shared)
     kernels["splat_scan"]((1, 1, 1), 1024, params)
     if capacity is None:
         capacity = int(status[0])
@@ -134,7 +142,7 @@ def draw(splats: Sequence[Tensor], view: View, *, raw: bool, normals: bool, capa
     keys = torch.empty(capacity, dtype=torch.int64, device=means.device)
     _point(params, keys=keys)
     if capacity:
-        kernels["splat_scatter"](pairs, 128, params)
+        kernels["splat_scatter"](blocks, 256, params, shared)
         kernels["splat_sort"]((num_tiles, 1, 1), 1024 if num_tiles <= FEW_TILES else 256, params)
     blend = "splat_blend_normals" if normals else "splat_blend"
     kernels[blend]((num_tiles, 1, 1), view.tile**2, params)
@@ -150,23 +158,23 @@ def gradients(
     drawing: Drawing,
     cotangents: Sequence[Tensor | None],
     *,
+    grad_norm: Tensor,
     deterministic: bool,
-) -> tuple[list[Tensor], Tensor | None, Tensor]:
-    """Gradients of the five parameters, of `view.offsets`, and means2d_grad_norm [N].
+) -> tuple[list[Tensor], Tensor | None]:
+    """Gradients of the five parameters and of `view.offsets`; means2d_grad_norm [N] goes into `grad_norm`.
 
     `cotangents` are those of colors, alphas, depths and normals; all have their layout.
     """
     params, keep = _blend_backward(splats, view, drawing, cotangents, raw=False, deterministic=deterministic)
     out = [torch.empty_like(x) for x in splats]
-    norm = torch.empty_like(splats[3])
     v_offsets = None if view.offsets is None else torch.empty_like(view.offsets)
     params.v_parameters = (c_void_p * 5)(*map(_pointer, out))
-    _point(params, v_means2d=v_offsets, means2d_grad_norm=norm)
-    if len(norm):
-        grid = (-(-len(norm) // 128), 1, 1)
-        cuda_kernels.load("splat", norm.device)["splat_project_backward"](grid, 128, params)
+    _point(params, v_means2d=v_offsets, means2d_grad_norm=grad_norm)
+    if len(grad_norm):
+        grid = (-(-len(grad_norm) // 128), 1, 1)
+        cuda_kernels.load("splat", grad_norm.device)["splat_project_backward"](grid, 128, params)
     del keep
-    return out, v_offsets, norm
+    return out, v_offsets
 
 
 @dataclass(frozen=True)
@@ -224,10 +232,10 @@ def _blend_backward(
     kind = "normals" if v_normals is not None else "depths" if v_depths is not None else "colors"
     C, N = drawing.radii.shape
     num_records = len(drawing.keys) if deterministic else C * N
-    sums = splats[0].new_zeros(num_records, STRIDES[kind])
+    sums = splats[0].new_zeros(num_records, MOMENTS[kind])
     params = _params(splats, view, raw)
     params.capacity = len(drawing.keys)
-    params.deterministic, params.gradient_stride = deterministic, STRIDES[kind]
+    params.deterministic, params.gradient_stride = deterministic, MOMENTS[kind]
     _point(
         params, records=drawing.records, splat_normals=drawing.splat_normals, radii=drawing.radii,
         tile_starts=drawing.tile_starts, keys=drawing.keys, out_depths=drawing.depths,

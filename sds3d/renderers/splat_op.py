@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from sds3d.renderers import splat_cuda
 from sds3d.renderers.constants import NEAR_PLANE
@@ -34,6 +36,7 @@ def rasterize(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, dict[str, Tensor]]:
     """What `splat_reference.rasterize` returns, and info["overflow"] [] int32.
 
+    Inside torch.compile "means2d_grad_norm" stays 0.
     While a CUDA graph is captured nothing is read back: the tile lists have room for HEADROOM times the entries of the
     longest drawing before, and "overflow" says 1 after a replay in which that was not enough (the images then lack
     splats). Otherwise it is 0. There is no gradient with respect to the cameras.
@@ -45,21 +48,15 @@ def rasterize(
         raise ValueError("the CUDA rasterizer has no gradient with respect to viewmats and Ks: detach them")
     if not (0 < width <= MAX_SIZE and 0 < height <= MAX_SIZE):
         raise ValueError(f"width, height: expected 1 to {MAX_SIZE} pixels, got {width} x {height}")
-    probe = means.new_zeros(len(means))
-    info = {"means2d_grad_norm": torch.zeros_like(probe)}
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        probe.requires_grad_().register_hook(info["means2d_grad_norm"].copy_)
-    drawn = _draw(
-        means, quats, scales, opacities, colors, backgrounds, means2d_offsets, probe, viewmats, Ks, width, height,
-        float(near_plane), normals, deterministic,
-    )  # fmt: skip
-    info |= {"radii": drawn[4], "overflow": drawn[5][1]}
+    grad_norm = means.new_zeros(len(means))
+    inputs = (means, quats, scales, opacities, colors, backgrounds, means2d_offsets, viewmats, Ks)
+    options = (width, height, float(near_plane), normals, deterministic)
+    if torch.compiler.is_compiling():
+        drawn = _operator(*inputs, *options)
+    else:  # the same without the operator's overhead, which is longer than a small drawing
+        drawn = _Splat.apply(grad_norm, *inputs, *options)
+    info = {"radii": drawn[4], "means2d_grad_norm": grad_norm, "overflow": drawn[5][1]}
     return drawn[0], drawn[1], drawn[2], drawn[3] if normals else None, info
-
-
-def _view(backgrounds: Tensor, offsets: Tensor | None, viewmats: Tensor, Ks: Tensor, *rest: Any) -> View:
-    width, height, near_plane = rest
-    return View(viewmats, Ks, backgrounds, width, height, near_plane, offsets)
 
 
 def _capacity(device: torch.device) -> int | None:
@@ -70,8 +67,7 @@ def _capacity(device: torch.device) -> int | None:
     return int(HEADROOM * _largest[device]) + SPARE
 
 
-@torch.library.custom_op("sds3d::splat", mutates_args=(), device_types="cuda")
-def _draw(
+def _forward(
     means: Tensor,
     quats: Tensor,
     scales: Tensor,
@@ -79,7 +75,6 @@ def _draw(
     colors: Tensor,
     backgrounds: Tensor,
     means2d_offsets: Tensor | None,
-    probe: Tensor,  # [N] its gradient is means2d_grad_norm
     viewmats: Tensor,
     Ks: Tensor,
     width: int,
@@ -92,7 +87,9 @@ def _draw(
 ]:  # Drawing.tensors()
     splats = [x.contiguous() for x in (means, quats, scales, opacities, colors)]
     offsets = None if means2d_offsets is None else means2d_offsets.contiguous()
-    view = _view(backgrounds.contiguous(), offsets, viewmats.contiguous(), Ks.contiguous(), width, height, near_plane)
+    view = View(
+        viewmats.contiguous(), Ks.contiguous(), backgrounds.contiguous(), width, height, near_plane, offsets
+    )  # fmt: skip
     capacity = _capacity(means.device)
     drawing = splat_cuda.draw(splats, view, raw=False, normals=normals, capacity=capacity)
     if capacity is None:
@@ -100,26 +97,7 @@ def _draw(
     return drawing.tensors()
 
 
-@_draw.register_fake
-def _(
-    means, quats, scales, opacities, colors, backgrounds, means2d_offsets, probe, viewmats, Ks, width, height,
-    near_plane, normals, deterministic,
-):  # fmt: skip
-    C, N = viewmats.shape[0], means.shape[0]
-    columns, rows = View(viewmats, Ks, backgrounds, width, height).tiles
-    images = [means.new_empty(C, height, width, channels) for channels in (3, 1, 1)]
-    image_normals = means.new_empty((C, height, width, 3) if normals else 0)
-    splat_normals = means.new_empty((C, N, 4) if normals else 0)
-    keys = means.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
-    return (
-        *images, image_normals, means.new_empty(C, N), means.new_empty(2, dtype=torch.int32), means.new_empty(C, N, 12),
-        splat_normals, means.new_empty(C, height, width), means.new_empty(C, height, width, dtype=torch.int32),
-        means.new_empty(C * columns * rows + 1, dtype=torch.int32), keys,
-    )  # fmt: skip
-
-
-@torch.library.custom_op("sds3d::splat_backward", mutates_args=(), device_types="cuda")
-def _draw_backward(
+def _backward(
     inputs: list[Tensor],  # means, quats, scales, opacities, colors, backgrounds, viewmats, Ks
     means2d_offsets: Tensor | None,
     drawing: list[Tensor],
@@ -131,45 +109,90 @@ def _draw_backward(
     height: int,
     near_plane: float,
     deterministic: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # of the parameters, offsets [0 if none], the probe
-    inputs = [x.contiguous() for x in inputs]
-    splats, backgrounds, viewmats, Ks = inputs[:5], *inputs[5:]
+    grad_norm: Tensor,  # [N] written
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # of the parameters and offsets, [0] if there are none
+    *splats, backgrounds, viewmats, Ks = (x.contiguous() for x in inputs)
     offsets = None if means2d_offsets is None else means2d_offsets.contiguous()
-    view = _view(backgrounds, offsets, viewmats, Ks, width, height, near_plane)
+    view = View(viewmats, Ks, backgrounds, width, height, near_plane, offsets)
     cotangents = [None if v is None else v.contiguous() for v in (v_colors, v_alphas, v_depths, v_normals)]
-    out, v_offsets, norm = splat_cuda.gradients(
-        splats, view, Drawing(*drawing), cotangents, deterministic=deterministic
+    out, v_offsets = splat_cuda.gradients(
+        splats, view, Drawing(*drawing), cotangents, grad_norm=grad_norm, deterministic=deterministic
     )
-    return *out, norm.new_empty(0) if v_offsets is None else v_offsets, norm
-
-
-@_draw_backward.register_fake
-def _(
-    inputs, means2d_offsets, drawing, v_colors, v_alphas, v_depths, v_normals, width, height, near_plane, deterministic
-):  # fmt: skip
-    offsets = inputs[0].new_empty(0) if means2d_offsets is None else torch.empty_like(means2d_offsets)
-    return *(torch.empty_like(x) for x in inputs[:5]), offsets, torch.empty_like(inputs[3])
+    return *out, grad_norm.new_empty(0) if v_offsets is None else v_offsets
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-    *parameters, backgrounds, offsets, _, viewmats, Ks, width, height, near_plane, _, deterministic = inputs
+    *parameters, backgrounds, offsets, viewmats, Ks, width, height, near_plane, _, deterministic = inputs
     ctx.save_for_backward(*parameters, backgrounds, viewmats, Ks, offsets, *output)
     ctx.options = (width, height, near_plane, deterministic)
     ctx.mark_non_differentiable(*output[4:])
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, v_colors: Any, v_alphas: Any, v_depths: Any, v_normals: Any, *_: Any) -> tuple:
+def _gradients(ctx: Any, cotangents: tuple, backward: Callable[..., tuple], grad_norm: Tensor) -> list[Tensor | None]:
+    """Of all inputs of `_forward`."""
     *inputs, offsets = ctx.saved_tensors[:9]
     drawing = list(ctx.saved_tensors[9:])
-    *gradients, v_offsets, norm = _draw_backward(
-        inputs, offsets, drawing, v_colors, v_alphas, v_depths, v_normals, *ctx.options
-    )
+    *gradients, v_offsets = backward(inputs, offsets, drawing, *cotangents[:4], *ctx.options, grad_norm)
     v_backgrounds = None
-    if ctx.needs_input_grad[5] and v_colors is not None:
-        v_backgrounds = ((1 - drawing[1]) * v_colors).sum((1, 2))
-    v_offsets = None if offsets is None else v_offsets
-    return *gradients, v_backgrounds, v_offsets, norm, None, None, None, None, None, None, None
+    if ctx.needs_input_grad[-9] and cotangents[0] is not None:
+        v_backgrounds = ((1 - drawing[1]) * cotangents[0]).sum((1, 2))
+    return [*gradients, v_backgrounds, None if offsets is None else v_offsets, *[None] * 7]
 
 
-_draw.register_autograd(_backward, setup_context=_setup_context)
+class _Splat(torch.autograd.Function):
+    """Outside torch.compile."""
+
+    @staticmethod
+    def forward(ctx: Any, grad_norm: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+        output = _forward(*inputs)
+        _setup_context(ctx, inputs, output)
+        ctx.grad_norm = grad_norm
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
+        return None, *_gradients(ctx, cotangents, _backward, ctx.grad_norm)
+
+
+# Inside torch.compile: an operator that it does not look into, and another for the way back.
+
+_operator = torch.library.custom_op("sds3d::splat", _forward, mutates_args=(), device_types="cuda")
+_backward_operator = torch.library.custom_op(
+    "sds3d::splat_backward", _backward, mutates_args=("grad_norm",), device_types="cuda"
+)
+
+
+@_operator.register_fake
+def _(
+    means, quats, scales, opacities, colors, backgrounds, means2d_offsets, viewmats, Ks, width, height, near_plane,
+    normals, deterministic,
+):  # fmt: skip
+    C, N = viewmats.shape[0], means.shape[0]
+    columns, rows = View(viewmats, Ks, backgrounds, width, height).tiles
+    images = [means.new_empty(C, height, width, channels) for channels in (3, 1, 1)]
+    image_normals = means.new_empty((C, height, width, 3) if normals else 0)
+    splat_normals = means.new_empty((C, N, 4) if normals else 0)
+    keys = means.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
+    return (
+        *images, image_normals, means.new_empty(C, N), means.new_empty(2, dtype=torch.int32), means.new_empty(C, N, 8),
+        splat_normals, means.new_empty(C, height, width), means.new_empty(C, height, width, dtype=torch.int32),
+        means.new_empty(C * columns * rows + 1, dtype=torch.int32), keys,
+    )  # fmt: skip
+
+
+@_backward_operator.register_fake
+def _(
+    inputs, means2d_offsets, drawing, v_colors, v_alphas, v_depths, v_normals, width, height, near_plane,
+    deterministic, grad_norm,
+):  # fmt: skip
+    offsets = inputs[0].new_empty(0) if means2d_offsets is None else torch.empty_like(means2d_offsets)
+    return *(torch.empty_like(x) for x in inputs[:5]), offsets
+
+
+def _operator_backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
+    return tuple(_gradients(ctx, cotangents, _backward_operator, torch.empty_like(ctx.saved_tensors[3])))
+
+
+_operator.register_autograd(_operator_backward, setup_context=_setup_context)
