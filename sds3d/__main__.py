@@ -1,7 +1,5 @@
 """python -m sds3d."""
 
-import sys
+from sds3d.cli.main import program
 
-from sds3d.cli.main import main
-
-sys.exit(main())
+program()

@@ -45,6 +45,15 @@ def test_import_and_help_are_quick() -> None:
     assert best_seconds([sys.executable, "-m", "sds3d", "generate", "--help"]) < 0.3
 
 
+@pytest.mark.parametrize(("verb", "message", "code"), [("generate", "", 2), ("doctr", "python ends\n", 2)])
+def test_only_verbs_with_nothing_left_to_do_leave_at_once(verb: str, message: str, code: int) -> None:
+    """`out` is in Python's buffer when the program ends; what is registered at exit runs when Python is taken down."""
+    program = "import atexit, sys; from sds3d.cli.main import program; atexit.register(print, 'python ends')\n"
+    program += f"sys.argv = ['sds3d', {verb!r}, 'a chair', 'steeds=1']; print('out'); program()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "out\n" + message) and done.stderr.startswith("error: ")
+
+
 @pytest.mark.parametrize("code", ["import sds3d", "import sds3d.cli.main as m; m.main(['--help'])"])
 def test_no_torch_before_it_is_needed(code: str) -> None:
     subprocess.run([sys.executable, "-c", NO_TORCH.format(code=code)], check=True, capture_output=True, cwd=ROOT)
