@@ -17,10 +17,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tests" / "tools"
@@ -66,6 +68,7 @@ class Measurement:
     components: int
     watertight: bool
     glb_errors: int | None  # None: the validator is not installed
+    seconds: dict[str, float]  # of `wall_s`, by what they went to
 
     def missed(self, limits: Limits) -> list[str]:
         """The names of the limits that this run does not keep."""
@@ -116,11 +119,20 @@ def measure(prompt: str, config: str, device: str, keep: Path | None = None) -> 
             wall_s=wall_s,
             peak_gb=usage.ru_maxrss * unit / 1e9,
             glb_errors=count_glb_errors(run / "mesh.glb"),
+            seconds=breakdown(report, wall_s),
             **{name: report[name] for name in ("psnr_db", "iou", "faces", "components", "watertight")},
         )
         if keep:
             shutil.move(run, keep / run.name)
         return measurement
+
+
+def breakdown(report: dict[str, Any], wall_s: float) -> dict[str, float]:
+    """The parts of `wall_s` by name: what report.json says, meshing step by step, and the rest, the process."""
+    parts = dict(report["seconds"])
+    meshing = {f"mesh {name}": seconds for name, seconds in report["mesh_seconds"].items()}
+    parts["mesh other"] = parts.pop("mesh") - sum(meshing.values())
+    return {"start and end": wall_s - sum(report["seconds"].values()), **parts, **meshing}
 
 
 def count_glb_errors(path: Path) -> int | None:
@@ -185,7 +197,10 @@ def main() -> int:
         args.keep.mkdir(parents=True, exist_ok=True)
     rows = [measure(prompt, args.config, args.device, args.keep) for prompt in args.prompts]
     notes = f"Asked for: {limits}.\n{machine}; config {args.config}; {datetime.date.today().isoformat()}."
-    block = f"{table(rows)}\n\n{notes}"
+    spent = sorted(rows[0].seconds.items(), key=lambda part: -part[1])
+    spent_text = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent if seconds >= 0.05)
+    spent_text = textwrap.fill(f"Seconds of the first: {spent_text}.", 120)
+    block = f"{table(rows)}\n\n{spent_text}\n{notes}"
     print(block)
     if args.write:
         from sds3d.files import atomic_write

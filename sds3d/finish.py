@@ -54,12 +54,14 @@ def finish(
     atomic_write(run.path / "splats.ply", splat_ply(scene))
     note("extracting the mesh and baking its texture")
     mesh, mesh_report = build_mesh(scene.density, renderer, cfg.mesh, resolve_device(cfg.device))
-    atomic_write(run.path / "mesh.glb", lambda partial: write_glb(mesh, partial))
     lap("mesh")
+    atomic_write(run.path / "mesh.glb", lambda partial: write_glb(mesh, partial))
+    lap("glb")
     note("drawing the turntable and the preview")
     atomic_write(run.path / "preview.png", png(preview_sheet(mesh, cfg.preview)))
+    lap("preview")
     atomic_write(run.path / "turntable.mp4", lambda partial: write_turntable(mesh, cfg.preview, partial))
-    lap("pictures")
+    lap("turntable")
     report = {
         "prompt": cfg.prompt,
         "seed": cfg.seed,

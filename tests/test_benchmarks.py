@@ -140,7 +140,16 @@ def test_row_shows_the_prompt_and_six_views() -> None:
 
 def measurement(**changes: object) -> object:
     good = {"prompt": "a | b", "wall_s": 20.0, "peak_gb": 3.0, "psnr_db": 25.0, "iou": 0.95, "glb_errors": 0}
-    return asset.Measurement(**{**good, "faces": 9, "components": 1, "watertight": True, **changes})
+    return asset.Measurement(**{**good, "faces": 9, "components": 1, "watertight": True, "seconds": {}, **changes})
+
+
+def test_the_parts_of_the_seconds_add_up_to_the_process() -> None:
+    report = {"seconds": {"load": 1.0, "mesh": 3.0, "glb": 0.5}, "mesh_seconds": {"surface": 0.75, "unwrap": 1.25}}
+    parts = asset.breakdown(report, wall_s=7.0)
+    assert parts == {
+        "start and end": 2.5, "load": 1.0, "glb": 0.5, "mesh other": 1.0, "mesh surface": 0.75, "mesh unwrap": 1.25
+    }  # fmt: skip
+    assert sum(parts.values()) == 7.0
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
     assert run.finished and notes
     assert {path.name for path in run.path.iterdir()} >= {*OUTPUTS, "report.json", "config.yaml"}
     assert report == json.loads((run.path / "report.json").read_text(encoding="utf-8"))
-    assert report["prompt"] == "a ball" and report["seconds"].keys() == {"shape", "mesh", "pictures"}
+    assert report["prompt"] == "a ball" and [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]
     assert report["watertight"] and report["components"] == 1 and 100 <= report["faces"] <= 500
     assert report["iou"] > 0.9 and report["psnr_db"] > 15
     assert (run.path / "mesh.glb").read_bytes().startswith(b"glTF")
