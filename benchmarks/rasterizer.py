@@ -74,7 +74,7 @@ class Case:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--reference", action="store_true", help="on a CPU also the torch reference, seconds a step")
     args = parser.parse_args()
     if args.device == "cuda":
@@ -162,7 +162,7 @@ def record(step: Callable[[], tuple[Tensor, ...]]) -> Callable[[], None]:
 
 def measure_on_gpu(step: Callable[[], object], repeats: int) -> tuple[float, float]:
     """Median milliseconds from an idle GPU to an idle GPU, and megabytes allocated at most during a step."""
-    for _ in range(3):
+    for _ in range(10):
         step()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()

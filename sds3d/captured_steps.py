@@ -166,7 +166,8 @@ class CapturedSteps(Steps):
             splats, view, drawing, (*cotangents, None, None), self._adam_state(v_means, v_log_scales),
             deterministic=self.cfg.renderer.deterministic,
         )  # fmt: skip
-        torch._foreach_add_([self._state(name)["step"] for name in NAMES], 1 - drawing.status[1].float())
+        taken = 1 - drawing.status[1].float()
+        torch._foreach_add_([self._state(name)["step"] for name in NAMES], [taken] * len(NAMES))
         self.loss.copy_(distance.detach())
 
     def _raw(self) -> list[Tensor]:

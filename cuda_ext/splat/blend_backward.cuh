@@ -6,9 +6,9 @@
 
 #include "tile.cuh"
 
-// Sums K values over the lanes of a warp with half the exchanges at each step: a lane hands over the half of the values
-// that it gives up and adds to the other half. 21 shuffles for 20 values instead of 100.
-template <int K, int STEP = 16>
+// Sums K values over groups of 2 STEP lanes with half the exchanges at each step: a lane hands over the half of the values
+// that it gives up and adds to the other half.
+template <int K, int STEP>
 struct PackedSum {
     static constexpr int HALF = (K + 1) / 2;
 
@@ -68,38 +68,59 @@ static __device__ __forceinline__ Cotangents load_cotangents(const Params& p, co
     return c;
 }
 
-// What the pixel has to say about entry `k`, from v[AT] on; nothing where it did not draw it.
-template <int VALUES, int AT>
-static __device__ __forceinline__ void moments(float (&v)[2 * VALUES], Cotangents& c,
-                                               const Batch<(VALUES > V_NORMAL)>& batch, int k, const Offset& o, bool drawn) {
+// What the pixel has to say about a splat is made of these; nothing where it did not draw it.
+struct Factors {
+    float q, s, t, weight;
+};
+
+template <int VALUES>
+static __device__ __forceinline__ Factors walk_past(Cotangents& c, const Batch<(VALUES > V_NORMAL)>& batch, int k,
+                                                    const Offset& o, bool drawn) {
     const float raw = drawn ? exp2_fast(o.log2_alpha) : 0.0f, alpha = fminf(raw, ALPHA_MAX);
     c.transmittance = __fdividef(c.transmittance, 1 - alpha);
     const float weight = alpha * c.transmittance;
     const float4 color = batch.color[k];
     float along = fmaf(color.x, c.red, fmaf(color.y, c.green, color.z * c.blue));
-    v[AT + V_RGB] = weight * c.red;
-    v[AT + V_RGB + 1] = weight * c.green;
-    v[AT + V_RGB + 2] = weight * c.blue;
-    if constexpr (VALUES > V_Z) {
-        along = fmaf(color.w, c.z, along);
-        v[AT + V_Z] = weight * c.z;
-    }
-    if constexpr (VALUES > V_NORMAL) {
+    if (VALUES > V_Z) along = fmaf(color.w, c.z, along);
+    if (VALUES > V_NORMAL) {
         const float4 normal = batch.normal[k];
         along = fmaf(normal.x, c.nx, fmaf(normal.y, c.ny, fmaf(normal.z, c.nz, along)));
-        v[AT + V_NORMAL] = weight * c.nx;
-        v[AT + V_NORMAL + 1] = weight * c.ny;
-        v[AT + V_NORMAL + 2] = weight * c.nz;
     }
     const float difference = along - c.adjoint;
     c.adjoint = fmaf(alpha, difference, c.adjoint);
-    const float q = raw <= ALPHA_MAX ? weight * difference : 0.0f;  // a clamped alpha does not move
-    v[AT + Q] = q;
-    v[AT + QS] = q * o.s;
-    v[AT + QT] = q * o.t;
-    v[AT + QSS] = v[AT + QS] * o.s;
-    v[AT + QST] = v[AT + QS] * o.t;
-    v[AT + QTT] = v[AT + QT] * o.t;
+    return {raw <= ALPHA_MAX ? weight * difference : 0.0f, o.s, o.t, weight};  // a clamped alpha does not move
+}
+
+template <int VALUES>
+static __device__ __forceinline__ void moments(float (&v)[VALUES], const Factors& f, const Cotangents& c) {
+    v[Q] = f.q;
+    v[QS] = f.q * f.s;
+    v[QT] = f.q * f.t;
+    v[QSS] = v[QS] * f.s;
+    v[QST] = v[QS] * f.t;
+    v[QTT] = v[QT] * f.t;
+    v[V_RGB] = f.weight * c.red;
+    v[V_RGB + 1] = f.weight * c.green;
+    v[V_RGB + 2] = f.weight * c.blue;
+    if constexpr (VALUES > V_Z) v[V_Z] = f.weight * c.z;
+    if constexpr (VALUES > V_NORMAL) {
+        v[V_NORMAL] = f.weight * c.nx;
+        v[V_NORMAL + 1] = f.weight * c.ny;
+        v[V_NORMAL + 2] = f.weight * c.nz;
+    }
+}
+
+// The sums of two splats over the lanes of a warp, one value a lane: the lower half of the lanes has the first splat's, the
+// upper half the second's. They part before the products are made: choosing among factors is cheaper than among products.
+template <int VALUES>
+static __device__ __forceinline__ float sum_two(const Factors& first, const Factors& second, const Cotangents& c, int lane) {
+    const bool upper = lane & 16;
+    float keep[VALUES], give[VALUES];
+    moments<VALUES>(keep, upper ? second : first, c);
+    moments<VALUES>(give, upper ? first : second, c);
+#pragma unroll
+    for (int i = 0; i < VALUES; ++i) keep[i] += __shfl_xor_sync(ALL_LANES, give[i], 16);
+    return PackedSum<VALUES, 8>::run(keep, lane);
 }
 
 static __device__ __forceinline__ int warp_max(int x) {
@@ -131,7 +152,8 @@ static __device__ __forceinline__ void blend_backward(const Params& p) {
     const int lane = threadIdx.x % 32;
     const float x = t.x + 0.5f, y = t.y + 0.5f;
     float* sums = all_sums + threadIdx.x / 32 * 32 * VALUES;
-    const int slot = PackedSum<2 * VALUES>::value(lane);
+    const int slot = PackedSum<VALUES, 8>::value(lane);
+    const bool upper = lane & 16;
     Cotangents c = load_cotangents<VALUES>(p, t);
     const int warp_last = warp_max(c.last);
     if (threadIdx.x == 0) block_last = -1;
@@ -163,16 +185,14 @@ static __device__ __forceinline__ void blend_backward(const Params& p) {
                 const bool drawn = first + k <= c.last && here.log2_alpha >= LOG2_ALPHA_MIN;
                 const bool next_drawn = pair && first + next <= c.last && there.log2_alpha >= LOG2_ALPHA_MIN;
                 if (!__any_sync(ALL_LANES, drawn || next_drawn)) continue;
-                float v[2 * VALUES];
-                moments<VALUES, 0>(v, c, batch, k, here, drawn);
-                moments<VALUES, VALUES>(v, c, batch, next, there, next_drawn);
-                const float sum = PackedSum<2 * VALUES>::run(v, lane);
-                if (slot < 0 || (slot >= VALUES && !pair)) continue;
-                const int value = slot < VALUES ? slot : slot - VALUES;
+                const Factors one = walk_past<VALUES>(c, batch, k, here, drawn);
+                const Factors other = walk_past<VALUES>(c, batch, next, there, next_drawn);
+                const float sum = sum_two<VALUES>(one, other, c, lane);
+                if (slot < 0 || (upper && !pair)) continue;
                 if (p.deterministic)
-                    sums[(slot < VALUES ? high : low) * VALUES + value] = sum;
+                    sums[(upper ? low : high) * VALUES + slot] = sum;
                 else
-                    atomicAdd(gradients + size_t(batch.splat[slot < VALUES ? k : next]) * p.gradient_stride + value, sum);
+                    atomicAdd(gradients + size_t(batch.splat[upper ? next : k]) * p.gradient_stride + slot, sum);
             }
             if (p.deterministic) store_sums<VALUES>(p, all_sums, t.begin + first + group, min(32, size - group));
         }

@@ -19,6 +19,7 @@ FEW_TILES = 2048  # so few lists are sorted by larger blocks
 BLOCKS = 528  # of splat_project and splat_scatter, four for each multiprocessor of an H100
 MAX_SPLATS_PER_BLOCK = 4096  # beyond it, more blocks
 MAX_SHARED_COUNTERS = 12288  # tiles of a view that a block counts in shared memory: 48 KB
+MAX_CAPACITY = 0xFFFFFFFF  # when it is not known yet
 HEADROOM = 1.5  # of the tile lists in a captured graph, over what was needed before
 SPARE = 1024  # entries, and so many more
 MOMENTS = {"colors": 9, "depths": 10, "normals": 13}  # enum Moment of scene.cuh: floats that a pixel adds to a splat
@@ -88,45 +89,46 @@ class Drawing:
     depths: Tensor  # [C, H, W, 1]
     normals: Tensor  # [C, H, W, 3] or [0]
     radii: Tensor  # [C, N] pixels
-    status: Tensor  # [2] int32: entries of the tile lists, 1 if they were more than there was room for
+    bins: Tensor  # [2 + T + T + 1] int32: status, what was counted, where each tile's list starts
     records: Tensor  # [C, N, 8]
     splat_normals: Tensor  # [C, N, 4] or [0]
-    transmittances: Tensor  # [C, H, W]
-    lasts: Tensor  # [C, H, W] int32
-    tile_starts: Tensor  # [T + 1] int32
-    keys: Tensor  # [M] int64
+    pixels: Tensor  # [2, C, H, W] transmittance, and the bits of an int32: the position of the last splat drawn
+    keys: Tensor  # [M] int64, sorted in each tile
+
+    @property
+    def status(self) -> Tensor:
+        """[2] int32: how many keys there are, and 1 if they were more than there was room for."""
+        return self.bins[:2]
+
+    @property
+    def tile_starts(self) -> Tensor:
+        """[T + 1] int32: where in `keys` the list of each tile starts, and the end of the last."""
+        return self.bins[2 + (len(self.bins) - 3) // 2 :]
 
     def tensors(self) -> tuple[Tensor, ...]:
         """In the order of the fields."""
-        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+        return (
+            self.colors, self.alphas, self.depths, self.normals, self.radii,
+            self.bins, self.records, self.splat_normals, self.pixels, self.keys,
+        )  # fmt: skip
 
 
 def draw(splats: Sequence[Tensor], view: View, *, raw: bool, normals: bool, capacity: int | None = None) -> Drawing:
     """Draw `splats` (means, quats, scales, opacities, colors); `raw`: the last three before exp, sigmoid, sigmoid.
 
-    With `capacity`, so many entries of the tile lists have room and nothing is read back from the GPU: the drawing is
-    whole unless `status` says otherwise. Without, the lists are as long as they must be.
+    With `capacity`, so many keys have room and nothing is read back from the GPU: the drawing is whole unless `status`
+    says otherwise. Without, there are as many as there must be.
     """
     means = splats[0]
     C, N, H, W = len(view.viewmats), len(means), view.height, view.width
     num_tiles = C * view.tiles[0] * view.tiles[1]
-    counters = torch.zeros(num_tiles + 2, dtype=torch.int32, device=means.device)
-    colors, radii, records, transmittances = (
-        means.new_empty(shape) for shape in ((C, H, W, 3), (C, N), (C, N, 8), (C, H, W))
-    )
-    alphas, depths = means.new_empty(C, H, W, 1), means.new_empty(C, H, W, 1)
-    image_normals = means.new_empty((C, H, W, 3) if normals else 0)
+    bins = torch.zeros(2 * num_tiles + 3, dtype=torch.int32, device=means.device)
+    radii, records = means.new_empty(C, N), means.new_empty(C, N, 8)
     splat_normals = means.new_empty((C, N, 4) if normals else 0)
-    lasts = torch.empty(C, H, W, dtype=torch.int32, device=means.device)
-    tile_starts = torch.empty(num_tiles + 1, dtype=torch.int32, device=means.device)
-    status, cursors = counters[:2], counters[2:]
     params = _params(splats, view, raw)
-    _point(
-        params, records=records, splat_normals=splat_normals, radii=radii, cursors=cursors, tile_starts=tile_starts,
-        status=status, out_colors=colors, out_alphas=alphas, out_depths=depths, out_normals=image_normals,
-        transmittances=transmittances, lasts=lasts,
-    )  # fmt: skip
-    params.capacity = 0xFFFFFFFF if capacity is None else capacity
+    _point(params, records=records, splat_normals=splat_normals, radii=radii)
+    params.status, params.cursors, params.tile_starts = _bin_pointers(bins)
+    params.capacity = MAX_CAPACITY if capacity is None else capacity
     kernels = cuda_kernels.load("splat", means.device)
     per_block = min(max(C * N // BLOCKS, 1), MAX_SPLATS_PER_BLOCK)
     params.splats_per_block = -(-per_block // 256) * 256
@@ -136,20 +138,28 @@ def draw(splats: Sequence[Tensor], view: View, *, raw: bool, normals: bool, capa
     if N:
         kernels["splat_project"](blocks, 256, params, shared)
     kernels["splat_scan"]((1, 1, 1), 1024, params)
+    # The GPU counts meanwhile.
+    colors, alphas, depths = (means.new_empty(C, H, W, channels) for channels in (3, 1, 1))
+    image_normals = means.new_empty((C, H, W, 3) if normals else 0)
+    pixels = means.new_empty(2, C, H, W)
+    _point(params, out_colors=colors, out_alphas=alphas, out_depths=depths, out_normals=image_normals)
+    params.transmittances, params.lasts = pixels.data_ptr(), pixels.data_ptr() + 2 * pixels.numel()
     if capacity is None:
-        capacity = int(status[0])
-        params.capacity = capacity
+        params.capacity = capacity = int(bins[0])
     keys = torch.empty(capacity, dtype=torch.int64, device=means.device)
-    _point(params, keys=keys)
+    params.keys = keys.data_ptr()
     if capacity:
         kernels["splat_scatter"](blocks, 256, params, shared)
         kernels["splat_sort"]((num_tiles, 1, 1), 1024 if num_tiles <= FEW_TILES else 256, params)
     blend = "splat_blend_normals" if normals else "splat_blend"
     kernels[blend]((num_tiles, 1, 1), view.tile**2, params)
-    return Drawing(
-        colors, alphas, depths, image_normals, radii, status,
-        records, splat_normals, transmittances, lasts, tile_starts, keys,
-    )  # fmt: skip
+    return Drawing(colors, alphas, depths, image_normals, radii, bins, records, splat_normals, pixels, keys)
+
+
+def _bin_pointers(bins: Tensor) -> tuple[int, int, int]:
+    """Of status, cursors and tile_starts."""
+    first = bins.data_ptr()
+    return first, first + 8, first + 8 + 2 * (bins.numel() - 3)
 
 
 def gradients(
@@ -210,7 +220,7 @@ def adam_step(
     params.epsilon = state.epsilon
     _point(
         params, learning_rates=state.learning_rates, steps=state.steps, stat_gradients=state.stat_gradients,
-        stat_counts=state.stat_counts, status=drawing.status,
+        stat_counts=state.stat_counts,
     )  # fmt: skip
     if len(splats[0]):
         grid = (-(-len(splats[0]) // 128), 1, 1)
@@ -237,11 +247,13 @@ def _blend_backward(
     params.capacity = len(drawing.keys)
     params.deterministic, params.gradient_stride = deterministic, MOMENTS[kind]
     _point(
-        params, records=drawing.records, splat_normals=drawing.splat_normals, radii=drawing.radii,
-        tile_starts=drawing.tile_starts, keys=drawing.keys, out_depths=drawing.depths,
-        transmittances=drawing.transmittances, lasts=drawing.lasts, v_colors=v_colors, v_alphas=v_alphas,
-        v_depths=v_depths, v_normals=v_normals, gradients=sums,
+        params, records=drawing.records, splat_normals=drawing.splat_normals, radii=drawing.radii, keys=drawing.keys,
+        out_depths=drawing.depths, v_colors=v_colors, v_alphas=v_alphas, v_depths=v_depths, v_normals=v_normals,
+        gradients=sums,
     )  # fmt: skip
+    params.status, params.cursors, params.tile_starts = _bin_pointers(drawing.bins)
+    first = drawing.pixels.data_ptr()
+    params.transmittances, params.lasts = first, first + 2 * drawing.pixels.numel()
     name = {"colors": "splat_blend_backward", "depths": "splat_blend_backward_depth"}.get(
         kind, "splat_blend_backward_normals"
     )
@@ -249,21 +261,18 @@ def _blend_backward(
     shared = 4 * threads * MOMENTS[kind] if deterministic else 0
     if len(drawing.keys):
         kernel = cuda_kernels.load("splat", splats[0].device)[name]
-        kernel((len(drawing.tile_starts) - 1, 1, 1), threads, params, shared)
+        kernel(((drawing.bins.numel() - 3) // 2, 1, 1), threads, params, shared)
     return params, sums
 
 
 def _params(splats: Sequence[Tensor], view: View, raw: bool) -> Params:
-    params = Params(num_splats=len(splats[0]), num_views=len(view.viewmats), width=view.width, height=view.height)
-    params.tile = view.tile
-    params.tiles_x, params.tiles_y = view.tiles
-    params.near_plane, params.raw = view.near_plane, raw
     means, quats, scales, opacities, colors = splats
-    _point(
-        params, means=means, quats=quats, scales=scales, opacities=opacities, colors=colors, viewmats=view.viewmats,
-        Ks=view.Ks, backgrounds=view.backgrounds, means2d_offsets=view.offsets,
+    return Params(
+        len(means), len(view.viewmats), view.width, view.height, view.tile, *view.tiles,
+        0, 0, 0, view.near_plane, raw, 0, 0,
+        means.data_ptr(), quats.data_ptr(), scales.data_ptr(), opacities.data_ptr(), colors.data_ptr(),
+        view.viewmats.data_ptr(), view.Ks.data_ptr(), view.backgrounds.data_ptr(), _pointer(view.offsets),
     )  # fmt: skip
-    return params
 
 
 def _point(params: Params, **tensors: Tensor | None) -> None:

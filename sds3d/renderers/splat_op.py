@@ -82,9 +82,7 @@ def _forward(
     near_plane: float,
     normals: bool,
     deterministic: bool,
-) -> tuple[
-    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
-]:  # Drawing.tensors()
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # Drawing.tensors()
     splats = [x.contiguous() for x in (means, quats, scales, opacities, colors)]
     offsets = None if means2d_offsets is None else means2d_offsets.contiguous()
     view = View(
@@ -176,9 +174,8 @@ def _(
     splat_normals = means.new_empty((C, N, 4) if normals else 0)
     keys = means.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
     return (
-        *images, image_normals, means.new_empty(C, N), means.new_empty(2, dtype=torch.int32), means.new_empty(C, N, 8),
-        splat_normals, means.new_empty(C, height, width), means.new_empty(C, height, width, dtype=torch.int32),
-        means.new_empty(C * columns * rows + 1, dtype=torch.int32), keys,
+        *images, image_normals, means.new_empty(C, N), means.new_empty(2 * C * columns * rows + 3, dtype=torch.int32),
+        means.new_empty(C, N, 8), splat_normals, means.new_empty(2, C, height, width), keys,
     )  # fmt: skip
 
 
