@@ -61,8 +61,13 @@ class CapturedSteps(Steps):
         """Drop what was recorded for another stage or for splats that are no more."""
         self.recorded: tuple[StageConfig, int] | None = None
         self.recorded_means: Tensor | None = None
+        self._drop_graphs()
+
+    def _drop_graphs(self) -> None:
+        """With their memory: freed while another graph is recorded, it would spoil that one."""
         self.looking: torch.cuda.CUDAGraph | None = None
         self.moving: torch.cuda.CUDAGraph | None = None
+        self.seen: Tensor | None = None  # what `looking` writes
         self.capacity: int | None = None  # of the tile lists; known after a step
 
     def _prepare(self, stage: StageConfig, inputs: Inputs) -> None:
@@ -134,7 +139,7 @@ class CapturedSteps(Steps):
         if not missing:
             return
         self.overflows += 1
-        self.looking = self.moving = self.capacity = None
+        self._drop_graphs()
         if missing == step - block.step:  # then what the prior was shown was not whole either
             self._set_target(stage, seed)
         for _ in range(missing):

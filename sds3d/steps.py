@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
+import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
@@ -66,10 +68,25 @@ class Steps:
 
 def encode(prior: Prior, render: Render) -> Tensor:
     """Latents of a render, resized to what the prior expects."""
-    images = render.colors.movedim(-1, 1)
-    if images.shape[-1] != prior.resolution:
-        images = F.interpolate(images, size=prior.resolution, mode="bilinear", align_corners=False, antialias=True)
-    return prior.encode_images(images)
+    return prior.encode_images(resize(render.colors.movedim(-1, 1), prior.resolution))
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Square `images` [..., R, R] at [..., size, size]: bilinear, antialiased.
+
+    As two matrix products, because the gradient of F.interpolate sums in no fixed order on CUDA.
+    """
+    if images.shape[-1] == size:
+        return images
+    matrix = _resizing(images.shape[-1], size, images.device)
+    return matrix @ images @ matrix.T
+
+
+@cache
+def _resizing(before: int, after: int, device: torch.device) -> Tensor:
+    """How rows of `before` pixels become rows of `after`, [after, before]."""
+    columns = torch.eye(before, device=device)[None, None]
+    return F.interpolate(columns, size=(after, before), mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
 
 def set_learning_rates(optimizer: Adam, cfg: Config, progress: float) -> None:

@@ -11,6 +11,7 @@ from sds3d.distillation.sds import rescale_guidance
 from sds3d.interfaces import Condition
 from sds3d.losses import distillation_loss
 from sds3d.schedules import Ramp
+from sds3d.steps import resize
 from sds3d.trainer import sample_timesteps
 
 
@@ -78,3 +79,11 @@ def test_one_timestep_per_orbit_between_the_ramps():
         assert (timesteps == timesteps[:, :1]).all() and len(timesteps[:, 0].unique()) > 1
         low, high = sorted((low, high))
         assert timesteps.min() >= int(1000 * low) and timesteps.max() <= 1000 * high
+
+
+@pytest.mark.parametrize("before, after", [(128, 64), (96, 64), (48, 64), (64, 64)])
+def test_resizing_is_bilinear_and_antialiased(before, after):
+    images = torch.rand(2, 3, before, before, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(images, size=after, mode="bilinear", antialias=True)
+    torch.testing.assert_close(resize(images, after), expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(resize(torch.full_like(images, 0.3), after), torch.full_like(expected, 0.3))

@@ -24,34 +24,42 @@ static __device__ __forceinline__ void for_each_tile(const TileRect& rect, int t
     }
 }
 
-// Writes the record of splat `n` in `view` unless nothing of it can be seen; the tiles that it touches.
-static __device__ __forceinline__ TileRect project_splat(const Params& p, int view, int n) {
-    const size_t at = size_t(view) * p.num_splats + n;
-    const TileRect nothing = {0, 0, 0, 0};
+// The record of splat `n` in `view` and its radius in pixels, 0 if nothing of it can be seen.
+static __device__ __forceinline__ float project_splat(const Params& p, int view, int n, Record& r, float4& normal) {
     const Splat s = load_splat(p, n);
     const View camera = load_view(p, view);
     const Projected o = project(s, camera);
-    float u = camera.fx * o.xn + camera.cx, v = camera.fy * o.yn + camera.cy;
-    if (p.means2d_offsets) u += p.means2d_offsets[at * 2], v += p.means2d_offsets[at * 2 + 1];
-    p.radii[at] = 0;
+    r.u = camera.fx * o.xn + camera.cx, r.v = camera.fy * o.yn + camera.cy;
+    if (p.means2d_offsets) {
+        const float* offset = p.means2d_offsets + (size_t(view) * p.num_splats + n) * 2;
+        r.u += offset[0], r.v += offset[1];
+    }
     const float sigma_max = logf(s.opacity / ALPHA_MIN), reach = sqrtf(fmaxf(2 * sigma_max, 0.0f));
     const float reach_u = reach * sqrtf(o.var_u), reach_v = reach * sqrtf(o.var_v);
     // Comparisons are false for NaN, so a broken splat is not drawn.
-    const bool visible = o.point[2] >= p.near_plane && sigma_max > 0 && u + reach_u > 0 && u - reach_u < p.width &&
-                         v + reach_v > 0 && v - reach_v < p.height && o.l00 > 0 && o.l11 > 0;
-    if (!visible) return nothing;
-    const unsigned x0 = unsigned(ceilf(fmaxf(u - reach_u - 0.5f, 0.0f))), x1 = unsigned(fminf(u + reach_u + 0.5f, p.width));
-    const unsigned y0 = unsigned(ceilf(fmaxf(v - reach_v - 0.5f, 0.0f))), y1 = unsigned(fminf(v + reach_v + 0.5f, p.height));
-    if (x0 >= x1 || y0 >= y1) return nothing;
-    Record r;
-    r.u = u, r.v = v;
+    const bool visible = o.point[2] >= p.near_plane && sigma_max > 0 && r.u + reach_u > 0 && r.u - reach_u < p.width &&
+                         r.v + reach_v > 0 && r.v - reach_v < p.height && o.l00 > 0 && o.l11 > 0;
+    if (!visible) return 0;
+    const unsigned x0 = unsigned(ceilf(fmaxf(r.u - reach_u - 0.5f, 0.0f))), x1 = unsigned(fminf(r.u + reach_u + 0.5f, p.width));
+    const unsigned y0 = unsigned(ceilf(fmaxf(r.v - reach_v - 0.5f, 0.0f))), y1 = unsigned(fminf(r.v + reach_v + 0.5f, p.height));
+    if (x0 >= x1 || y0 >= y1) return 0;
     r.columns = x0 | x1 << 16, r.rows = y0 | y1 << 16;
     r.a = WHITE * o.l00, r.b = WHITE * o.l10, r.c = WHITE * o.l11;
     r.log2_opacity = log2f(s.opacity);
+    normal = make_float4(o.sign * axis(s, 0), o.sign * axis(s, 1), o.sign * axis(s, 2), 0.0f);
+    return ceilf(fmaxf(reach_u, reach_v));
+}
+
+// Writes what `view` keeps of splat `n`; the tiles that it touches.
+static __device__ __forceinline__ TileRect keep_splat(const Params& p, int view, int n) {
+    const size_t at = size_t(view) * p.num_splats + n;
+    Record r = {};
+    float4 normal = make_float4(0, 0, 0, 0);
+    const float radius = project_splat(p, view, n, r, normal);
+    if (!(radius > 0)) r = {};
+    p.radii[at] = radius;
     store_record(p.records + at * 2, r);
-    if (p.splat_normals)
-        p.splat_normals[at] = make_float4(o.sign * axis(s, 0), o.sign * axis(s, 1), o.sign * axis(s, 2), 0.0f);
-    p.radii[at] = ceilf(fmaxf(reach_u, reach_v));
+    if (p.splat_normals) p.splat_normals[at] = normal;
     return tile_rect(p, r.columns, r.rows);
 }
 
@@ -72,7 +80,7 @@ extern "C" __global__ void __launch_bounds__(256) splat_project(const Params p) 
     for (int base = begin; base < end; base += blockDim.x) {
         const int n = base + threadIdx.x;
         TileRect rect = {0, 0, 0, 0};
-        if (n < end) rect = project_splat(p, blockIdx.y, n);
+        if (n < end) rect = keep_splat(p, blockIdx.y, n);
         for_each_tile(rect, p.tiles_x, 0, [&](int tile, unsigned long long) { atomicAdd(&counters[tile], 1u); });
     }
     if (!p.shared_counters) return;

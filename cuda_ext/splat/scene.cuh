@@ -36,7 +36,7 @@ struct Params {
     const float* backgrounds;        // [C, 3]
     const float* means2d_offsets;    // [C, N, 2] pixels, or null
 
-    float4* records;                 // [C, N, 2] see Record
+    float4* records;                 // [C, N, 2] see Record; zeros where nothing is visible
     float4* splat_normals;           // [C, N] world-space normal towards the camera, or null: no normals are drawn
     float* radii;                    // [C, N] pixels, 0 = not visible
     unsigned* cursors;               // [T] zero at first; splats of each tile, then where the next one goes
@@ -48,7 +48,7 @@ struct Params {
     float* out_alphas;               // [C, H, W]
     float* out_depths;               // [C, H, W] expected z, 0 where alpha is 0
     float* out_normals;              // [C, H, W, 3] world space, weighted by alpha, or null
-    float* transmittances;           // [C, H, W] that is left behind the last splat
+    float* transmittances;           // [C, H, W] what is left behind the last splat
     int* lasts;                      // [C, H, W] position in the tile's list of the last splat drawn, or -1
 
     const float* v_colors;           // [C, H, W, 3] cotangents, or null

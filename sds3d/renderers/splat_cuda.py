@@ -92,7 +92,9 @@ class Drawing:
     bins: Tensor  # [2 + T + T + 1] int32: status, what was counted, where each tile's list starts
     records: Tensor  # [C, N, 8]
     splat_normals: Tensor  # [C, N, 4] or [0]
-    pixels: Tensor  # [2, C, H, W] transmittance, and the bits of an int32: the position of the last splat drawn
+    pixels: (
+        Tensor  # [2, C, H, W] int32: the bits of the transmittance left; the position of the last splat drawn, or -1
+    )
     keys: Tensor  # [M] int64, sorted in each tile
 
     @property
@@ -141,7 +143,7 @@ def draw(splats: Sequence[Tensor], view: View, *, raw: bool, normals: bool, capa
     # The GPU counts meanwhile.
     colors, alphas, depths = (means.new_empty(C, H, W, channels) for channels in (3, 1, 1))
     image_normals = means.new_empty((C, H, W, 3) if normals else 0)
-    pixels = means.new_empty(2, C, H, W)
+    pixels = torch.empty(2, C, H, W, dtype=torch.int32, device=means.device)
     _point(params, out_colors=colors, out_alphas=alphas, out_depths=depths, out_normals=image_normals)
     params.transmittances, params.lasts = pixels.data_ptr(), pixels.data_ptr() + 2 * pixels.numel()
     if capacity is None:

@@ -175,7 +175,7 @@ def _(
     keys = means.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
     return (
         *images, image_normals, means.new_empty(C, N), means.new_empty(2 * C * columns * rows + 3, dtype=torch.int32),
-        means.new_empty(C, N, 8), splat_normals, means.new_empty(2, C, height, width), keys,
+        means.new_empty(C, N, 8), splat_normals, means.new_empty(2, C, height, width, dtype=torch.int32), keys,
     )  # fmt: skip
 
 
