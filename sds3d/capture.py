@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+
+from sds3d.loading import no_collection
+
+
+@contextmanager
+def recording(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream | None = None) -> Iterator[None]:
+    """Inside, launches are recorded in `graph`. No garbage is collected: an old graph in it would spoil the recording."""
+    with no_collection(), torch.cuda.graph(graph, stream=stream):
+        yield
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class CapturedCall:
             with torch.cuda.stream(stream):
                 self.function(*buffers)
             torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(graph, stream=stream):
+            with recording(graph, stream):
                 output = self.function(*buffers)
         finally:
             CapturedCall._recording = False

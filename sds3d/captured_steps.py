@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
-from sds3d.capture import CapturedCall
+from sds3d.capture import CapturedCall, recording
 from sds3d.config import Config, CSDConfig, EstimatorConfig, NFSDConfig, SDSConfig, StageConfig
 from sds3d.distillation import build_estimator
 from sds3d.interfaces import Condition, Prior, Render, Renderer
@@ -127,9 +127,9 @@ class CapturedSteps(Steps):
             return
         if self.moving is None:
             self.looking, self.moving = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.looking):
+            with recording(self.looking):
                 self.seen = self._look(self.capacity)
-            with torch.cuda.graph(self.moving):
+            with recording(self.moving):
                 self._move(stage, self.capacity)
         self.moving.replay()
 

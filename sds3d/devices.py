@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import threading
 from typing import TYPE_CHECKING, Literal
 
 from sds3d.errors import UserError
@@ -19,3 +22,24 @@ def resolve_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
         why = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no usable GPU"
         raise UserError(f"device=cuda: {why}; use device=cpu, or see `sds3d doctor`")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def begin_context(name: Literal["auto", "cpu", "cuda"]) -> None:
+    """Starts making the primary context of the first GPU in a thread, so that it is there when torch is imported.
+
+    Torch takes up the context that the process has (CUDA Driver API, Primary Context Management). Where it cannot be
+    made, torch says why when it is asked for.
+    """
+    if name != "cpu":
+        os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # as torch does, but before the driver reads it
+        threading.Thread(target=_make_context, name="cuda context", daemon=True).start()
+
+
+def _make_context() -> None:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    if driver.cuInit(0) == 0 and driver.cuDeviceGet(ctypes.byref(device), 0) == 0:
+        driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)

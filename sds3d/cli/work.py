@@ -9,6 +9,7 @@ import sys
 from types import FrameType
 
 from sds3d.config import Config
+from sds3d.devices import begin_context
 from sds3d.loading import no_collection
 from sds3d.runs import OUTPUTS, RunFolder
 
@@ -77,6 +78,7 @@ def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
     from sds3d.cli.progress import make_progress
     from sds3d.devices import resolve_device
 
+    begin_context(cfg.device)
     with no_collection():
         resolve_device(cfg.device)  # before the slow imports below
         from sds3d.finish import finish
