@@ -14,7 +14,7 @@ from sds3d.loading import no_collection
 
 @contextmanager
 def recording(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream | None = None) -> Iterator[None]:
-    """Inside, launches are recorded in `graph`. No garbage is collected: an old graph in it would spoil the recording."""
+    """Launches inside are recorded in `graph`; no garbage is collected, for an old graph in it would spoil this one."""
     with no_collection(), torch.cuda.graph(graph, stream=stream):
         yield
 

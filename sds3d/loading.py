@@ -1,4 +1,4 @@
-"""Large imports without a search for garbage."""
+"""Stretches of work without a search for garbage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Around imports and the making of models: all of it stays, so searching it for garbage is in vain."""
+    """For imports and the making of models: all of it stays, so searching it for garbage is in vain."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,5 +1,6 @@
 """Rasterizers against closed forms, laws, and the float64 reference."""
 
+import inspect
 import math
 import warnings
 from dataclasses import dataclass
@@ -7,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from sds3d import native, renderers
+import sds3d
+from sds3d import cuda_kernels, native, renderers
 from sds3d.cameras import Cameras, turntable
 from sds3d.config import RendererConfig
 from sds3d.errors import UserError
@@ -578,6 +580,23 @@ def test_shapes_are_checked():
         draw(splat_reference.rasterize, scene, torch.float64)
 
 
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=needs_native), pytest.param("cuda", marks=needs_cuda)])
+def test_rasterize_is_public_and_takes_what_gsplat_takes(device):
+    names = list(inspect.signature(sds3d.rasterize).parameters)
+    assert names[:9] == ["means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "width", "height"]
+    scene = make_scene(30, turntable(2, 20), seed=23)
+    splats = [getattr(scene, name).float().to(device) for name in NAMES[:5]]
+    cameras = scene.cameras.to(device)
+    colors, alphas, depths, normals, _ = sds3d.rasterize(*splats, cameras.viewmats, cameras.Ks, 20, 20)
+    inputs = [getattr(scene, name) for name in NAMES[:5]]
+    expected = splat_reference.rasterize(
+        *inputs, scene.cameras.viewmats.double(), scene.cameras.Ks.double(), 20, 20,
+        backgrounds=torch.zeros(2, 3, dtype=torch.float64),
+    )  # fmt: skip
+    for x, y in zip((colors, alphas, depths, normals), expected[:4], strict=True):
+        torch.testing.assert_close(x.cpu().double(), y, rtol=0, atol=5e-5)
+
+
 class FixedSplats:
     def __init__(self, scene):
         self.scene = scene
@@ -596,6 +615,38 @@ def test_build_renderer_draws_the_scene(backend):
     assert drawn.alphas.shape == drawn.depths.shape == (2, 16, 16, 1)
     assert drawn.info["radii"].shape == (2, 20)
     assert drawn.info["means2d_grad_norm"].shape == (20,)
+
+
+@pytest.mark.cuda
+@needs_cuda[1]
+@pytest.mark.parametrize("backend", ["native", "gsplat", "torch"])
+def test_every_way_draws_the_same_on_a_gpu(backend, monkeypatch):
+    """What `auto` falls back to where our kernels cannot be loaded, and then where gsplat is absent too."""
+    if backend == "gsplat":
+        pytest.importorskip("gsplat")
+    scene, zeros = make_scene(40, turntable(2, 32), seed=24), torch.zeros(2, 3, device="cuda")
+    splats = [getattr(scene, name).float().cuda() for name in NAMES[:5]]
+    expected = renderers.build_renderer(RendererConfig(), GivenSplats(splats), "cuda")(scene.cameras.to("cuda"), zeros)
+    if backend != "native":
+        missing = cuda_kernels.KernelStatus(None, "missing", "no NVRTC (test)")
+        monkeypatch.setattr(cuda_kernels, "status", lambda unit, device: missing)
+        monkeypatch.setattr(renderers, "_has_gsplat", lambda: backend == "gsplat")
+        renderers._warn_once.cache_clear()
+        with pytest.warns(UserWarning, match=r"no NVRTC \(test\)"):
+            assert renderers.resolve_backend("auto", "cuda") == backend
+        with pytest.raises(UserError, match=r"native is not available \(no NVRTC \(test\)\)"):
+            renderers.resolve_backend("native", "cuda")
+    render = renderers.build_renderer(RendererConfig(), GivenSplats(splats), "cuda")(scene.cameras.to("cuda"), zeros)
+    torch.testing.assert_close(render.colors, expected.colors, rtol=0, atol=2e-4)
+    torch.testing.assert_close(render.alphas, expected.alphas, rtol=0, atol=2e-4)
+
+
+class GivenSplats:
+    def __init__(self, splats):
+        self.splats = splats
+
+    def activated(self):
+        return self.splats
 
 
 def test_impossible_backends_say_why(monkeypatch):

@@ -16,6 +16,7 @@ from sds3d.cameras import Cameras
 from sds3d.config import RendererConfig
 from sds3d.errors import UserError
 from sds3d.interfaces import Render, Renderer
+from sds3d.renderers.constants import NEAR_PLANE
 
 
 class SplatScene(Protocol):
@@ -26,12 +27,48 @@ class SplatScene(Protocol):
     # means [N, 3], quats [N, 4] wxyz, scales [N, 3], opacities [N], colors [N, 3]
 
 
+def rasterize(
+    means: Tensor,  # [N, 3] world
+    quats: Tensor,  # [N, 4] wxyz, of any length but 0
+    scales: Tensor,  # [N, 3] world units
+    opacities: Tensor,  # [N] in [0, 1]
+    colors: Tensor,  # [N, 3]
+    viewmats: Tensor,  # [C, 4, 4] world-to-camera, OpenCV axes
+    Ks: Tensor,  # [C, 3, 3] pixels
+    width: int,
+    height: int,
+    *,
+    near_plane: float = NEAR_PLANE,  # world units
+    backgrounds: Tensor | None = None,  # [C, 3]; black if none
+    deterministic: bool = False,  # on CUDA: equal bit for bit for equal arguments; on a CPU it always is
+) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """Colors [C, H, W, 3], alphas, expected depths [C, H, W, 1], normals [C, H, W, 3] and info of Gaussians.
+
+    Our kernels for whatever device the tensors are on, float32, for use in models of your own: differentiable in the
+    splats and the backgrounds; on CUDA also inside torch.compile and CUDA graphs. Arguments are named and ordered as
+    gsplat's. Info: see splat_reference.rasterize and splat_op.rasterize. ValueError if shapes, dtypes or devices do
+    not fit together, UserError if there are no kernels for the device.
+    """
+    if backgrounds is None:
+        backgrounds = means.new_zeros(len(viewmats), 3)
+    arguments = (means, quats, scales, opacities, colors, viewmats, Ks, width, height)
+    if means.is_cuda:
+        from sds3d.renderers import splat_op
+
+        return splat_op.rasterize(
+            *arguments, backgrounds=backgrounds, near_plane=near_plane, deterministic=deterministic
+        )
+    from sds3d.renderers import splat_native
+
+    return splat_native.rasterize(*arguments, backgrounds=backgrounds, near_plane=near_plane)
+
+
 def build_renderer(cfg: RendererConfig, scene: SplatScene, device: torch.device | str) -> Renderer:
     """Draws `scene`, as it is at each call, on `device`."""
-    rasterize = _rasterizer(resolve_backend(cfg.backend, device), torch.device(device).type, cfg.deterministic)
+    draw = _rasterizer(resolve_backend(cfg.backend, device), torch.device(device).type, cfg.deterministic)
 
     def render(cameras: Cameras, backgrounds: Tensor) -> Render:
-        colors, alphas, depths, normals, info = rasterize(
+        colors, alphas, depths, normals, info = draw(
             *scene.activated(),
             cameras.viewmats,
             cameras.Ks,
