@@ -52,7 +52,7 @@ class Limits:
         )
 
 
-LIMITS = {"cpu": Limits(wall_s=180.0), "cuda": Limits(wall_s=20.0)}
+LIMITS = {"cpu": Limits(wall_s=180.0), "cuda": Limits(wall_s=10.0)}
 
 
 @dataclass(frozen=True)
