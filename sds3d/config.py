@@ -45,6 +45,9 @@ class PocketConfig:
     path: str = ""  # a folder made by `sds3d prior train`; empty means the shipped one
 
 
+PriorConfig = PocketConfig
+
+
 @dataclass(frozen=True)
 class SDSConfig:
     """Score distillation in its x0-target form."""
@@ -197,7 +200,7 @@ class Config:
     out: str = "outputs"  # the folder that holds the run folders
     representation: GaussiansConfig = field(default_factory=GaussiansConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
-    prior: PocketConfig = field(default_factory=PocketConfig)
+    prior: PriorConfig = field(default_factory=PocketConfig)
     capture: bool = True  # with our CUDA kernels: record steps as CUDA graphs
     stages: tuple[StageConfig, ...] = (SHAPE, DETAIL, CRISP)
     mesh: MeshConfig = field(default_factory=MeshConfig)

@@ -43,7 +43,7 @@ class Checkpoint:
 def config_hash(cfg: Config) -> str:
     """Hex sha256 of all that the result depends on: not of where it is made, nor of how often it is saved."""
     same = replace(cfg, out="", device="auto", checkpoint=CheckpointConfig())
-    return hashlib.sha256(f"{SCHEMA}\n{prior_id(cfg.prior.path)}\n{dump_config(same)}".encode()).hexdigest()
+    return hashlib.sha256(f"{SCHEMA}\n{prior_id(cfg.prior)}\n{dump_config(same)}".encode()).hexdigest()
 
 
 def run_name(cfg: Config) -> str:

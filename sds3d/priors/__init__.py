@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from sds3d.config import PocketConfig
+from sds3d.config import PocketConfig, PriorConfig
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sds3d.interfaces import Prior
 
 
-def build_prior(cfg: PocketConfig, device: torch.device) -> Prior:
+def build_prior(cfg: PriorConfig, device: torch.device) -> Prior:
     """The prior that `cfg` names, its files checked, on `device`."""
     from sds3d.priors.weights import verify
 

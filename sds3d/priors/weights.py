@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import assert_never
 
+from sds3d.config import PocketConfig, PriorConfig
 from sds3d.errors import UserError
 
 MANIFEST = "sha256.json"
@@ -39,10 +41,15 @@ def read_manifest(folder: Path) -> dict[str, str]:
     return manifest
 
 
-def prior_id(path: str) -> str:
-    """16 hex digits that change with the weights of the pocket prior at `path` (empty: the shipped one)."""
-    manifest = (Path(path) if path else POCKET) / MANIFEST
-    return hashlib.sha256(manifest.read_bytes() if manifest.is_file() else b"").hexdigest()[:16]
+def prior_id(cfg: PriorConfig) -> str:
+    """16 hex digits that change with the weights of the prior that `cfg` names."""
+    match cfg:
+        case PocketConfig():
+            manifest = (Path(cfg.path) if cfg.path else POCKET) / MANIFEST
+            content = manifest.read_bytes() if manifest.is_file() else b""
+        case _:
+            assert_never(cfg)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def file_sha256(path: Path) -> str:
