@@ -46,7 +46,10 @@ class Prior(Protocol):
     resolution: int  # pixels of the square images that encode_images expects
     alphas_cumprod: Tensor  # [T]
 
-    def encode_prompt(self, prompt: str) -> Tensor: ...  # [L, D]
+    def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor: ...
+
+    # what predict_noise takes for a text, opaque to all others; a negative one says what to keep away from, and so
+    # nothing of the view that a camera sees
 
     def encode_images(
         self, images: Tensor
@@ -66,8 +69,8 @@ class Prior(Protocol):
 class Condition:
     """What a prior call is conditioned on, fixed for one step."""
 
-    text: Tensor  # [L, D]
-    negative_text: Tensor  # [L, D]
+    text: Tensor  # from Prior.encode_prompt
+    negative_text: Tensor  # the same, of a negative prompt
     cameras: Cameras
     backgrounds: Tensor  # [C, 3]
 

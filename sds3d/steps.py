@@ -43,7 +43,8 @@ class Steps:
 
     def __init__(self, cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> None:
         self.cfg, self.scene, self.renderer, self.prior, self.optimizer = cfg, scene, renderer, prior, optimizer
-        self.text, self.negative_text = prior.encode_prompt(cfg.prompt), prior.encode_prompt(cfg.negative_prompt)
+        self.text = prior.encode_prompt(cfg.prompt)
+        self.negative_text = prior.encode_prompt(cfg.negative_prompt, negative=True)
         self.total_steps = sum(stage.steps for stage in cfg.stages)
 
     def run(self, stage: StageConfig, block: Block, inputs: Inputs) -> Tensor:

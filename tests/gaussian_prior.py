@@ -17,7 +17,7 @@ class GaussianPrior:
         self.alphas_cumprod = self.alphas_cumprod.to(dtype)
         self.calls: list[int] = []  # how many texts each call was about
 
-    def encode_prompt(self, prompt: str) -> Tensor:
+    def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
         return torch.tensor(0.1)
 
     def encode_images(self, images: Tensor) -> Tensor:

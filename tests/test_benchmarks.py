@@ -80,7 +80,7 @@ def test_errors_of_a_prior_that_knows_one_word() -> None:
         num_views, resolution = 4, 16
         alphas_cumprod = torch.linspace(0.99, 0.01, 100)
 
-        def encode_prompt(self, prompt: str) -> torch.Tensor:
+        def encode_prompt(self, prompt: str, negative: bool = False) -> torch.Tensor:
             return torch.tensor([float(words(prompt) >= {"red"})])
 
         def encode_images(self, images: torch.Tensor) -> torch.Tensor:

@@ -75,7 +75,7 @@ class PriorOnGpu(GaussianPrior):
         words = ("a red mushroom", "blurry", "")
         self.texts = {words[k]: torch.tensor(0.3 - 0.2 * k).cuda() for k in range(3)}
 
-    def encode_prompt(self, prompt):
+    def encode_prompt(self, prompt, negative=False):
         return self.texts[prompt]
 
 

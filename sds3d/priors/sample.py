@@ -21,7 +21,7 @@ def sample_views(
     steps: int = 30,
 ) -> Tensor:
     """Images [C, 3, H, W] in [0, 1] of `prompt` seen by `cameras`, over `backgrounds` [C, 3]; eta is 0."""
-    texts = [prior.encode_prompt(prompt), prior.encode_prompt(negative_prompt)]
+    texts = [prior.encode_prompt(prompt), prior.encode_prompt(negative_prompt, negative=True)]
     alphas_cumprod = prior.alphas_cumprod
     blank = prior.encode_images(
         torch.zeros(len(cameras), 3, prior.resolution, prior.resolution, device=alphas_cumprod.device)

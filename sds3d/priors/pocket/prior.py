@@ -33,8 +33,8 @@ class PocketPrior:
         self.predict_v = CapturedCall(self._predict_v) if device.type == "cuda" else self._predict_v
 
     @torch.no_grad()
-    def encode_prompt(self, prompt: str) -> Tensor:
-        """Context tokens [L, D]; words beyond the first 22 or so wordpieces are not read."""
+    def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
+        """Context tokens [L, D], negative or not; words beyond the first 22 or so wordpieces are not read."""
         if prompt not in self.texts:
             self.texts[prompt] = self.encoder(self.encoder.tokenize([prompt]).to(self.device))[0]
         return self.texts[prompt]
