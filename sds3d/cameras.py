@@ -111,6 +111,17 @@ def sample_orbits(
     return orbit_cameras(azimuths, torch.deg2rad(elevations), distances, torch.deg2rad(fovs), resolution)
 
 
+def pose_vectors(cameras: Cameras) -> Tensor:
+    """What MVDream (arXiv:2308.16512) knows of a view, [C, 16]: camera-to-world, OpenGL axes, row-major.
+
+    The translation has unit length: neither distance nor field of view is told.
+    """
+    camtoworlds = cameras.camtoworlds.clone()
+    camtoworlds[:, :3, 1:3] *= -1  # OpenCV to OpenGL axes
+    camtoworlds[:, :3, 3] = torch.nn.functional.normalize(camtoworlds[:, :3, 3], dim=-1)
+    return camtoworlds.flatten(1)
+
+
 def pixel_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
     """World-space ray origins [C, H, W, 3] and unit directions [C, H, W, 3] through the pixel centres."""
     device, dtype = cameras.Ks.device, cameras.Ks.dtype

@@ -45,16 +45,52 @@ class PocketConfig:
     path: str = ""  # a folder made by `sds3d prior train`; empty means the shipped one
 
 
-PriorConfig = PocketConfig
+DType = Literal["auto", "float16", "bfloat16", "float32"]
+
+
+@dataclass(frozen=True)
+class MVDreamConfig:
+    """Four views of 256 x 256 pixels at once, by a Stable Diffusion whose views attend to each other."""
+
+    kind: Literal["mvdream"] = "mvdream"
+    path: str = "mvdream-sd2.1"  # a known model's name (`sds3d prior list`), a checkpoint file, or a folder
+    dtype: DType = "auto"  # float16 on CUDA, float32 on a CPU
+    compile: bool = True  # on CUDA: a slower start, faster steps
+    vae_batch: int = 0  # images that the image encoder takes at once; fewer need less memory; 0 = all
+
+
+@dataclass(frozen=True)
+class StableDiffusionConfig:
+    """A single-view model in the diffusers layout: Stable Diffusion 1 and 2, XL or 3."""
+
+    kind: Literal["stable-diffusion"] = "stable-diffusion"
+    path: str = "sd-2.1-base"  # a known model's name (`sds3d prior list`) or a folder
+    view_texts: bool = True  # say in the prompt from which side the object is seen
+    perp_neg: bool = False  # and keep away from the other sides, for two more rows of each call
+    dtype: DType = "auto"  # float16 on CUDA (bfloat16 for Stable Diffusion 3), float32 on a CPU
+    compile: bool = True  # on CUDA: a slower start, faster steps
+    vae_batch: int = 0  # images that the image encoder takes at once; fewer need less memory; 0 = all
+
+
+@dataclass(frozen=True)
+class RunPriorConfig:
+    """For a stage: the prior of the run."""
+
+    kind: Literal["run"] = "run"
+
+
+PriorConfig = PocketConfig | MVDreamConfig | StableDiffusionConfig
+StagePriorConfig = RunPriorConfig | PocketConfig | MVDreamConfig | StableDiffusionConfig
 
 
 @dataclass(frozen=True)
 class SDSConfig:
-    """Score distillation in its x0-target form."""
+    """Score distillation."""
 
     kind: Literal["sds"] = "sds"
+    form: Literal["x0", "epsilon"] = "x0"  # weight sigma / alpha, a pull to x0; or sigma^2, as first published
     guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
-    rescale: float = 0.0  # 0 = off, 1 = the guided x0 has the spread of the conditional one
+    rescale: float = 0.0  # of form x0: 0 = off, 1 = the guided x0 has the spread of the conditional one
     clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
 
@@ -101,7 +137,19 @@ class SDIConfig:
     clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
 
-EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig
+@dataclass(frozen=True)
+class VSDConfig:
+    """Variational score distillation: a copy of the prior learns what the renders look like."""
+
+    kind: Literal["vsd"] = "vsd"
+    guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
+    rank: int = 16  # of the copy's low-rank corrections (LoRA)
+    lr: float = 1e-4  # of the corrections
+    train_steps: int = 1  # of the copy, for each prior call
+    clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
+
+
+EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig | VSDConfig
 
 
 @dataclass(frozen=True)
@@ -130,8 +178,10 @@ class StageConfig:
     name: str = "shape"
     steps: int = 400  # optimiser steps
     prior_every: int = 4  # optimiser steps that reuse one prior call
+    prior: StagePriorConfig = field(default_factory=RunPriorConfig)
     num_orbits: int = 1  # orbits a step; each has as many views as the prior
     resolution: int = 64  # pixels of the rendered views
+    trains: Literal["all", "colors"] = "all"  # colors: the shape stays as it is
     t_min: Ramp = Ramp(0.98, 0.5)  # fractions of T
     t_max: Ramp = Ramp(1.0, 0.6)
     estimator: EstimatorConfig = field(default_factory=SDSConfig)

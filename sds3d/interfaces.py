@@ -65,6 +65,14 @@ class Prior(Protocol):
     # ignore; one prediction [C, Z, h, w] for each text, in the order given
 
 
+class AdaptablePrior(Prior, Protocol):
+    """A prior that can learn, for estimators that need to know what the renders look like to it."""
+
+    def adapt(self, rank: int) -> tuple[Prior, list[torch.nn.Parameter]]: ...
+
+    # a twin that shares all weights, differentiable in low-rank corrections of its own (LoRA, zero at first), and these
+
+
 @dataclass(frozen=True)
 class Condition:
     """What a prior call is conditioned on, fixed for one step."""

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 import torch
-from diffusers_multiview import attend_across_views
 
+from sds3d.priors.multiview import attend_across_views
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.prior import SHIPPED
 from sds3d.priors.pocket.quantize import load_int8

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from sds3d.config import PocketConfig, PriorConfig
+from sds3d.config import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 
 if TYPE_CHECKING:
     import torch
@@ -15,14 +14,18 @@ if TYPE_CHECKING:
 
 def build_prior(cfg: PriorConfig, device: torch.device) -> Prior:
     """The prior that `cfg` names, its files checked, on `device`."""
-    from sds3d.priors.weights import verify
-
     match cfg:
         case PocketConfig():
-            from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
+            from sds3d.priors.pocket.prior import load_pocket
 
-            folder = Path(cfg.path) if cfg.path else SHIPPED
-            verify(folder)
-            return PocketPrior(folder, device)
+            return load_pocket(cfg, device)
+        case MVDreamConfig():
+            from sds3d.priors.mvdream import load_mvdream
+
+            return load_mvdream(cfg, device)
+        case StableDiffusionConfig():
+            from sds3d.priors.stable_diffusion import load_stable_diffusion
+
+            return load_stable_diffusion(cfg, device)
         case _:
             assert_never(cfg)

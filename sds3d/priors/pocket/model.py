@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sds3d.cameras import Cameras
+from sds3d.cameras import Cameras, pose_vectors
 from sds3d.priors.pocket.quantize import load_int8, save_int8
 from sds3d.priors.pocket.text import WIDTH
 from sds3d.priors.pocket.unet import CAMERA, HEADS, UNet
@@ -37,15 +37,12 @@ def cumulative_alphas() -> Tensor:
 
 
 def condition_vectors(cameras: Cameras, backgrounds: Tensor) -> Tensor:
-    """What the network knows of a view [C, 19]: camera-to-world (OpenGL axes, unit translation, row-major), background.
+    """What the network knows of a view [C, 19]: the pose as MVDream has it, and the background.
 
-    The camera part is MVDream's (arXiv:2308.16512). `backgrounds` [C, 3] in [0, 1] are given so that the network need
-    not guess which pixels are empty.
+    `backgrounds` [C, 3] in [0, 1] are given so that the network need not guess which pixels are empty.
     """
-    camtoworlds = cameras.camtoworlds.clone()
-    camtoworlds[:, :3, 1:3] *= -1  # OpenCV to OpenGL axes
-    camtoworlds[:, :3, 3] = torch.nn.functional.normalize(camtoworlds[:, :3, 3], dim=-1)
-    return torch.cat([camtoworlds.flatten(1), 2 * backgrounds.to(camtoworlds) - 1], 1)
+    poses = pose_vectors(cameras)
+    return torch.cat([poses, 2 * backgrounds.to(poses) - 1], 1)
 
 
 def images_to_latents(images: Tensor) -> Tensor:

@@ -10,10 +10,19 @@ from torch import Tensor
 
 from sds3d.cameras import Cameras
 from sds3d.capture import CapturedCall
+from sds3d.config import PocketConfig
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.text import TextEncoder
+from sds3d.priors.weights import verify
 
 SHIPPED = Path(__file__).parent / "weights"
+
+
+def load_pocket(cfg: PocketConfig, device: torch.device) -> PocketPrior:
+    """The pocket prior that `cfg` names, its files checked."""
+    folder = Path(cfg.path) if cfg.path else SHIPPED
+    verify(folder)
+    return PocketPrior(folder, device)
 
 
 class PocketPrior:

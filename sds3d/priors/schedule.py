@@ -1,0 +1,81 @@
+"""What a checkpoint predicts, at which noise levels, and how that becomes predicted noise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Prediction = Literal["epsilon", "v_prediction", "flow"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Noise levels as all priors have them: noisy = alpha x0 + sigma noise, alpha^2 + sigma^2 = 1."""
+
+    alphas_cumprod: Tensor  # [T] float32, alpha^2, falling
+    prediction: Prediction
+    told: Tensor  # [T] float32: what the network is told instead of each timestep
+
+    def to(self, device: torch.device) -> Schedule:
+        """The same schedule with its tensors on `device`."""
+        return Schedule(self.alphas_cumprod.to(device), self.prediction, self.told.to(device))
+
+    def network_input(self, noisy: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network sees of `noisy` [B, Z, h, w] at `timesteps` [B] long, and what it is told, [B] float32.
+
+        A flow model knows x = (1 - s) x0 + s noise, which is noisy / (alpha + sigma) with s = sigma / (alpha + sigma).
+        """
+        if self.prediction == "flow":
+            alpha, sigma = self._level(timesteps)
+            noisy = noisy / (alpha + sigma)
+        return noisy, self.told[timesteps]
+
+    def noise(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """Predicted noise [B, Z, h, w] from the network's `output` [B, Z, h, w].
+
+        v = alpha noise - sigma x0 (arXiv:2202.00512, app. D); flow = noise - x0 (arXiv:2403.03206, section 2).
+        """
+        if self.prediction == "epsilon":
+            return output
+        alpha, sigma = self._level(timesteps)
+        if self.prediction == "v_prediction":
+            return alpha * output + sigma * noisy
+        return (noisy + alpha * output) / (alpha + sigma)
+
+    def _level(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        alphas_cumprod = self.alphas_cumprod[timesteps][:, None, None, None]
+        return alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
+
+
+def read_schedule(folder: Path) -> Schedule:
+    """The schedule of `folder`/scheduler/scheduler_config.json, a file of diffusers."""
+    return make_schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")))
+
+
+def make_schedule(config: dict[str, Any]) -> Schedule:
+    """The schedule that a scheduler's config of diffusers describes, of whatever class; a `shift` tells a flow."""
+    count = int(config.get("num_train_timesteps", 1000))
+    if "shift" in config:
+        return flow_schedule(count, float(config["shift"]))
+    from diffusers import DDIMScheduler
+
+    names = ("beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+    options = {name: config[name] for name in names if name in config}
+    alphas_cumprod = DDIMScheduler(num_train_timesteps=count, **options).alphas_cumprod.float()
+    return Schedule(alphas_cumprod, config.get("prediction_type", "epsilon"), torch.arange(count).float())
+
+
+def flow_schedule(count: int, shift: float) -> Schedule:
+    """`count` levels of a rectified flow, shifted towards noise as in arXiv:2403.03206, eq. 23.
+
+    They lie in the middle of equal intervals, so that neither end, pure image or pure noise, is among them.
+    """
+    level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    level = shift * level / (1 + (shift - 1) * level)
+    alphas_cumprod = (1 - level).square() / ((1 - level).square() + level.square())
+    return Schedule(alphas_cumprod.float(), "flow", (level * count).float())

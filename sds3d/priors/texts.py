@@ -1,0 +1,55 @@
+"""Prompts to what a network reads: kept on disk, so that a text encoder is loaded once for each prompt and released."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sds3d.files import atomic_write
+
+Encode = Callable[[str], Tensor]  # prompt -> [L, D] float32 on any device
+
+
+class PromptCache:
+    """Encoded prompts [L, D] on `device`."""
+
+    def __init__(
+        self, load: Callable[[], Encode], folder: Path | None, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """`load` brings the text encoder; `folder`, which is of this encoder alone, keeps results; None keeps none."""
+        self.load, self.folder, self.device, self.dtype = load, folder, device, dtype
+        self.encoder: Encode | None = None
+        self.known: dict[str, Tensor] = {}
+
+    def __call__(self, prompt: str) -> Tensor:
+        """`prompt` as the network reads it, [L, D] in the network's dtype."""
+        if prompt not in self.known:
+            self.known[prompt] = self._find(prompt).to(self.device, self.dtype)
+        return self.known[prompt]
+
+    def release(self) -> None:
+        """Lets go of the text encoder and its memory; a prompt that is not known yet brings it back."""
+        self.encoder = None
+
+    @torch.no_grad()
+    def _find(self, prompt: str) -> Tensor:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file, save
+
+        path = self.folder / f"{hashlib.sha256(prompt.encode()).hexdigest()}.safetensors" if self.folder else None
+        if path and path.is_file():
+            try:
+                return load_file(path)["tokens"]
+            except (SafetensorError, KeyError, OSError):
+                pass  # damaged: made again below
+        if self.encoder is None:
+            self.encoder = self.load()
+        tokens = self.encoder(prompt).float().cpu().contiguous()
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(path, save({"tokens": tokens}))
+        return tokens

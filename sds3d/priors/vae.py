@@ -1,0 +1,57 @@
+"""Images to latents and back, by the autoencoder of a latent diffusion model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+class Vae:
+    """A frozen AutoencoderKL; latents are scaled to about unit variance, as its diffusion model has them."""
+
+    def __init__(self, model: AutoencoderKL, batch: int = 0) -> None:
+        """`batch`: how many images are encoded at once, 0 for all; fewer need less memory and a second look."""
+        self.model = model.requires_grad_(False).eval()
+        self.batch = batch
+        self.scale = float(model.config.scaling_factor)
+        self.shift = float(model.config.shift_factor or 0.0)
+        self.moments = self._moments  # what is compiled on a GPU
+
+    @property
+    def factor(self) -> int:
+        """Pixels of an image for each of the latents, along one side."""
+        return 2 ** (len(self.model.config.block_out_channels) - 1)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents [C, Z, h, w] float32 of images [C, 3, H, W] in [0, 1], differentiable.
+
+        The mean of the posterior, where MVDream and threestudio draw from it: its spread is far below any noise level,
+        and so one image has one latent.
+        """
+        if not self.batch or len(images) <= self.batch:
+            return self._latents(images)
+        parts = images.split(self.batch)
+        # what the backward pass needs of a part is there only while that part is passed
+        return torch.cat([checkpoint(self._latents, x, use_reentrant=False, preserve_rng_state=False) for x in parts])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images [C, 3, H, W] float32 in [0, 1] of latents [C, Z, h, w]."""
+        scaled = (latents / self.scale + self.shift).to(self.model.dtype)
+        images = [self.model.decode(x).sample.float() for x in scaled.split(self.batch or len(scaled))]
+        return (torch.cat(images) / 2 + 0.5).clamp(0, 1)
+
+    def _latents(self, images: Tensor) -> Tensor:
+        inputs = (2 * images - 1).to(self.model.dtype).contiguous(memory_format=torch.channels_last)
+        mean = self.moments(inputs).chunk(2, 1)[0]
+        return (mean.float() - self.shift) * self.scale
+
+    def _moments(self, inputs: Tensor) -> Tensor:
+        """Mean and log variance [C, 2 Z, h, w] of the posterior."""
+        moments = self.model.encoder(inputs)
+        return moments if self.model.quant_conv is None else self.model.quant_conv(moments)
