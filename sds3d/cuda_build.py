@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-UNITS = {"splat": "splat/splat.cu", "pocket": "pocket/trace.cu"}  # below cuda_ext
+UNITS = {"splat": "splat/splat.cu", "pocket": "pocket/trace.cu", "norm": "norm/norm.cu"}  # below cuda_ext
 COMPILE_FLAGS = ("-std=c++17",)  # of nvcc and NVRTC alike
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # compute capability times ten
 

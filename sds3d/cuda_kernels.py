@@ -39,7 +39,7 @@ Way = Callable[[str, int], tuple[Module, KernelStatus]]
 
 
 def load(unit: str, device: torch.device | str | int) -> Module:
-    """Kernels by name of `unit`, "splat" or "pocket", on a CUDA `device`; loaded once, so cheap to ask for again.
+    """Kernels by name of `unit`, one of cuda_build.UNITS, on a CUDA `device`; loaded once, so cheap to ask for again.
 
     UserError if there is no way to load them.
     """

@@ -14,6 +14,7 @@ from sds3d import cuda_build, cuda_kernels, native, nvrtc
 from sds3d.cameras import turntable
 from sds3d.cuda_driver import Module
 from sds3d.errors import UserError
+from sds3d.priors.norm_cuda import NormParams
 from sds3d.priors.pocket.parts import Part, pack
 from sds3d.priors.pocket.tracer import TraceParams, trace
 from sds3d.renderers import splat_cuda
@@ -38,6 +39,7 @@ REGISTERS = {
         "splat_project_backward": 128,
         "splat_adam": 128,
     },
+    "norm": {"norm_sum": 64, "norm_apply": 64, "norm_backward_sum": 80, "norm_backward": 80},
 }
 
 
@@ -62,7 +64,9 @@ def test_every_kernel_stays_in_its_registers(unit, architecture, tmp_path):
 
 
 @needs_nvcc
-@pytest.mark.parametrize(("unit", "params"), [("pocket", TraceParams), ("splat", splat_cuda.Params)])
+@pytest.mark.parametrize(
+    ("unit", "params"), [("pocket", TraceParams), ("splat", splat_cuda.Params), ("norm", NormParams)]
+)
 def test_every_kernel_takes_the_struct_that_python_fills(unit, params, tmp_path):
     """One argument of the same size: what ctypes lays out is what the kernel reads."""
     run_nvcc(unit, tmp_path / "out.ptx", "-ptx")

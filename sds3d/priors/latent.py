@@ -42,7 +42,7 @@ class LatentPrior:
         self.predict = network
         if device.type == "cuda":
             if compiles:
-                self.predict, vae.moments = compiled(network), compiled(vae.moments)
+                self.predict = compiled(network)
             self.predict = CapturedCall(self.predict)
 
     @property

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from sds3d.priors.vae_cuda import CudaEncoder, can_encode
+
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
@@ -21,7 +23,7 @@ class Vae:
         self.batch = batch
         self.scale = float(model.config.scaling_factor)
         self.shift = float(model.config.shift_factor or 0.0)
-        self.moments = self._moments  # what is compiled on a GPU
+        self.moments = CudaEncoder(model) if can_encode(model) else self._moments
 
     @property
     def factor(self) -> int:

@@ -1,0 +1,218 @@
+// Group normalisation of channels-last images in half precision, with what stands beside it in an autoencoder: the sum of a
+// residual and a convolution's bias before it, the SiLU after it. Each pass reads and writes every value once.
+//
+// A block has a run of pixels of one image, a thread always the same eight channels of them. Sums are taken in a fixed order.
+#include "half.h"
+
+constexpr int THREADS = 256;  // THREADS of sds3d/priors/norm_cuda.py
+constexpr int MAX_GROUPS = 64;
+
+struct NormParams {  // NormParams of sds3d/priors/norm_cuda.py
+    const void* images;      // [images, pixels, channels]
+    const void* residual;    // the same, or null
+    const float* offset;     // [channels], added to the images, or null
+    const float* weight;     // [channels]
+    const float* bias;       // [channels]
+    void* sum;               // [images, pixels, channels] images + residual + offset, or null
+    float* partial;          // [images, splits, groups, 2] sums of a run of pixels
+    float* stats;            // [images, groups, 2] mean, 1 / standard deviation
+    void* out;               // [images, pixels, channels]
+    const void* v_out;       // the same: gradient of `out`
+    const void* v_sum;       // the same: gradient of `sum`, or null
+    void* v_images;          // the same: gradient of `images`, which is that of `residual`
+    int pixels, channels, groups, splits;
+    int bfloat;              // values are bfloat16, else float16
+    int silu;
+    float eps;
+};
+
+struct Place {  // what a thread works on
+    int channel;        // the first of its eight
+    int first, last, step;  // pixels
+    size_t image;       // index of the first value of its image
+    __device__ size_t at(int pixel, int channels) const { return image + size_t(pixel) * channels + channel; }
+};
+
+static __device__ Place place(const NormParams& p) {
+    const int lanes = p.channels / 8, run = (p.pixels + p.splits - 1) / p.splits;
+    Place o;
+    o.channel = threadIdx.x % lanes * 8;
+    o.step = THREADS / lanes;
+    o.first = blockIdx.x * run + threadIdx.x / lanes;
+    o.last = min(p.pixels, int(blockIdx.x + 1) * run);
+    o.image = size_t(blockIdx.y) * p.pixels * p.channels;
+    return o;
+}
+
+static __device__ void load_offset(const NormParams& p, int channel, float offset[8]) {
+    for (int k = 0; k < 8; ++k) offset[k] = p.offset ? p.offset[channel + k] : 0.0f;
+}
+
+// Adds up `sums` of all threads of the block by group, into this block's entry of `partial`.
+static __device__ void store_partial(const NormParams& p, const Place& o, const float first[8], const float second[8]) {
+    __shared__ float shared[2][THREADS * 8];
+    for (int k = 0; k < 8; ++k) {
+        shared[0][threadIdx.x * 8 + k] = first[k];
+        shared[1][threadIdx.x * 8 + k] = second[k];
+    }
+    __syncthreads();
+    const int width = p.channels / p.groups, rows = THREADS * 8 / p.channels;
+    for (int t = threadIdx.x; t < 2 * p.groups; t += THREADS) {
+        const float* source = shared[t % 2] + t / 2 * width;
+        float total = 0;
+        for (int row = 0; row < rows; ++row)
+            for (int c = 0; c < width; ++c) total += source[row * p.channels + c];
+        p.partial[((size_t(blockIdx.y) * p.splits + blockIdx.x) * p.groups * 2) + t] = total;
+    }
+}
+
+// The sums of the whole image by group, twice `groups` of them, in shared memory.
+static __device__ const float* load_totals(const NormParams& p) {
+    __shared__ float totals[2 * MAX_GROUPS];
+    __shared__ float parts[THREADS];
+    const int count = 2 * p.groups, teams = THREADS / count;  // each team adds every teams-th run
+    const float* source = p.partial + size_t(blockIdx.y) * p.splits * count;
+    float total = 0;
+    if (threadIdx.x < teams * count)
+#pragma unroll 8  // else it waits for one load after the other
+        for (int split = threadIdx.x / count; split < p.splits; split += teams)
+            total += source[split * count + threadIdx.x % count];
+    parts[threadIdx.x] = total;
+    __syncthreads();
+    if (threadIdx.x < count) {
+        total = 0;
+        for (int team = 0; team < teams; ++team) total += parts[team * count + threadIdx.x];
+        totals[threadIdx.x] = total;
+    }
+    __syncthreads();
+    return totals;
+}
+
+// images + residual + offset.
+static __device__ void load_input(const NormParams& p, size_t at, const float offset[8], float x[8]) {
+    load8(p.images, at, p.bfloat, x);
+    if (p.residual) {
+        float r[8];
+        load8(p.residual, at, p.bfloat, r);
+        for (int k = 0; k < 8; ++k) x[k] += r[k];
+    }
+    for (int k = 0; k < 8; ++k) x[k] += offset[k];
+}
+
+// Writes `sum` and, unless `partial` is null, the sums of x and x^2.
+extern "C" __global__ void __launch_bounds__(THREADS) norm_sum(const NormParams p) {
+    const Place o = place(p);
+    float offset[8], first[8] = {}, second[8] = {};
+    load_offset(p, o.channel, offset);
+    for (int pixel = o.first; pixel < o.last; pixel += o.step) {
+        float x[8];
+        const size_t at = o.at(pixel, p.channels);
+        load_input(p, at, offset, x);
+        if (p.sum) store8(p.sum, at, p.bfloat, x);
+        for (int k = 0; k < 8; ++k) first[k] += x[k], second[k] += x[k] * x[k];
+    }
+    if (p.partial) store_partial(p, o, first, second);
+}
+
+// The normalised value of channel k is x * scale[k] + shift[k].
+struct Affine {
+    float scale[8], shift[8];
+};
+
+static __device__ Affine affine(const NormParams& p, int channel, const float* stats, const float offset[8]) {
+    Affine o;
+    for (int k = 0; k < 8; ++k) {
+        const int group = (channel + k) / (p.channels / p.groups);
+        o.scale[k] = stats[2 * group + 1];
+        o.shift[k] = (offset[k] - stats[2 * group]) * o.scale[k];
+    }
+    return o;
+}
+
+// Reads `images` with `offset`: those that were summed, if they were.
+extern "C" __global__ void __launch_bounds__(THREADS) norm_apply(const NormParams p) {
+    __shared__ float stats[2 * MAX_GROUPS];
+    const float* totals = load_totals(p);
+    if (threadIdx.x < p.groups) {
+        const float count = float(p.pixels) * (p.channels / p.groups);
+        const float mean = totals[2 * threadIdx.x] / count;
+        const float variance = fmaxf(totals[2 * threadIdx.x + 1] / count - mean * mean, 0.0f);
+        stats[2 * threadIdx.x] = mean, stats[2 * threadIdx.x + 1] = rsqrtf(variance + p.eps);
+        if (blockIdx.x == 0)
+            for (int k = 0; k < 2; ++k) p.stats[size_t(blockIdx.y) * p.groups * 2 + 2 * threadIdx.x + k] = stats[2 * threadIdx.x + k];
+    }
+    __syncthreads();
+    const Place o = place(p);
+    float offset[8];
+    load_offset(p, o.channel, offset);
+    Affine map = affine(p, o.channel, stats, offset);
+    for (int k = 0; k < 8; ++k) {
+        map.scale[k] *= p.weight[o.channel + k];
+        map.shift[k] = map.shift[k] * p.weight[o.channel + k] + p.bias[o.channel + k];
+    }
+    for (int pixel = o.first; pixel < o.last; pixel += o.step) {
+        float x[8];
+        const size_t at = o.at(pixel, p.channels);
+        load8(p.images, at, p.bfloat, x);
+        for (int k = 0; k < 8; ++k) {
+            x[k] = x[k] * map.scale[k] + map.shift[k];
+            if (p.silu) x[k] *= 1 / (1 + __expf(-x[k]));
+        }
+        store8(p.out, at, p.bfloat, x);
+    }
+}
+
+// x becomes the normalised value, v the gradient with respect to it.
+static __device__ void load_backward(const NormParams& p, const Place& o, int pixel, const Affine& map, float x[8], float v[8]) {
+    const size_t at = o.at(pixel, p.channels);
+    load8(p.images, at, p.bfloat, x);
+    load8(p.v_out, at, p.bfloat, v);
+    for (int k = 0; k < 8; ++k) {
+        x[k] = x[k] * map.scale[k] + map.shift[k];
+        const float weight = p.weight[o.channel + k];
+        if (p.silu) {
+            const float z = x[k] * weight + p.bias[o.channel + k], s = 1 / (1 + __expf(-z));
+            v[k] *= s * (1 + z * (1 - s));
+        }
+        v[k] *= weight;
+    }
+}
+
+// The sums of v and v x.
+extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_backward_sum(const NormParams p) {
+    const Place o = place(p);
+    float offset[8], first[8] = {}, second[8] = {};
+    load_offset(p, o.channel, offset);
+    const Affine map = affine(p, o.channel, p.stats + size_t(blockIdx.y) * p.groups * 2, offset);
+    for (int pixel = o.first; pixel < o.last; pixel += o.step) {
+        float x[8], v[8];
+        load_backward(p, o, pixel, map, x, v);
+        for (int k = 0; k < 8; ++k) first[k] += v[k], second[k] += v[k] * x[k];
+    }
+    store_partial(p, o, first, second);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_backward(const NormParams p) {
+    const float* totals = load_totals(p);
+    const Place o = place(p);
+    float offset[8], mean[8], slope[8];
+    load_offset(p, o.channel, offset);
+    const Affine map = affine(p, o.channel, p.stats + size_t(blockIdx.y) * p.groups * 2, offset);
+    const float count = float(p.pixels) * (p.channels / p.groups);
+    for (int k = 0; k < 8; ++k) {
+        const int group = (o.channel + k) / (p.channels / p.groups);
+        mean[k] = totals[2 * group] / count, slope[k] = totals[2 * group + 1] / count;
+    }
+    for (int pixel = o.first; pixel < o.last; pixel += o.step) {
+        float x[8], v[8];
+        load_backward(p, o, pixel, map, x, v);
+        for (int k = 0; k < 8; ++k) v[k] = map.scale[k] * (v[k] - mean[k] - x[k] * slope[k]);
+        const size_t at = o.at(pixel, p.channels);
+        if (p.v_sum) {
+            float more[8];
+            load8(p.v_sum, at, p.bfloat, more);
+            for (int k = 0; k < 8; ++k) v[k] += more[k];
+        }
+        store8(p.v_images, at, p.bfloat, v);
+    }
+}

@@ -1,0 +1,192 @@
+"""Group normalisation of channels-last images by our CUDA kernels, with the sum before it and the SiLU after it."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from sds3d import cuda_kernels
+
+THREADS = 256  # of a block, THREADS of cuda_ext/norm/norm.cu
+MAX_GROUPS = 64
+BLOCKS = 512  # enough for the largest GPUs; a thread takes PIXELS or more
+PIXELS = 4
+
+
+class NormParams(ctypes.Structure):
+    """NormParams of cuda_ext/norm/norm.cu"""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "images", "residual", "offset", "weight", "bias", "sum", "partial", "stats", "out", "v_out", "v_sum",
+                "v_images",
+            )
+        ),
+        *((name, ctypes.c_int) for name in ("pixels", "channels", "groups", "splits", "bfloat", "silu")),
+        ("eps", ctypes.c_float),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A group normalisation with its numbers in float32, as the kernels read them."""
+
+    weight: Tensor  # [C]
+    bias: Tensor  # [C]
+    groups: int
+    eps: float
+
+    @classmethod
+    def of(cls, layer: nn.GroupNorm) -> Norm:
+        """That of a layer."""
+        return cls(layer.weight.detach().float(), layer.bias.detach().float(), layer.num_groups, layer.eps)
+
+
+def can_normalize(layer: nn.GroupNorm) -> bool:
+    """Whether the kernels take images of as many channels as `layer` has."""
+    lanes = layer.num_channels / 8
+    return lanes in (1, 2, 4, 8, 16, 32, 64, 128) and layer.num_groups <= MAX_GROUPS
+
+
+def normalize(images: Tensor, offset: Tensor, norm: Norm, silu: bool = True) -> Tensor:
+    """norm(images + offset), and SiLU of it; [B, C, H, W] channels-last, differentiable in `images`.
+
+    Images are float16 or bfloat16. `offset` [C] float32 is the bias of the convolution that made them: added here, it
+    costs no pass of its own.
+    """
+    return _Normalize.apply(images, None, offset, norm, silu)
+
+
+def sum_and_normalize(
+    images: Tensor, residual: Tensor | None, offset: Tensor, norm: Norm, silu: bool = True
+) -> tuple[Tensor, Tensor]:
+    """images + residual + offset, and what `normalize` makes of it; differentiable in the first two."""
+    return _SumAndNormalize.apply(images, residual, offset, norm, silu)
+
+
+def add(images: Tensor, residual: Tensor | None, offset: Tensor) -> Tensor:
+    """images + residual + offset in one pass; differentiable in the first two."""
+    return _Add.apply(images, residual, offset)
+
+
+class _Launch:
+    """The fields that all kernels of one normalisation share, and the memory that they point to."""
+
+    def __init__(self, images: Tensor, norm: Norm | None, silu: bool) -> None:
+        self.images = images.contiguous(memory_format=torch.channels_last)
+        count, channels, height, width = images.shape
+        pixels = height * width
+        splits = max(1, min(BLOCKS // count, pixels * channels // (8 * THREADS * PIXELS)))
+        self.grid = (splits, count, 1)
+        groups = norm.groups if norm else 1
+        bfloat = images.dtype == torch.bfloat16
+        self.params = NormParams(
+            pixels=pixels, channels=channels, groups=groups, splits=splits, bfloat=bfloat, silu=silu,
+            eps=norm.eps if norm else 0.0,
+        )  # fmt: skip
+        self.kept: list[Tensor] = []
+        self.set(images=self.images)
+        if norm:
+            self.set(weight=norm.weight, bias=norm.bias)
+            self.set(partial=images.new_empty(count, splits, groups, 2, dtype=torch.float32))
+
+    def set(self, **tensors: Tensor | None) -> None:
+        """Point fields to tensors, which stay alive as long as this does."""
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                setattr(self.params, name, tensor.data_ptr())
+                self.kept.append(tensor)
+
+    def __call__(self, kernel: str) -> None:
+        cuda_kernels.load("norm", self.images.device)[kernel](self.grid, THREADS, self.params)
+
+
+def _forward(
+    ctx: Any, images: Tensor, residual: Tensor | None, offset: Tensor, norm: Norm, silu: bool, keep: bool
+) -> tuple[Tensor, Tensor]:
+    launch = _Launch(images, norm, silu)
+    total = torch.empty_like(launch.images) if keep else None
+    out = torch.empty_like(launch.images)
+    stats = images.new_empty(len(images), norm.groups, 2, dtype=torch.float32)
+    if residual is not None:
+        residual = residual.contiguous(memory_format=torch.channels_last)
+    launch.set(residual=residual, offset=offset, sum=total, stats=stats, out=out)
+    launch("norm_sum")
+    seen = launch.images
+    if keep:
+        launch.params.offset = None  # it is in the sum
+        launch.set(images=total)
+        seen = total
+    launch("norm_apply")
+    ctx.norm, ctx.silu, ctx.keep = norm, silu, keep
+    ctx.save_for_backward(seen, stats, offset)
+    return total, out
+
+
+def _backward(ctx: Any, v_sum: Tensor | None, v_out: Tensor) -> Tensor:
+    seen, stats, offset = ctx.saved_tensors
+    launch = _Launch(seen, ctx.norm, ctx.silu)
+    v_images = torch.empty_like(seen)
+    if v_sum is not None:
+        v_sum = v_sum.contiguous(memory_format=torch.channels_last)
+    launch.set(
+        offset=None if ctx.keep else offset, stats=stats, v_images=v_images, v_sum=v_sum,
+        v_out=v_out.contiguous(memory_format=torch.channels_last),
+    )  # fmt: skip
+    launch("norm_backward_sum")
+    launch("norm_backward")
+    return v_images
+
+
+class _Normalize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, residual: None, offset: Tensor, norm: Norm, silu: bool
+    ) -> Tensor:
+        return _forward(ctx, images, residual, offset, norm, silu, keep=False)[1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, v_out: Tensor) -> tuple[Tensor | None, ...]:
+        return _backward(ctx, None, v_out), None, None, None, None
+
+
+class _SumAndNormalize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, residual: Tensor | None, offset: Tensor, norm: Norm, silu: bool
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.has_residual = residual is not None
+        return _forward(ctx, images, residual, offset, norm, silu, keep=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, v_sum: Tensor | None, v_out: Tensor) -> tuple[Tensor | None, ...]:
+        v_images = _backward(ctx, v_sum, v_out)
+        return v_images, v_images if ctx.has_residual else None, None, None, None
+
+
+class _Add(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, residual: Tensor | None, offset: Tensor) -> Tensor:
+        ctx.has_residual = residual is not None
+        launch = _Launch(images, None, silu=False)
+        total = torch.empty_like(launch.images)
+        if residual is not None:
+            residual = residual.contiguous(memory_format=torch.channels_last)
+        launch.set(residual=residual, offset=offset, sum=total)
+        launch("norm_sum")
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, v_total: Tensor) -> tuple[Tensor | None, ...]:
+        return v_total, v_total if ctx.has_residual else None, None
