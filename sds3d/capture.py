@@ -25,26 +25,28 @@ class _Capture:
 
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
-    output: Tensor
+    output: Tensor | tuple[Tensor, ...]
 
 
 class CapturedCall:
     """`function` of CUDA tensors, recorded once for each combination of input shapes and then replayed.
 
-    What it launches must depend on shapes alone, never on values, and need no gradient. What it draws must come from
+    What it launches must depend on shapes alone, never on values; gradients stay inside. What it draws must come from
     `generator`, whose state at the time of a call then counts, as without a recording. Inside another captured call
     the function is called as it is and becomes part of that recording.
     """
 
     _recording = False  # some captured call warms up or records
 
-    def __init__(self, function: Callable[..., Tensor], generator: Generator | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Tensor | tuple[Tensor, ...]], generator: Generator | None = None
+    ) -> None:
         self.function = function
         self.generator = generator
         self.captures: dict[tuple, _Capture] = {}
 
     @torch.no_grad()
-    def __call__(self, *inputs: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """What `function` returns, in memory of its own."""
         if CapturedCall._recording:
             return self.function(*inputs)
@@ -55,7 +57,9 @@ class CapturedCall:
         for buffer, value in zip(capture.inputs, inputs, strict=True):
             buffer.copy_(value)
         capture.graph.replay()
-        return capture.output.clone()
+        if isinstance(capture.output, Tensor):
+            return capture.output.clone()
+        return tuple(x.clone() for x in capture.output)
 
     def _capture(self, inputs: tuple[Tensor, ...]) -> _Capture:
         """One call on a stream of its own, that libraries set up what they set up at first use, and one recorded."""
@@ -71,6 +75,7 @@ class CapturedCall:
             with torch.cuda.stream(stream):
                 self.function(*buffers)
             torch.cuda.current_stream().wait_stream(stream)
+            torch.cuda.empty_cache()  # the graph has memory of its own
             with recording(graph, stream):
                 output = self.function(*buffers)
         finally:

@@ -1,12 +1,14 @@
 """The same steps on CUDA, recorded as CUDA graphs: drawing, prior and estimator, gradients and Adam.
 
 What depends on the number of splats (looking at the scene, moving it) is recorded anew when that changes, which takes
-milliseconds; what does not (prior and estimator) stays. Nothing is read back but one number a block.
+milliseconds; what does not (encoder, prior and estimator, and the way back to the images) stays.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,13 +16,13 @@ from torch import Tensor
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 from sds3d.capture import CapturedCall, recording
-from sds3d.config import Config, CSDConfig, EstimatorConfig, NFSDConfig, SDSConfig, StageConfig
-from sds3d.distillation import build_estimator
-from sds3d.interfaces import Condition, Prior, Render, Renderer
+from sds3d.config import Config, CSDConfig, NFSDConfig, SDSConfig, StageConfig
+from sds3d.interfaces import Prior, Render, Renderer
 from sds3d.losses import distillation_loss, regularization
 from sds3d.renderers import splat_cuda
 from sds3d.representations.gaussians import NAMES, Gaussians
-from sds3d.steps import Block, Inputs, Steps, encode, set_learning_rates
+from sds3d.steps import Block, Inputs, Steps, set_learning_rates
+from sds3d.targets import Target, find_target, shown
 
 CAPTURABLE = (SDSConfig, CSDConfig, NFSDConfig)  # the others invert in as many steps as the timesteps' values say
 
@@ -32,30 +34,35 @@ class CapturedSteps(Steps):
         super().__init__(cfg, scene, renderer, prior, optimizer)
         device = scene.means.device
         self.generator = torch.Generator(device)
-        self.estimators: dict[tuple[EstimatorConfig, int, int], Callable[..., Tensor]] = {}
-        self.rates = torch.tensor([group["lr"] for group in optimizer.param_groups], device=device)
+        self.finders: dict[tuple[str, int, int, bool], Callable[..., tuple[Tensor, Tensor]]] = {}
+        self.rates = torch.zeros(len(optimizer.param_groups), device=device)
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate
+            group["lr"], group["rate"] = rate, 0.0
         self.loss = torch.zeros((), device=device)
         self.overflows = 0  # how often tile lists were too short
         self.inputs: Inputs | None = None  # always the same memory
-        self.target: Tensor | None = None
+        self.target: Target | None = None
         self._forget()
 
-    def run(self, stage: StageConfig, block: Block, inputs: Inputs) -> Tensor:
-        """Takes the steps of `block`; the distillation loss of the last one."""
+    def run(self, stage: StageConfig, block: Block, inputs: Inputs) -> float:
+        """Takes the steps of `block`; the distillation loss of the last one, nan if the prior's answer is no target."""
         self._prepare(stage, inputs)
-        self._set_target(stage, inputs.generator.initial_seed())
+        self._set_target(stage, block, inputs.generator.initial_seed())
+        if not self.target.is_finite():
+            return math.nan
         end = block.step + block.length
         for step in range(block.step, end):
-            set_learning_rates(self.optimizer, self.cfg, step / self.total_steps)
+            rates = self.scene.learning_rates(step / self.total_steps)
+            set_learning_rates(self.optimizer, rates, stage, inputs.rate)
             self._take_step(stage)
-            if step + 1 == end or self.scene.densifier.due(step):
+            growing = stage.trains == "all" and self.scene.densifier.due(step)
+            if step + 1 == end or growing:
                 self._settle(stage, block, step + 1, inputs.generator.initial_seed())
+            if growing:
                 self.scene.densifier.intervene(self.scene, step, self.optimizer)
                 if step + 1 < end:
                     self._prepare(stage, inputs)  # the splats may be others now
-        return self.loss
+        return self.loss.item()
 
     def _forget(self) -> None:
         """Drop what was recorded for another stage or for splats that are no more."""
@@ -88,7 +95,7 @@ class CapturedSteps(Steps):
         for buffer, value in pairs:
             buffer.copy_(value)
 
-    def _set_target(self, stage: StageConfig, seed: int) -> None:
+    def _set_target(self, stage: StageConfig, block: Block, seed: int) -> None:
         """What the prior would rather see, in `self.target`."""
         if self.looking is None:
             seen = self._look(None)
@@ -96,29 +103,31 @@ class CapturedSteps(Steps):
             self.looking.replay()
             seen = self.seen
         self.generator.manual_seed(seed)
-        target = self._estimate(stage.estimator)(
-            seen, self.inputs.timesteps, self.inputs.cameras.viewmats, self.inputs.cameras.Ks, self.inputs.backgrounds
+        inputs = self.inputs
+        found = Target(
+            *self._finder(stage, lasting=block.length > 1)(
+                seen, inputs.timesteps, inputs.cameras.viewmats, inputs.cameras.Ks, inputs.backgrounds
+            )
         )
-        if self.target is None or self.target.shape != target.shape:
-            self.target = target
+        if self.target is None or self.target.images.shape != found.images.shape:
+            self.target = found
         else:
-            self.target.copy_(target)
+            for buffer, value in zip(self.target, found, strict=True):
+                buffer.copy_(value)
 
-    def _estimate(self, cfg: EstimatorConfig) -> Callable[..., Tensor]:
-        """The estimator's target as a function of tensors, recorded where it can be."""
+    def _finder(self, stage: StageConfig, lasting: bool) -> Callable[..., tuple[Tensor, Tensor]]:
+        """The stage's target as a function of tensors, recorded where it can be."""
         width, height = self.inputs.cameras.width, self.inputs.cameras.height
-        key = (cfg, width, height)
-        if key not in self.estimators:
-            estimator = build_estimator(cfg)
+        key = (stage.name, width, height, lasting)
+        if key not in self.finders:
 
-            @torch.no_grad()
-            def target(seen: Tensor, timesteps: Tensor, viewmats: Tensor, Ks: Tensor, backgrounds: Tensor) -> Tensor:
-                cameras = Cameras(viewmats, Ks, width, height)
-                condition = Condition(self.text, self.negative_text, cameras, backgrounds)
-                return seen - estimator(self.prior, seen, timesteps, condition, self.generator)
+            def find(seen: Tensor, timesteps: Tensor, viewmats: Tensor, Ks: Tensor, backgrounds: Tensor) -> Target:
+                inputs = Inputs(Cameras(viewmats, Ks, width, height), backgrounds, timesteps, self.generator)
+                return find_target(self.prior, seen, partial(self._estimate, stage, inputs), lasting)
 
-            self.estimators[key] = CapturedCall(target, self.generator) if isinstance(cfg, CAPTURABLE) else target
-        return self.estimators[key]
+            recordable = isinstance(stage.estimator, CAPTURABLE)
+            self.finders[key] = CapturedCall(find, self.generator) if recordable else find
+        return self.finders[key]
 
     def _take_step(self, stage: StageConfig) -> None:
         """The first step is not recorded: it sets up what is set up at first use and finds out the capacity."""
@@ -141,15 +150,15 @@ class CapturedSteps(Steps):
         self.overflows += 1
         self._drop_graphs()
         if missing == step - block.step:  # then what the prior was shown was not whole either
-            self._set_target(stage, seed)
+            self._set_target(stage, block, seed)
         for _ in range(missing):
             self._move(stage, None)
 
     def _look(self, capacity: int | None) -> Tensor:
-        """Latents of what the scene looks like."""
+        """The images of what the scene looks like."""
         with torch.no_grad():
             drawing = splat_cuda.draw(self._raw(), self._view(), raw=True, normals=False, capacity=capacity)
-            return encode(self.prior, Render(drawing.colors, drawing.alphas, drawing.depths))
+            return shown(self.prior, Render(drawing.colors, drawing.alphas, drawing.depths))
 
     def _move(self, stage: StageConfig, capacity: int | None) -> None:
         """One optimiser step towards the target; none at all if the tile lists overflowed."""
@@ -159,7 +168,7 @@ class CapturedSteps(Steps):
             self.capacity = int(splat_cuda.HEADROOM * len(drawing.keys)) + splat_cuda.SPARE
         colors, alphas = drawing.colors.requires_grad_(), drawing.alphas.requires_grad_()
         render = Render(colors, alphas, drawing.depths)
-        distance = distillation_loss(encode(self.prior, render), self.target)
+        distance = distillation_loss(shown(self.prior, render), self.target)
         # Leaves of their own: the parameters' gradients would be gathered on the stream where those were made.
         means, log_scales = splats[0].requires_grad_(), splats[2].requires_grad_()
         loss = distance + regularization(render, means, log_scales.exp(), stage.loss)

@@ -35,6 +35,7 @@ def finish(
     renderer: Renderer,
     *,
     seconds: dict[str, float] | None = None,  # of the stages before, for the report
+    guard: dict[str, int] | None = None,  # what the prior answered badly, for the report
     note: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Writes mesh.glb, splats.ply, turntable.mp4, preview.png and at last report.json, whose content comes back."""
@@ -70,6 +71,7 @@ def finish(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_bytes": peak_memory(),
         "gaussians": len(scene),
+        "bad_answers": {"skipped": 0, "rollbacks": 0} | (guard or {}),
         **mesh_report,
         "versions": versions(),
         "outputs": {name: file_sha256(run.path / name) for name in OUTPUTS},

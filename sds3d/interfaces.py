@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -89,6 +89,15 @@ class Estimator(Protocol):
     def __call__(
         self, prior: Prior, latents: Tensor, timesteps: Tensor, condition: Condition, generator: Generator
     ) -> Tensor: ...
+
+
+@runtime_checkable
+class StatefulEstimator(Estimator, Protocol):
+    """An estimator that learns: what it has learnt belongs to a run's checkpoints."""
+
+    def tensors(self) -> dict[str, Tensor]: ...
+
+    def restore(self, tensors: dict[str, Tensor]) -> None: ...  # what `tensors` gave; also before the first call
 
 
 @dataclass(frozen=True)

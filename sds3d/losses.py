@@ -6,11 +6,12 @@ from torch import Tensor
 
 from sds3d.config import LossConfig
 from sds3d.interfaces import Render
+from sds3d.targets import Target
 
 
-def distillation_loss(latents: Tensor, target: Tensor) -> Tensor:
-    """0.5 sum (latents - target)^2 / C, so d loss / d latents = (latents - target) / C for C views."""
-    return 0.5 * (latents - target.detach()).square().sum() / len(latents)
+def distillation_loss(images: Tensor, target: Target) -> Tensor:
+    """0.5 sum w (images - target)^2, so d loss / d images = w (images - target); targets.find_target chooses both."""
+    return 0.5 * (target.weights * (images - target.images).square()).sum()
 
 
 def sparsity(alphas: Tensor) -> Tensor:

@@ -137,6 +137,10 @@ class RunFolder:
             raise refused(error, path) from error
         atomic_write(path, picture)
 
+    def save_failure(self, report: dict[str, Any]) -> None:
+        """Says in failed.json why the run ended before its end."""
+        atomic_write(self.path / "failed.json", json.dumps(report, indent=1) + "\n")
+
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Adds a checkpoint; the older ones stay valid whatever happens on the way. `state` must fit in JSON."""
         from safetensors.torch import save

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 
-import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 from sds3d.config import Config, StageConfig
 from sds3d.distillation import build_estimator
-from sds3d.interfaces import Condition, Prior, Render, Renderer
+from sds3d.interfaces import Condition, Estimator, Prior, Renderer
 from sds3d.losses import distillation_loss, regularization
 from sds3d.representations.gaussians import Gaussians
+from sds3d.targets import find_target, shown
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Inputs:
     backgrounds: Tensor  # [C, 3]
     timesteps: Tensor  # [C] long, equal within an orbit
     generator: Generator  # of the estimator, on the device
+    rate: float = 1.0  # factor of all learning rates
 
 
 class Steps:
@@ -46,56 +47,50 @@ class Steps:
         self.text = prior.encode_prompt(cfg.prompt)
         self.negative_text = prior.encode_prompt(cfg.negative_prompt, negative=True)
         self.total_steps = sum(stage.steps for stage in cfg.stages)
+        self.estimators: dict[str, Estimator] = {}  # of each stage by its name; one may have learnt something
 
-    def run(self, stage: StageConfig, block: Block, inputs: Inputs) -> Tensor:
-        """Takes the steps of `block`; the distillation loss of the last one."""
-        condition = Condition(self.text, self.negative_text, inputs.cameras, inputs.backgrounds)
-        estimator = build_estimator(stage.estimator)
+    def run(self, stage: StageConfig, block: Block, inputs: Inputs) -> float:
+        """Takes the steps of `block`; the distillation loss of the last one.
+
+        If what the prior says are not all numbers, it comes back as nan and nothing has moved.
+        """
         for step in range(block.step, block.step + block.length):
-            set_learning_rates(self.optimizer, self.cfg, step / self.total_steps)
+            rates = self.scene.learning_rates(step / self.total_steps)
+            set_learning_rates(self.optimizer, rates, stage, inputs.rate)
             render = self.renderer(inputs.cameras, inputs.backgrounds)
-            latents = encode(self.prior, render)
+            images = shown(self.prior, render)
             if step == block.step:
-                seen = latents.detach()
-                target = seen - estimator(self.prior, seen, inputs.timesteps, condition, inputs.generator)
-            distance = distillation_loss(latents, target)
+                estimate = partial(self._estimate, stage, inputs)
+                target = find_target(self.prior, images, estimate, lasting=block.length > 1)
+                if not target.is_finite():
+                    return math.nan
+            distance = distillation_loss(images, target)
             loss = distance + regularization(render, self.scene.means, self.scene.log_scales.exp(), stage.loss)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            self.scene.update(step, self.optimizer, render)
-        return distance.detach()
+            if stage.trains == "all":
+                self.scene.update(step, self.optimizer, render)
+        return distance.item()
+
+    def estimator(self, stage: StageConfig) -> Estimator:
+        """The one that this stage keeps from its first step to its last."""
+        if stage.name not in self.estimators:
+            self.estimators[stage.name] = build_estimator(stage.estimator)
+        return self.estimators[stage.name]
+
+    def _estimate(self, stage: StageConfig, inputs: Inputs, latents: Tensor) -> Tensor:
+        condition = Condition(self.text, self.negative_text, inputs.cameras, inputs.backgrounds)
+        return self.estimator(stage)(self.prior, latents, inputs.timesteps, condition, inputs.generator)
 
 
-def encode(prior: Prior, render: Render) -> Tensor:
-    """Latents of a render, resized to what the prior expects."""
-    return prior.encode_images(resize(render.colors.movedim(-1, 1), prior.resolution))
-
-
-def resize(images: Tensor, size: int) -> Tensor:
-    """Square `images` [..., R, R] at [..., size, size]: bilinear, antialiased.
-
-    As two matrix products, because the gradient of F.interpolate sums in no fixed order on CUDA.
-    """
-    if images.shape[-1] == size:
-        return images
-    matrix = _resizing(images.shape[-1], size, images.device)
-    return matrix @ images @ matrix.T
-
-
-@cache
-def _resizing(before: int, after: int, device: torch.device) -> Tensor:
-    """How rows of `before` pixels become rows of `after`, [after, before]."""
-    columns = torch.eye(before, device=device)[None, None]
-    return F.interpolate(columns, size=(after, before), mode="bilinear", align_corners=False, antialias=True)[0, 0]
-
-
-def set_learning_rates(optimizer: Adam, cfg: Config, progress: float) -> None:
-    """Move the rate of the means along its ramp; the others stay."""
+def set_learning_rates(optimizer: Adam, rates: dict[str, float], stage: StageConfig, factor: float) -> None:
+    """Each group's own of `rates`, times `factor`; 0 for what the stage does not train."""
     for group in optimizer.param_groups:
-        if group["name"] == "means":
-            rate = cfg.representation.lr_means.at(progress)
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)  # where a recorded step reads it
-            else:
-                group["lr"] = rate
+        trained = stage.trains == "all" or group["name"] == "logit_colors"
+        rate = factor * rates[group["name"]] if trained else 0.0
+        if not isinstance(group["lr"], Tensor):
+            group["lr"] = rate
+        elif group.get("rate") != rate:
+            group["rate"] = rate
+            group["lr"].fill_(rate)  # where a recorded step reads it

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from sds3d.adam import Adam
-from sds3d.cameras import sample_orbits
-from sds3d.config import Config, StageConfig
+from sds3d.config import Config, MVDreamConfig, PriorConfig, RunPriorConfig, StableDiffusionConfig, StageConfig
 from sds3d.devices import resolve_device
+from sds3d.draws import blocks, draw_inputs, step_generator
+from sds3d.errors import UserError
+from sds3d.guard import MAX_ROLLBACKS, Diverged, Guard
 from sds3d.interfaces import Prior, Renderer
 from sds3d.loading import no_collection
 from sds3d.pictures import png, splat_row
@@ -22,8 +23,9 @@ from sds3d.priors import build_prior
 from sds3d.renderers import build_renderer, resolve_backend
 from sds3d.representations import build_representation
 from sds3d.representations.gaussians import NAMES, Gaussians
-from sds3d.runs import Checkpoint, RunFolder
-from sds3d.steps import Block, Inputs, Steps
+from sds3d.runs import RunFolder
+from sds3d.state import estimator_tensors, restore, restore_estimator, state_tensors
+from sds3d.steps import Block, Steps
 
 
 class Progress(Protocol):
@@ -44,69 +46,175 @@ class TrainResult:
     finished: bool
     step: int
     seconds: dict[str, float]  # wall time of loading and of each stage, earlier sessions of the run included
+    guard: Guard
 
 
 def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bool]) -> TrainResult:
     """Optimise a scene for `cfg.prompt`, from the newest checkpoint of `run` if it has one.
 
     When `stop()` becomes true, saves a checkpoint at the end of the current block and returns with finished False.
+    UserError if the prior's answers are not numbers again and again.
     """
-    started = time.perf_counter()
-    device = resolve_device(cfg.device)
-    total_steps = sum(stage.steps for stage in cfg.stages)
-    checkpoint = run.load_latest()
-    for message in checkpoint.messages if checkpoint else ():
-        progress.note(message)
-    scene = build_representation(cfg.representation, total_steps, step_generator(cfg.seed, "init", 0))
-    optimizer = restore(scene, checkpoint, device)
-    renderer = build_renderer(cfg.renderer, scene, device)
-    with no_collection():
-        prior = build_prior(cfg.prior, device)
-    steps = build_steps(cfg, scene, renderer, prior, optimizer)
-    seconds = dict(checkpoint.state["seconds"]) if checkpoint else {}
-    seconds["load"] = seconds.get("load", 0.0) + time.perf_counter() - started
-    step = checkpoint.step if checkpoint else 0
-    progress.start(total_steps, step)
-    saved_step, saved_at = step, time.perf_counter()
+    priors = Priors(resolve_device(cfg.device))
+    guard: Guard | None = None
+    while True:
+        attempt = Attempt(cfg, run, priors, guard)
+        try:
+            return attempt.run_blocks(progress, stop)
+        except Diverged as reason:
+            guard = attempt.guard
+            guard.roll_back()
+            if guard.rollbacks >= MAX_ROLLBACKS:
+                raise give_up(run, attempt, str(reason)) from reason
+            progress.note(f"step {attempt.step}: {reason}; going back, with steps {guard.rate:g} times as long")
 
-    for block in blocks(cfg.stages, step):
-        stage = cfg.stages[block.stage_index]
-        begun = time.perf_counter()
-        progress.stage(stage.name)
-        inputs = draw_inputs(cfg.seed, stage, block, prior, device)
-        distance = steps.run(stage, block, inputs)
-        step = block.step + block.length
+
+class Priors:
+    """The prior in use: stages take it up one after the other, and only one is in memory."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.cfg: PriorConfig | None = None
+        self.prior: Prior | None = None
+
+    def get(self, cfg: PriorConfig) -> Prior:
+        """The prior that `cfg` names, loaded unless it is the one in use."""
+        if cfg != self.cfg:
+            self.cfg = self.prior = None  # its memory first
+            with no_collection():
+                self.prior = build_prior(cfg, self.device)
+            self.cfg = cfg
+        return self.prior
+
+
+class Attempt:
+    """The way from the newest checkpoint on."""
+
+    def __init__(self, cfg: Config, run: RunFolder, priors: Priors, guard: Guard | None) -> None:
+        started = time.perf_counter()
+        self.cfg, self.run, self.priors = cfg, run, priors
+        device = priors.device
+        self.checkpoint = checkpoint = run.load_latest()
+        total_steps = sum(stage.steps for stage in cfg.stages)
+        self.scene = build_representation(cfg.representation, total_steps, step_generator(cfg.seed, "init", 0))
+        self.optimizer = restore(self.scene, checkpoint, device)
+        self.renderer = build_renderer(cfg.renderer, self.scene, device)
+        state = checkpoint.state if checkpoint else {}
+        self.seconds: dict[str, float] = dict(state.get("seconds", {}))
+        self.guard = guard or Guard(**state.get("guard", {}))
+        self.step = checkpoint.step if checkpoint else 0
+        self.steps: Steps | None = None
+        self.spend("load", started)
+
+    def run_blocks(self, progress: Progress, stop: Callable[[], bool]) -> TrainResult:
+        """The blocks that are left."""
+        cfg, total_steps = self.cfg, sum(stage.steps for stage in self.cfg.stages)
+        for message in self.checkpoint.messages if self.checkpoint else ():
+            progress.note(message)
+        progress.start(total_steps, self.step)
+        saved_step, saved_at = self.step, time.perf_counter()
+        for block in blocks(cfg.stages, self.step):
+            stage = cfg.stages[block.stage_index]
+            progress.stage(stage.name)
+            prior = self.enter(stage)
+            begun = time.perf_counter()
+            numbers = self.take(stage, block, prior)
+            progress.advance(self.step, **numbers)
+            self.spend(stage.name, begun)
+            stopping = stop() and self.step < total_steps
+            due = (
+                self.step - saved_step >= cfg.checkpoint.every_steps
+                or time.perf_counter() - saved_at >= cfg.checkpoint.every_seconds
+            )
+            good = self.guard.in_a_row == 0  # what is gone back to must lie before the bad answers
+            if (due and good) or stopping or self.step == total_steps:
+                self.save(stage)
+                saved_step, saved_at = self.step, time.perf_counter()
+            if stopping:
+                return self.result(finished=False)
+        return self.result(finished=True)
+
+    def enter(self, stage: StageConfig) -> Prior:
+        """The prior of `stage`, and the steps that use it."""
+        cfg = stage_prior(self.cfg, stage)
+        if self.steps is None or cfg != self.priors.cfg:
+            begun = time.perf_counter()
+            self.steps = None
+            prior = self.priors.get(cfg)
+            self.steps = build_steps(self.cfg, self.scene, self.renderer, prior, self.optimizer)
+            if self.checkpoint and self.checkpoint.state.get("stage") == stage.name:
+                restore_estimator(self.steps.estimator(stage), self.checkpoint)
+            self.spend("load", begun)
+        return self.priors.get(cfg)
+
+    def take(self, stage: StageConfig, block: Block, prior: Prior) -> dict[str, float]:
+        """One block; what the log says of it."""
+        inputs = draw_inputs(self.cfg.seed, stage, block, prior, self.priors.device, self.guard)
+        loss = self.steps.run(stage, block, inputs)
+        self.step = block.step + block.length
         numbers = {
-            "loss": distance.item(),
-            "gaussians": len(scene),
+            "loss": loss,
+            "gaussians": len(self.scene),
             "t": inputs.timesteps[0].item() / len(prior.alphas_cumprod),
         }
-        run.log(step, **numbers)
-        progress.advance(step, **numbers)
-        seconds[stage.name] = seconds.get(stage.name, 0.0) + time.perf_counter() - begun
-        stopping = stop() and step < total_steps
-        due = (
-            step - saved_step >= cfg.checkpoint.every_steps
-            or time.perf_counter() - saved_at >= cfg.checkpoint.every_seconds
-        )
-        if due or stopping or step == total_steps:
-            run.save_checkpoint(step, state_tensors(scene, optimizer), {"seconds": seconds})
-            run.save_preview(step, png(splat_row(renderer, device)))
-            saved_step, saved_at = step, time.perf_counter()
-        if stopping:
-            return TrainResult(scene, renderer, False, step, seconds)
-    return TrainResult(scene, renderer, True, step, seconds)
+        answered = math.isfinite(loss)
+        if not answered:
+            numbers = {"skipped": self.guard.skipped + 1, **numbers}
+            del numbers["loss"]
+        self.run.log(self.step, **numbers)
+        self.guard.observe(answered, intact=is_finite(self.scene))
+        return numbers
+
+    def save(self, stage: StageConfig) -> None:
+        """A checkpoint and a preview."""
+        tensors = state_tensors(self.scene, self.optimizer) | estimator_tensors(self.steps.estimator(stage))
+        state = {"seconds": self.seconds, "guard": self.guard.numbers(), "stage": stage.name}
+        self.run.save_checkpoint(self.step, tensors, state)
+        self.run.save_preview(self.step, png(splat_row(self.renderer, self.priors.device)))
+
+    def spend(self, name: str, begun: float) -> None:
+        """Add the time since `begun` to what `name` has taken."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+    def result(self, finished: bool) -> TrainResult:
+        return TrainResult(self.scene, self.renderer, finished, self.step, self.seconds, self.guard)
 
 
-def blocks(stages: tuple[StageConfig, ...], first_step: int) -> Iterator[Block]:
-    """The blocks of all stages from `first_step` on, which is a block's first step or the end."""
-    begin = 0
-    for index, stage in enumerate(stages):
-        for offset in range(0, stage.steps, stage.prior_every):
-            if begin + offset >= first_step:
-                length = min(stage.prior_every, stage.steps - offset)
-                yield Block(index, begin + offset, length, offset / stage.steps)
-        begin += stage.steps
+def stage_prior(cfg: Config, stage: StageConfig) -> PriorConfig:
+    """The prior that `stage` uses."""
+    return cfg.prior if isinstance(stage.prior, RunPriorConfig) else stage.prior
+
+
+def is_finite(scene: Gaussians) -> bool:
+    """Whether all that the scene is made of are numbers; waits for the GPU."""
+    norms = torch._foreach_norm([getattr(scene, name).detach() for name in NAMES])
+    return bool(torch.isfinite(torch.stack(norms)).all())
+
+
+def give_up(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
+    """What the user is told when going back does not help; the same is in failed.json."""
+    stage = stage_at(attempt.cfg, attempt.step)
+    report = {"step": attempt.step, "stage": stage.name, "reason": reason, **attempt.guard.numbers()}
+    run.save_failure(report)
+    prior = stage_prior(attempt.cfg, stage)
+    remedy = "check the prior's weights"
+    if isinstance(prior, MVDreamConfig | StableDiffusionConfig):
+        remedy = "choose another prior.dtype (bfloat16 or float32)"
+    return UserError(
+        f"{run.path}: {reason}, at step {attempt.step} (stage {stage.name}), and again after each of "
+        f"{MAX_ROLLBACKS - 1} returns with smaller steps; {remedy}, a lower guidance_scale or another seed; "
+        "failed.json has the counts"
+    )
+
+
+def stage_at(cfg: Config, step: int) -> StageConfig:
+    """The stage of the last of `step` steps."""
+    end = 0
+    for stage in cfg.stages:
+        end += stage.steps
+        if step <= end:
+            return stage
+    return cfg.stages[-1]
 
 
 def build_steps(cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> Steps:
@@ -117,61 +225,3 @@ def build_steps(cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior,
 
         return CapturedSteps(cfg, scene, renderer, prior, optimizer)
     return Steps(cfg, scene, renderer, prior, optimizer)
-
-
-def draw_inputs(seed: int, stage: StageConfig, block: Block, prior: Prior, device: torch.device) -> Inputs:
-    """The views, backgrounds, timesteps and noise of `block`."""
-    generator = step_generator(seed, stage.name, block.step)
-    cameras = sample_orbits(
-        stage.num_orbits, prior.num_views, stage.resolution,
-        stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator,
-    )  # fmt: skip
-    backgrounds = torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0)
-    timesteps = sample_timesteps(stage, prior, block.progress, generator)
-    if device.type == "cuda":  # noise is drawn where it is used
-        generator = torch.Generator(device).manual_seed(generator.initial_seed())
-    return Inputs(cameras.to(device), backgrounds.to(device), timesteps.to(device), generator)
-
-
-def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
-    """A CPU generator that depends on its arguments alone, so a resumed run draws what an uninterrupted one does."""
-    digest = hashlib.sha256(f"{seed}/{stage}/{step}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def sample_timesteps(stage: StageConfig, prior: Prior, progress: float, generator: torch.Generator) -> Tensor:
-    """One timestep for each orbit, repeated for its views, [num_orbits * num_views] long; uniform between the ramps."""
-    low, high = stage.t_min.at(progress), stage.t_max.at(progress)
-    fractions = low + (high - low) * torch.rand(stage.num_orbits, generator=generator)
-    count = len(prior.alphas_cumprod)
-    return (fractions * count).long().clamp(1, count - 1).repeat_interleave(prior.num_views)
-
-
-def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.device) -> Adam:
-    """Bring `scene` to `device` and, if there is a checkpoint, to its state; the optimiser that goes on from there."""
-    if checkpoint:
-        for name in NAMES:
-            setattr(scene, name, torch.nn.Parameter(checkpoint.tensors[f"scene.{name}"]))
-    scene.to(device)
-    scene.densifier.reset(scene)
-    optimizer = Adam(scene.param_groups(), betas=(0.9, 0.99), eps=1e-15)
-    if checkpoint:
-        scene.densifier.gradients = checkpoint.tensors["densify.gradients"].to(device)
-        scene.densifier.counts = checkpoint.tensors["densify.counts"].to(device)
-        for group in optimizer.param_groups:
-            prefix = f"adam.{group['name']}."
-            state: dict[str, Any] = {
-                k.removeprefix(prefix): v.to(device) for k, v in checkpoint.tensors.items() if k.startswith(prefix)
-            }
-            optimizer.state[group["params"][0]] = state
-    return optimizer
-
-
-def state_tensors(scene: Gaussians, optimizer: Adam) -> dict[str, Tensor]:
-    """All tensors that `restore` needs, by name."""
-    tensors = {f"scene.{name}": tensor for name, tensor in scene.tensors().items()}
-    tensors |= {"densify.gradients": scene.densifier.gradients, "densify.counts": scene.densifier.counts}
-    for group in optimizer.param_groups:
-        for key, value in optimizer.state[group["params"][0]].items():
-            tensors[f"adam.{group['name']}.{key}"] = value
-    return tensors

@@ -20,12 +20,14 @@ from sds3d.config import (
     SDSConfig,
     StageConfig,
 )
+from sds3d.draws import blocks, draw_inputs, step_generator
 from sds3d.priors.pocket.prior import PocketPrior
 from sds3d.renderers import build_renderer, splat_cuda
 from sds3d.representations import build_representation
 from sds3d.runs import RunFolder
+from sds3d.state import restore
 from sds3d.steps import Steps
-from sds3d.trainer import blocks, draw_inputs, restore, step_generator, train
+from sds3d.trainer import train
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 DEVICE = torch.device("cuda")
@@ -53,7 +55,7 @@ def optimise(kind, prior, cfg=CONFIG):
     losses = []
     for block in blocks(cfg.stages, 0):
         stage = cfg.stages[block.stage_index]
-        losses.append(steps.run(stage, block, draw_inputs(0, stage, block, prior, DEVICE)).item())
+        losses.append(steps.run(stage, block, draw_inputs(0, stage, block, prior, DEVICE)))
     return scene, losses, steps
 
 

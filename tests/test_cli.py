@@ -23,6 +23,7 @@ from sds3d.config import Config
 from sds3d.devices import resolve_device
 from sds3d.errors import UserError
 from sds3d.files import atomic_write
+from sds3d.guard import Guard
 from sds3d.priors.weights import file_sha256
 from sds3d.runs import OUTPUTS, RunFolder
 
@@ -260,7 +261,7 @@ def test_a_signal_while_finishing_leaves_nothing_half_written(monkeypatch, tmp_p
 
         atomic_write(run.path / "mesh.glb", write)
 
-    result = SimpleNamespace(finished=True, scene=None, renderer=None, seconds={})
+    result = SimpleNamespace(finished=True, scene=None, renderer=None, seconds={}, guard=Guard())
     monkeypatch.setattr("sds3d.trainer.train", lambda *args: result)
     monkeypatch.setattr("sds3d.finish.finish", interrupted)
     cfg = Config(prompt="a red mushroom", device="cpu", out=str(tmp_path))

@@ -15,12 +15,13 @@ from sds3d.checks import RANGES
 from sds3d.cli.progress import LineProgress
 from sds3d.config import CSDConfig, ISMConfig, NFSDConfig, SDIConfig, SDSConfig
 from sds3d.distillation import build_estimator
+from sds3d.draws import step_generator
 from sds3d.errors import UserError
 from sds3d.interfaces import Condition
 from sds3d.representations import build_representation
 from sds3d.runs import RunFolder
 from sds3d.settings import dump_config, from_mapping, load_config
-from sds3d.trainer import step_generator, train
+from sds3d.trainer import train
 
 TEXT, NULL, NEGATIVE = 0.7, 0.1, -0.2
 CONFIGS = [SDSConfig(), CSDConfig(), NFSDConfig(), ISMConfig(), SDIConfig()]

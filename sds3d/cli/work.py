@@ -94,7 +94,10 @@ def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
         signals.gently = False
         if signals.stopped:
             raise Interrupted
-        finish(cfg, run, result.scene, result.renderer, seconds=result.seconds, note=progress.note)
+        guard = result.guard.numbers()
+        finish(
+            cfg, run, result.scene, result.renderer, seconds=result.seconds, guard=guard, note=progress.note
+        )
     finally:
         progress.close()
     print(f"finished: {run.path}\n" + outputs_text(cfg, run))

@@ -65,12 +65,16 @@ class Gaussians(nn.Module):
             self.logit_colors.sigmoid(),
         )
 
+    def learning_rates(self, progress: float) -> dict[str, float]:
+        """That of each kind of parameter at `progress` in [0, 1] through the run."""
+        cfg = self.cfg
+        rates = (cfg.lr_means.at(progress), cfg.lr_quats, cfg.lr_scales, cfg.lr_opacities, cfg.lr_colors)
+        return dict(zip(NAMES, rates, strict=True))
+
     def param_groups(self) -> list[dict[str, Any]]:
         """One Adam group for each kind of parameter, with its learning rate at the start."""
-        cfg = self.cfg
-        rates = (cfg.lr_means.at(0.0), cfg.lr_quats, cfg.lr_scales, cfg.lr_opacities, cfg.lr_colors)
         return [
-            {"params": [getattr(self, name)], "lr": lr, "name": name} for name, lr in zip(NAMES, rates, strict=True)
+            {"params": [getattr(self, name)], "lr": rate, "name": name} for name, rate in self.learning_rates(0).items()
         ]
 
     @torch.no_grad()

@@ -1,0 +1,27 @@
+"""Images in another size, with gradients that are equal bit for bit in every run."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Square `images` [..., R, R] at [..., size, size]: bilinear, antialiased.
+
+    As two matrix products, because the gradient of F.interpolate sums in no fixed order on CUDA.
+    """
+    if images.shape[-1] == size:
+        return images
+    matrix = _resizing(images.shape[-1], size, images.device)
+    return matrix @ images @ matrix.T
+
+
+@cache
+def _resizing(before: int, after: int, device: torch.device) -> Tensor:
+    """How rows of `before` pixels become rows of `after`, [after, before]."""
+    columns = torch.eye(before, device=device)[None, None]
+    return F.interpolate(columns, size=(after, before), mode="bilinear", align_corners=False, antialias=True)[0, 0]

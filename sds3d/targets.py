@@ -1,0 +1,54 @@
+"""What the images of a step should look like: the prior's gradient, brought from its latents to the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sds3d.interfaces import Prior, Render
+from sds3d.resizing import resize
+
+PROBE = 0.02  # root mean square of the change of the images by which the encoder's slope is measured
+
+
+class Target(NamedTuple):
+    """Where the images are to go, and how hard they are pulled."""
+
+    images: Tensor  # [C, 3, R, R]
+    weights: Tensor  # [C, 1, 1, 1]
+
+    def is_finite(self) -> bool:
+        """Whether all of it are numbers; waits for the GPU."""
+        return bool(torch.isfinite(self.images).all())
+
+
+def shown(prior: Prior, render: Render) -> Tensor:
+    """The images [C, 3, R, R] of a render, in the size that the prior expects."""
+    return resize(render.colors.movedim(-1, 1), prior.resolution)
+
+
+def find_target(prior: Prior, images: Tensor, estimate: Callable[[Tensor], Tensor], lasting: bool) -> Target:
+    """The target of `images` [C, 3, R, R] from the gradient `estimate(latents)` [C, Z, h, w].
+
+    The first step towards it follows exactly J^T gradient / C, J the encoder's Jacobian. A target that is `lasting`
+    serves more steps, without the encoder: it minimises the quadratic model that shares this gradient and, along it,
+    the curvature of 0.5 |latents - (latents_0 - gradient)|^2 / C with a linear encoder (Gauss-Newton). Where latents
+    are pixels both are that loss itself.
+    """
+    images = images.detach()
+    with torch.enable_grad():
+        leaf = images.clone().requires_grad_()
+        latents = prior.encode_images(leaf)
+    gradient = estimate(latents.detach()) / len(images)
+    [slope] = torch.autograd.grad(latents, leaf, gradient)
+    if not lasting:
+        return Target(images - slope, torch.ones_like(slope[:, :1, :1, :1]))
+    with torch.no_grad():
+        probe = slope * (PROBE / slope.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-30))
+        change = prior.encode_images(images + probe) - latents.detach()
+        curvature = change.square().sum((1, 2, 3), keepdim=True) / probe.square().sum((1, 2, 3), keepdim=True)
+        curvature = curvature.nan_to_num(0.0).clamp_min(1e-8) / len(images)  # 0 / 0 where the gradient is 0
+        return Target(images - slope / curvature, curvature)
