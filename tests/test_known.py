@@ -1,6 +1,5 @@
 """Weights by name: found wherever they are, never fetched unasked, and the same weights have the same id anywhere."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -9,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_models import write_snapshot, write_source
 from hostile import HOSTILE
 from huggingface_hub import constants
 
@@ -30,29 +30,6 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     return tmp_path / "hub"
-
-
-def write_source(source: Source, folder: Path, choice: int = 0) -> Path:
-    """Writes a small file for each that `source` needs, under the name number `choice` where there are several."""
-    for names in source.files:
-        name = names[min(choice, len(names) - 1)]
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-    return folder
-
-
-def write_snapshot(source: Source, hub: Path, repo: int = 0, revision: str = "abc", choice: int = 0) -> Path:
-    """A snapshot as huggingface_hub stores it: links to blobs, those of weights named by their sha256."""
-    place = hub / f"models--{source.repos[repo].replace('/', '--')}"
-    snapshot = write_source(source, place / "snapshots" / revision, choice)
-    (place / "blobs").mkdir(exist_ok=True)
-    for file in [path for path in snapshot.rglob("*") if path.is_file()]:
-        large = file.suffix in (".safetensors", ".bin", ".pt")
-        name = file_sha256(file) if large else hashlib.sha1(file.read_bytes()).hexdigest()
-        (place / "blobs" / name).write_bytes(file.read_bytes())
-        file.unlink()
-        file.symlink_to(os.path.relpath(place / "blobs" / name, file.parent))
-    return snapshot
 
 
 def refused(path: str) -> str:

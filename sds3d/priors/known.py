@@ -158,20 +158,25 @@ def find_known(name: str) -> KnownModel | None:
 
 def locate(path: str, key: str = "prior.path") -> Path:
     """The folder or file of a prior that a config names; UserError says what to fetch if it is not here."""
-    existing = _existing(path)
+    existing = existing_path(path)
     if existing is not None:
         return existing
     model = find_known(path)
     if model is None:
-        names = [model.name for model in KNOWN]
-        raise UserError(
-            f"{key}: {show(path)}: no such file or folder, and no known model"
-            f"{did_you_mean(path, names)}; known are {', '.join(names)}"
-        )
+        raise unknown_model(path, key)
     found = find_here(model)
     if found is None:
         raise UserError(f"{key}: {_how_to_get(model)}")
     return found
+
+
+def unknown_model(name: str, key: str) -> UserError:
+    """What to say of a name that nothing has."""
+    names = [model.name for model in KNOWN]
+    return UserError(
+        f"{key}: {show(name)}: no such file or folder, and no known model"
+        f"{did_you_mean(name, names)}; known are {', '.join(names)}"
+    )
 
 
 def find_here(model: KnownModel) -> Path | None:
@@ -196,6 +201,15 @@ def locate_tokenizer() -> Path:
     )
 
 
+def existing_path(path: str) -> Path | None:
+    """The file or folder of that name, if there is one; any text will do."""
+    try:
+        found = Path(path).expanduser()
+        return found if path and found.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a name, no such user, or no name at all
+        return None
+
+
 def is_offline() -> bool:
     """Whether HF_HUB_OFFLINE forbids to fetch anything."""
     from huggingface_hub import constants
@@ -208,15 +222,6 @@ def hub_cache() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
-
-
-def _existing(path: str) -> Path | None:
-    """`path` if there is such a file or folder, whatever the text says."""
-    try:
-        found = Path(path).expanduser()
-        return found if path and found.exists() else None
-    except (OSError, RuntimeError, ValueError):  # too long for a name, no such user, or no name at all
-        return None
 
 
 def _places(model: KnownModel) -> Iterator[tuple[Source, Path]]:
