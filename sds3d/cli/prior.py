@@ -40,8 +40,7 @@ def main(argv: list[str]) -> int:
         case ["convert"]:
             from sds3d.priors import convert
 
-            convert.main(argv[1:])
-            return 0
+            return convert.main(argv[1:])
         case ["train"]:
             from sds3d.priors.pocket import train
 
