@@ -36,6 +36,7 @@ from sds3d.estimate import (
 )
 from sds3d.memory import PeakMemory, fused_attention
 from sds3d.priors.blueprint import META, VAE, bytes_of, draw_blueprint
+from sds3d.priors.known import find_known
 from sds3d.priors.pocket.prior import load_pocket
 
 
@@ -118,15 +119,18 @@ def test_fused_attention_keeps_no_scores() -> None:
         ("mvdream-sd1.5", 859_520_964 + 16 * 1280 + 1280 + 1280 * 1280 + 1280),  # and the embedding of cameras
         ("sd-1.5", 859_520_964),
         ("sd-2.1-base", 865_910_724),
+        ("sd-2.1", 865_910_724),
         ("sdxl-base-1.0", 2_567_463_684),
         ("sd3.5-medium", 2_243_171_520 + 384 * 384 * 1536),  # and its table of positions, which is not learnt
     ],
 )
 def test_known_models_have_the_size_of_the_real_ones(name: str, count: int) -> None:
-    cls = MVDreamConfig if name.startswith("mvdream") else StableDiffusionConfig
+    model = find_known(name)
+    cls = {"mvdream": MVDreamConfig, "stable-diffusion": StableDiffusionConfig}[model.kind]
     blueprint = draw_blueprint(cls(path=name), "cuda")
     assert bytes_of(blueprint.network) == 2 * count
     assert bytes_of(blueprint.autoencoder) == 2 * (83_819_683 if name.startswith("sd3") else 83_653_863)
+    assert blueprint.resolution == model.resolution
     assert draw_blueprint(cls(path=name, dtype="float32"), "cuda").network.dtype == torch.float32
 
 

@@ -100,12 +100,12 @@ def list_models(argv: list[str]) -> int:
     from sds3d.files import megabytes
     from sds3d.priors.known import KNOWN, find_here
 
-    row = "{:<15}{:<18}{:>8}  {:<26}{}"
-    print(row.format("name", "kind", "size", "licence", "where"))
-    print(row.format("pocket", "pocket", "", "Apache-2.0", "comes with sds3d"))
+    row = "{:<15}{:<18}{:>6}{:>9}  {:<26}{}"
+    print(row.format("name", "kind", "pixels", "size", "licence", "where"))
+    print(row.format("pocket", "pocket", 64, "", "Apache-2.0", "comes with sds3d"))
     for model in KNOWN:
         size, where = megabytes(round(model.sources[0].size)), find_here(model) or "-"
-        print(row.format(model.name, model.kind, size, model.licence, where))
+        print(row.format(model.name, model.kind, model.resolution, size, model.licence, where))
     return 0
 
 

@@ -17,7 +17,7 @@ Files = tuple[tuple[str, ...], ...]  # what must be there; of each, names that w
 
 @dataclass(frozen=True)
 class Source:
-    """One layout of a model, in repositories of huggingface.co that hold the same files, the first to try first."""
+    """One layout of a model, in repositories of Hugging Face's hub that hold the same files, the first to try first."""
 
     repos: tuple[str, ...]
     files: Files
