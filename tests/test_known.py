@@ -113,7 +113,8 @@ def test_an_interrupted_download_is_named(caches: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "", "x" * 5000, "a\0b", "~nobody-here/x", "../../sd-1.5", "\ud800"])
-def test_hostile_names_are_no_models(name: str) -> None:
+def test_hostile_names_are_no_models(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     if name in ("/", ".", "~"):  # folders like any other
         assert locate(name) == Path(name).expanduser()
     else:
@@ -178,7 +179,7 @@ def test_fetch_says_what_each_repository_answered(caches: Path, monkeypatch: pyt
         fetch(SD, print)
     text = str(caught.value)
     assert f"{SD.sources[0].repos[0]}: 404 Client Error for" in text
-    assert f"{SD.sources[0].repos[1]}: it has no scheduler/scheduler_config.json, unet/config.json" in text
+    assert f"{SD.sources[0].repos[1]}: it has no model_index.json, scheduler/scheduler_config.json" in text
     with pytest.raises(UserError, match="agree to its licence .* `hf auth login`"):
         fetch(find_known("sd3.5-medium"), print)
 
@@ -239,8 +240,10 @@ def test_the_id_is_of_the_weights_not_of_their_place(cls: type, caches: Path, tm
     expected = prior_id(cls(path=str(copied)))
     assert prior_id(cls(path=SD.name)) == prior_id(cls(path=str(cached))) == expected != absent
     assert len(expected) == 16 and int(expected, 16)
-    (copied / "vae" / "config.json").write_text("another")
-    assert prior_id(cls(path=str(copied))) != expected
+    for name in ("vae/config.json", "model_index.json"):
+        (copied / name).write_text("another")
+        assert prior_id(cls(path=str(copied))) != expected
+        (copied / name).write_text(name)
 
 
 @pytest.mark.parametrize("place", [0, 5 * SAMPLE // 2, 5 * SAMPLE - 1])

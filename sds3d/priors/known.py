@@ -58,7 +58,7 @@ def _weights(folder: str, name: str) -> tuple[str, ...]:
 def _parts(network: str, num_texts: int) -> Files:
     """The files of a pipeline of diffusers: a network, an autoencoder, text encoders with their tokenizers."""
     endings = ["", *(f"_{number}" for number in range(2, num_texts + 1))]
-    files: list[tuple[str, ...]] = [("scheduler/scheduler_config.json",)]
+    files: list[tuple[str, ...]] = [("model_index.json",), ("scheduler/scheduler_config.json",)]
     for folder in (network, "vae"):
         files += [(f"{folder}/config.json",), _weights(folder, "diffusion_pytorch_model")]
     for ending in endings:

@@ -14,7 +14,7 @@ from sds3d.priors.known import locate
 
 MANIFEST = "sha256.json"
 # What a prior reads; other folders of a pipeline, such as a safety checker's, do not matter.
-PARTS = ("unet", "transformer", "vae", "text_encoder*", "tokenizer*", "scheduler")
+PARTS = ("unet/*", "transformer/*", "vae/*", "text_encoder*/*", "tokenizer*/*", "scheduler/*", "model_index.json")
 SAMPLE = 1 << 20  # bytes at the start, in the middle and at the end of a file that tell it from others
 POCKET = Path(__file__).parent / "pocket" / "weights"
 
@@ -64,7 +64,7 @@ def prior_id(cfg: PriorConfig) -> str:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of a folder in the layout of diffusers that a prior reads, sorted."""
-    return sorted(path for part in PARTS for path in folder.glob(f"{part}/*") if path.is_file())
+    return sorted(path for part in PARTS for path in folder.glob(part) if path.is_file())
 
 
 def known_digests(path: Path) -> dict[Path, str]:
