@@ -13,9 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, assert_never
 
-from sds3d.config import CheckpointConfig, Config
+from sds3d.config import (
+    CheckpointConfig,
+    Config,
+    MVDreamConfig,
+    PocketConfig,
+    PriorConfig,
+    RunPriorConfig,
+    StableDiffusionConfig,
+)
 from sds3d.errors import UserError
 from sds3d.files import atomic_write, free_bytes, fsync, megabytes, refused
 from sds3d.priors.weights import file_sha256, prior_id
@@ -42,8 +50,31 @@ class Checkpoint:
 
 def config_hash(cfg: Config) -> str:
     """Hex sha256 of all that the result depends on: not of where it is made, nor of how often it is saved."""
-    same = replace(cfg, out="", device="auto", checkpoint=CheckpointConfig())
-    return hashlib.sha256(f"{SCHEMA}\n{prior_id(cfg.prior)}\n{dump_config(same)}".encode()).hexdigest()
+    named = [stage.prior for stage in cfg.stages if not isinstance(stage.prior, RunPriorConfig)]
+    ids = "\n".join(prior_id(prior) for prior in (cfg.prior, *named))
+    same = replace(
+        cfg,
+        out="",
+        device="auto",
+        checkpoint=CheckpointConfig(),
+        prior=_without_place(cfg.prior),
+        stages=tuple(replace(stage, prior=_without_place(stage.prior)) for stage in cfg.stages),
+    )
+    return hashlib.sha256(f"{SCHEMA}\n{ids}\n{dump_config(same)}".encode()).hexdigest()
+
+
+def _without_place(cfg: PriorConfig | RunPriorConfig) -> PriorConfig | RunPriorConfig:
+    """`cfg` without what its result does not depend on; of where its weights are, their id says all that matters."""
+    match cfg:
+        case MVDreamConfig() | StableDiffusionConfig():
+            default = type(cfg)()
+            return replace(cfg, path="", compile=default.compile, vae_batch=default.vae_batch)
+        case PocketConfig():
+            return replace(cfg, path="")
+        case RunPriorConfig():
+            return cfg
+        case _:
+            assert_never(cfg)
 
 
 def run_name(cfg: Config) -> str:

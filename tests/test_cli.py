@@ -91,6 +91,7 @@ def test_mistakes_cost_one_line(capsys: pytest.CaptureFixture, tmp_path: Path) -
     assert 'sds3d generate "PROMPT"' in fails(capsys, "a red mushroom")
     assert "is no run folder" in fails(capsys, "resume", str(tmp_path))
     assert "is no run folder" in fails(capsys, "export", str(tmp_path))
+    assert "no known model" in fails(capsys, "generate", "x", "--prior", "sd-9", out)
     assert "got 'stl'" in fails(capsys, "export", str(tmp_path), "--format", "glb,stl")
     assert "ends in .png" in fails(capsys, "prior", "preview", "x", "--out", "x.jpg")
     assert "sds3d prior preview" in fails(capsys, "prior", "x")
@@ -185,7 +186,8 @@ def test_damaged_weights_stop_a_run_before_it_begins(tmp_path: Path, capsys: pyt
 def test_doctor_reports_in_text_and_json(capsys: pytest.CaptureFixture) -> None:
     code = main(["doctor", "--json"])
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
-    names = {"python", "cpu", "torch", "cuda", "native", "cuda kernels", "gsplat", "weights", "ffmpeg", "disk"}
+    names = {"python", "cpu", "torch", "cuda", "native", "cuda kernels", "gsplat", "weights", "models"}
+    names |= {"ffmpeg", "disk"}
     assert names == checks.keys()
     assert code == (0 if all(check["ok"] or not check["required"] for check in checks.values()) else 1)
     assert all(check["remedy"] for check in checks.values() if not check["ok"])

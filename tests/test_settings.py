@@ -30,7 +30,7 @@ def test_defaults_are_the_dataclasses() -> None:
     assert load_config(None, [], PROMPT) == Config(prompt=PROMPT)
 
 
-@pytest.mark.parametrize("preset", ["asset", "smoke", "quality"])
+@pytest.mark.parametrize("preset", ["asset", "smoke", "quality", "stable-diffusion"])
 def test_presets_load(preset: str) -> None:
     by_name = load_config(Path(preset), [], PROMPT)
     assert by_name == load_config(PRESETS / f"{preset}.yaml", [], PROMPT)

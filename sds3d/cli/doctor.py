@@ -49,6 +49,7 @@ def examine() -> Iterator[Check]:
     yield from _torch()
     yield _package("gsplat", "pip install 'sds3d[gsplat]' for another CUDA rasterizer", required=False)
     yield _weights()
+    yield _models()
     yield _ffmpeg()
     yield _disk(Path("outputs"))
 
@@ -115,6 +116,14 @@ def _weights() -> Check:
         problem, _, remedy = str(error).rpartition("; ")
         return Check("weights", False, problem, remedy)
     return Check("weights", True, f"pocket prior, {len(read_manifest(POCKET))} files, sha256 as listed")
+
+
+def _models() -> Check:
+    from sds3d.priors.known import KNOWN, find_here, hub_cache, is_offline
+
+    here = ", ".join(model.name for model in KNOWN if find_here(model)) or "none of the known ones"
+    line = "offline, HF_HUB_OFFLINE is set" if is_offline() else "fetched on request"
+    return Check("models", True, f"{here} in {hub_cache()}; {line}", required=False)
 
 
 def _ffmpeg() -> Check:

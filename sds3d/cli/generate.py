@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+
 EXAMPLES = """\
 examples:
   sds3d generate "a red mushroom with white dots"
   sds3d generate "a red mushroom" seed=1 stages.0.steps=400
   sds3d generate "a red mushroom" --config quality out=/data/assets
+  sds3d generate "a red mushroom" --prior mvdream-sd2.1
   sds3d generate seed=1 -- "$PROMPT"      (any text is a prompt after --)
 """
 
@@ -18,13 +21,14 @@ def main(argv: list[str]) -> int:
     """Makes the asset; returns the exit code."""
     parser = argparse.ArgumentParser(
         "sds3d generate",
-        usage="sds3d generate [--config FILE] [--debug] PROMPT [key=value ...]",
+        usage="sds3d generate [--config FILE] [--prior PATH_OR_NAME] [--debug] PROMPT [key=value ...]",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("words", nargs="*", metavar="PROMPT key=value", help="what to make, in quotes; config values")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of one in configs/")
+    parser.add_argument("--prior", metavar="PATH_OR_NAME", help=HELP)
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     argv, literal = split_literal(argv)
     args = parser.parse_intermixed_args(argv)
@@ -33,10 +37,13 @@ def main(argv: list[str]) -> int:
         parser.error("the prompt is missing")
 
     from sds3d.cli.work import report_finished, work
+    from sds3d.preflight import preflight
     from sds3d.runs import RunFolder
     from sds3d.settings import load_config
 
-    cfg = load_config(args.config, words[1:], words[0])
+    chosen = prior_overrides(args.prior)
+    cfg = load_config(args.config or preset_for(chosen), chosen + words[1:], words[0])
+    preflight(cfg)
     run = RunFolder.create(cfg)
     if run.finished:
         return report_finished(cfg, run)

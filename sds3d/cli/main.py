@@ -17,7 +17,8 @@ VERBS = {
     "generate": "make a textured 3D asset from a prompt",
     "resume": "go on with a run that was stopped",
     "export": "write the asset of a finished run as glb, obj or ply",
-    "prior": "look at what a prior draws, or train one of your own",
+    "prior": "look at what a prior draws; fetch, convert or train one",
+    "estimate": "say what memory a run needs, and whether this machine has it",
     "doctor": "say what this machine has, what is missing, and how to get it",
 }
 LEAVE_AT_ONCE = ("generate", "resume")  # nothing is left to do at exit: their files are on the disk
@@ -44,7 +45,7 @@ def program() -> NoReturn:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one verb; 0 done, 1 something is missing (doctor), 2 the user can mend it, 75 stopped and resumable."""
+    """Runs one verb; 0 done, 1 something is missing, or too large, 2 the user can mend it, 75 stopped."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE.format(verbs="\n".join(f"  {verb:<10}{text}" for verb, text in VERBS.items())))

@@ -1,25 +1,46 @@
-"""sds3d prior: look at what a prior draws by itself, or train one of your own objects."""
+"""sds3d prior: which priors there are, what one draws by itself, and how to get, check and make one."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+
 USAGE = """\
-usage: sds3d prior preview PROMPT [--out FILE] [--seed N] [--path FOLDER]
+usage: sds3d prior preview PROMPT [--prior PATH_OR_NAME] [--out FILE] [--seed N]
+       sds3d prior list
+       sds3d prior fetch NAME
+       sds3d prior verify PATH_OR_NAME
+       sds3d prior convert SOURCE FOLDER
        sds3d prior train ...
 
   preview   draw the views of PROMPT that the prior imagines: what a run can hope for, in seconds
+  list      the known models: how large, under which licence, and whether they are on this machine
+  fetch     download a known model to the cache of Hugging Face
+  verify    compare the files of a prior with the sha256 that they should have
+  convert   any layout of MVDream to a folder of our own, which is smaller and loads faster
   train     train a multi-view prior; `sds3d prior train --help` says more"""
 
 
 def main(argv: list[str]) -> int:
-    """Runs `prior preview` or `prior train`; returns the exit code."""
+    """Runs the verb of `prior` that `argv` begins with; returns the exit code."""
     from sds3d.errors import UserError
 
     match argv[:1]:
         case ["preview"]:
             return preview(argv[1:])
+        case ["list"]:
+            return list_models(argv[1:])
+        case ["fetch"]:
+            return fetch_model(argv[1:])
+        case ["verify"]:
+            return verify_files(argv[1:])
+        case ["convert"]:
+            from sds3d.priors import convert
+
+            return convert.main(argv[1:])
         case ["train"]:
             from sds3d.priors.pocket import train
 
@@ -29,17 +50,18 @@ def main(argv: list[str]) -> int:
             print(USAGE)
             return 0
         case _:
-            raise UserError("expected `sds3d prior preview PROMPT` or `sds3d prior train`; see `sds3d prior --help`")
+            raise UserError(
+                "expected `sds3d prior preview PROMPT`, list, fetch, verify, convert or train; see `sds3d prior --help`"
+            )
 
 
 def preview(argv: list[str]) -> int:
     """Writes a picture of the views side by side and prints its path; returns the exit code."""
-    parser = argparse.ArgumentParser("sds3d prior preview", description="draw the views that a prior imagines")
+    parser = _parser("preview", "draw the views that a prior imagines")
     parser.add_argument("prompt", help="what to draw, in quotes")
     parser.add_argument("--out", type=Path, default=Path("prior.png"), metavar="FILE", help="default: prior.png")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--path", default="", metavar="FOLDER", help="a prior of your own (default: the shipped one)")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    parser.add_argument("--prior", default="pocket", metavar="PATH_OR_NAME", help=HELP)
     args = parser.parse_args(argv)
 
     from sds3d.errors import UserError
@@ -48,7 +70,8 @@ def preview(argv: list[str]) -> int:
 
     if args.out.suffix != ".png":
         raise UserError(f"--out: expected a name that ends in .png, got {str(args.out)!r}")
-    cfg = load_config(None, [f"prior.path={args.path}", f"seed={args.seed}"], args.prompt)
+    chosen = prior_overrides(args.prior)
+    cfg = load_config(preset_for(chosen), [*chosen, f"seed={args.seed}"], args.prompt)
 
     import torch
 
@@ -68,3 +91,63 @@ def preview(argv: list[str]) -> int:
     atomic_write(args.out, png(torch.cat(list(row), 1)))
     print(args.out)
     return 0
+
+
+def list_models(argv: list[str]) -> int:
+    """Prints a table of the known models; returns the exit code."""
+    _parser("list", "the known models, each of which `sds3d prior fetch` downloads").parse_args(argv)
+
+    from sds3d.files import megabytes
+    from sds3d.priors.known import KNOWN, find_here
+
+    row = "{:<15}{:<18}{:>6}{:>9}  {:<26}{}"
+    print(row.format("name", "kind", "pixels", "size", "licence", "where"))
+    print(row.format("pocket", "pocket", 64, "", "Apache-2.0", "comes with sds3d"))
+    for model in KNOWN:
+        size, where = megabytes(round(model.sources[0].size)), find_here(model) or "-"
+        print(row.format(model.name, model.kind, model.resolution, size, model.licence, where))
+    return 0
+
+
+def fetch_model(argv: list[str]) -> int:
+    """Downloads a known model unless it is here, and prints where it is; returns the exit code."""
+    parser = _parser("fetch", "download a known model; what came before a broken line is kept")
+    parser.add_argument("name", help="of `sds3d prior list`")
+    args = parser.parse_args(argv)
+
+    from sds3d.priors.fetch import fetch
+    from sds3d.priors.known import find_known, unknown_model
+
+    model = find_known(args.name)
+    if model is None:
+        raise unknown_model(args.name, "sds3d prior fetch")
+    print(fetch(model, lambda text: print(text, file=sys.stderr)))
+    return 0
+
+
+def verify_files(argv: list[str]) -> int:
+    """Says which files of a prior are not as they were made; 0 when all are, else 1."""
+    parser = _parser("verify", "compare files with the sha256 that they should have")
+    parser.add_argument("prior", metavar="PATH_OR_NAME", help=HELP)
+    args = parser.parse_args(argv)
+
+    from sds3d.errors import UserError
+    from sds3d.priors.known import locate
+    from sds3d.priors.weights import MANIFEST, POCKET, damages, known_digests
+
+    path = POCKET if args.prior == "pocket" else locate(args.prior, "sds3d prior verify")
+    digests = known_digests(path)
+    if not digests:
+        raise UserError(
+            f"{path}: nothing says what its files should be: it has no {MANIFEST} and is not in the cache of Hugging "
+            "Face; `sds3d prior convert` makes a folder that has one"
+        )
+    damaged = damages(digests)
+    print("\n".join(damaged) or f"ok: {len(digests)} files of {path}")
+    return 1 if damaged else 0
+
+
+def _parser(verb: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(f"sds3d prior {verb}", description=description)
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    return parser

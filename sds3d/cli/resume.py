@@ -14,9 +14,11 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from sds3d.cli.work import report_finished, work
+    from sds3d.preflight import preflight
     from sds3d.runs import RunFolder
 
     run, cfg = RunFolder.open(args.run)
     if run.finished:
         return report_finished(cfg, run)
+    preflight(cfg)
     return work(cfg, run)

@@ -1,16 +1,21 @@
-"""Whether a folder of weights is whole: the sha256 of each file, as its sha256.json lists them."""
+"""Whether weights are whole, by the sha256 of their files, and which weights they are."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import assert_never
 
-from sds3d.config import PocketConfig, PriorConfig
+from sds3d.config import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
+from sds3d.priors.known import locate
 
 MANIFEST = "sha256.json"
+# What a prior reads; other folders of a pipeline, such as a safety checker's, do not matter.
+PARTS = ("unet/*", "transformer/*", "vae/*", "text_encoder*/*", "tokenizer*/*", "scheduler/*", "model_index.json")
+SAMPLE = 1 << 20  # bytes at the start, in the middle and at the end of a file that tell it from others
 POCKET = Path(__file__).parent / "pocket" / "weights"
 
 
@@ -42,14 +47,45 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 
 def prior_id(cfg: PriorConfig) -> str:
-    """16 hex digits that change with the weights of the prior that `cfg` names."""
+    """16 hex digits that change with the weights of the prior that `cfg` names, wherever they are.
+
+    Quick also for gigabytes. Weights that are not here have an id that stands for their name alone.
+    """
     match cfg:
         case PocketConfig():
             manifest = (Path(cfg.path) if cfg.path else POCKET) / MANIFEST
-            content = manifest.read_bytes() if manifest.is_file() else b""
+            content = manifest.read_bytes() if manifest.is_file() else _text(cfg.path)
+        case MVDreamConfig() | StableDiffusionConfig():
+            content = _content(cfg.path)
         case _:
             assert_never(cfg)
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a folder in the layout of diffusers that a prior reads, sorted."""
+    return sorted(path for part in PARTS for path in folder.glob(part) if path.is_file())
+
+
+def known_digests(path: Path) -> dict[Path, str]:
+    """Hex sha256 that files of the prior at `path` should have, as far as something says so.
+
+    Its sha256.json, or the names that the cache of Hugging Face gives to large files, which are their sha256.
+    """
+    if (path / MANIFEST).is_file():
+        return {path / name: digest for name, digest in read_manifest(path).items()}
+    names = {file: file.resolve().name for file in ([path] if path.is_file() else weight_files(path))}
+    return {file: name for file, name in names.items() if re.fullmatch("[0-9a-f]{64}", name)}
+
+
+def damages(digests: dict[Path, str]) -> list[str]:
+    """What is wrong with each file that is not as `digests` say."""
+    found = {file: file_sha256(file) if file.is_file() else None for file in digests}
+    return [
+        f"{file}: missing" if got is None else f"{file}: damaged: expected sha256 {digests[file]}, got {got}"
+        for file, got in found.items()
+        if got != digests[file]
+    ]
 
 
 def file_sha256(path: Path) -> str:
@@ -58,7 +94,38 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _content(path: str) -> bytes:
+    """What tells the weights at `path`, a file, a folder or a known name, from others."""
+    try:
+        found = locate(path)
+        if (found / MANIFEST).is_file():
+            return (found / MANIFEST).read_bytes()
+        if found.is_file():
+            return _fingerprint(found)
+        return b"".join(
+            file.relative_to(found).as_posix().encode("utf-8", "surrogateescape") + b"\0" + _fingerprint(file)
+            for file in weight_files(found)
+        )
+    except (UserError, OSError):  # what loads them says what is wrong
+        return _text(path)
+
+
+def _text(path: str) -> bytes:
+    return path.encode("utf-8", "surrogatepass")
+
+
+def _fingerprint(path: Path) -> bytes:
+    """The size of a file and the sha256 of three samples."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for start in (0, (size - SAMPLE) // 2, size - SAMPLE):
+            file.seek(max(start, 0))
+            digest.update(file.read(SAMPLE))
+    return size.to_bytes(8) + digest.digest()
+
+
 def _remedy(folder: Path) -> str:
     if folder.resolve() == POCKET.resolve():
         return "install sds3d again (in a checkout: git checkout -- sds3d/priors/pocket/weights)"
-    return "make it again with `sds3d prior train`, or choose another prior.path"
+    return "make it again with `sds3d prior train` or `sds3d prior convert`, or choose another prior.path"

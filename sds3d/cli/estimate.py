@@ -1,0 +1,102 @@
+"""sds3d estimate: what memory a run needs, and whether this machine has it, before anything is loaded or fetched."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+
+if TYPE_CHECKING:
+    from sds3d.config import Config
+    from sds3d.estimate import Estimate
+
+GIB = 2**30
+
+
+def main(argv: list[str]) -> int:
+    """Prints what the run needs; 0 when it fits, 1 when it does not."""
+    parser = argparse.ArgumentParser(
+        "sds3d estimate",
+        usage="sds3d estimate [--config FILE] [--prior PATH_OR_NAME] [--gpu-gib N] [--debug] [key=value ...]",
+        description=__doc__,
+    )
+    parser.add_argument("words", nargs="*", metavar="key=value", help="config values")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of one in configs/")
+    parser.add_argument("--prior", metavar="PATH_OR_NAME", help=HELP)
+    parser.add_argument("--gpu-gib", type=float, metavar="N", help="for a GPU with so much memory, wherever it is")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    args = parser.parse_intermixed_args(argv)
+
+    from sds3d.settings import load_config
+
+    chosen = prior_overrides(args.prior)
+    any_prompt = "an asset"  # none changes what is needed
+    cfg = load_config(args.config or preset_for(chosen), chosen + args.words, any_prompt)
+
+    from sds3d.devices import resolve_device
+    from sds3d.estimate import estimate
+
+    device_type = "cuda" if args.gpu_gib is not None else resolve_device(cfg.device).type
+    found = estimate(cfg, device_type)
+    print(table(found))
+    print_priors(cfg)
+    fits, reason = judge(found, device_type, args.gpu_gib)
+    print(("fits: " if fits else "does not fit: ") + reason)
+    return 0 if fits else 1
+
+
+def table(found: Estimate) -> str:
+    """A column for each stage, a row for what its memory is for, in GiB."""
+    stages = found.stages
+    rows = [
+        ("stage", *(stage.name for stage in stages)),
+        ("prior", *(Path(stage.prior).name for stage in stages)),
+        ("steps", *(str(stage.steps) for stage in stages)),
+        ("prior calls", *(str(stage.prior_calls) for stage in stages)),
+        ("images a call", *(str(stage.num_images) for stage in stages)),
+        *((f"{part} GiB", *(f"{stage.parts[part] / GIB:.2f}" for stage in stages)) for part in stages[0].parts),
+        ("at once GiB", *(f"{stage.needed / GIB:.2f}" for stage in stages)),
+        ("with margin GiB", *(f"{stage.with_margin / GIB:.2f}" for stage in stages)),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
+
+
+def print_priors(cfg: Config) -> None:
+    """Where each prior of the run is, or how to get it."""
+    from sds3d.errors import UserError
+    from sds3d.preflight import named_priors
+    from sds3d.priors.known import locate
+
+    for prior, key in named_priors(cfg).items():
+        if prior.kind == "pocket":
+            print(f"{key}: {prior.path or 'comes with sds3d'}")
+            continue
+        try:
+            print(f"{key}: {locate(prior.path, key)}")
+        except UserError as error:
+            print(error)
+
+
+def judge(found: Estimate, device_type: str, gpu_gib: float | None) -> tuple[bool, str]:
+    """Whether the run fits, and the numbers that say so."""
+    from sds3d.estimate import CONTEXT, gpu_memory
+
+    host = f"{found.host / GIB:.1f} GiB of the host's"
+    if device_type == "cpu":
+        have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return found.host <= have, f"the run needs about {host} memory, this machine has {have / GIB:.1f} GiB"
+    stage = found.largest
+    if gpu_gib is None:
+        gpu = gpu_memory()
+        have, whose = gpu.free + CONTEXT, f"{gpu.name} has {(gpu.free + CONTEXT) / GIB:.1f} GiB to give"
+    else:
+        have, whose = round(gpu_gib * GIB), f"asked for {gpu_gib:g} GiB"
+    needs = f"stage {stage.name} needs about {stage.with_margin / GIB:.1f} GiB of GPU memory, margin included"
+    return stage.with_margin <= have, f"{needs}, and {host}; {whose}"

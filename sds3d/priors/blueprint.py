@@ -1,0 +1,235 @@
+"""Priors without their weights: real networks on torch's meta device, to see what a call of them needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, assert_never
+
+import torch
+from torch import Tensor, nn
+
+from sds3d.config import DType, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
+from sds3d.errors import UserError
+from sds3d.priors.known import find_known, locate
+
+META = torch.device("meta")
+CAMERA = 16  # numbers that MVDream knows of a view
+TOKENS = {"sd": 77, "sd3": 77 + 256}  # of a prompt, the latter with T5's
+SD15 = {"cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64}
+SD21 = {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
+CAMERAS = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": CAMERA, "sample_size": 32}
+SDXL = {
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+    "sample_size": 128,
+}
+SD35_MEDIUM = {
+    "_class_name": "SD3Transformer2DModel",
+    "sample_size": 128,
+    "num_layers": 24,
+    "num_attention_heads": 24,
+    "caption_projection_dim": 1536,
+    "pos_embed_max_size": 384,
+    "dual_attention_layers": tuple(range(13)),
+    "qk_norm": "rms_norm",
+}
+# Configs of known models, for those that are not on this machine.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mvdream-sd2.1": SD21 | CAMERAS,
+    "mvdream-sd1.5": SD15 | CAMERAS,
+    "sd-1.5": SD15,
+    "sd-2.1-base": SD21 | {"sample_size": 64},
+    "sd-2.1": SD21 | {"sample_size": 96},
+    "sdxl-base-1.0": SDXL,
+    "sd3.5-medium": SD35_MEDIUM,
+}
+VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+}
+VAE_SD3 = VAE | {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.0609}
+# Parameters of the text encoders that go with a width of text tokens: CLIP ViT-L, OpenCLIP ViT-H, ViT-L and ViT-bigG.
+TEXT_ENCODERS = {768: 123e6, 1024: 340e6, 2048: 818e6, 4096: 818e6}
+T5_XXL = 4762e6
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A prior of which only the shapes are there; its modules are on the meta device, in the prior's precision."""
+
+    network: nn.Module
+    autoencoder: nn.Module | None  # None where latents are pixels
+    predict: Callable[[Tensor], Tensor]  # noisy [B, Z, h, w] -> [B, Z, h, w], by the network
+    encode: Callable[[Tensor], Tensor]  # images [C, 3, R, R] -> latents [C, Z, h, w]
+    latents: tuple[int, int, int]  # Z, h, w
+    num_views: int
+    resolution: int  # R, pixels
+    text_bytes: int  # of the text encoders, which are there only until the prompts are encoded
+
+
+def draw_blueprint(cfg: PriorConfig, device_type: str) -> Blueprint:
+    """The prior that `cfg` names as it would be on a "cuda" or "cpu" device; a known model need not be here."""
+    match cfg:
+        case PocketConfig():
+            return _pocket(cfg)
+        case MVDreamConfig() | StableDiffusionConfig():
+            return _latent(cfg, device_type)
+        case _:
+            assert_never(cfg)
+
+
+def bytes_of(module: nn.Module | None) -> int:
+    """What the parameters and buffers of `module` take."""
+    if module is None:
+        return 0
+    return sum(x.numel() * x.element_size() for x in (*module.parameters(), *module.buffers()))
+
+
+def _pocket(cfg: PocketConfig) -> Blueprint:
+    from sds3d.priors.pocket import model
+    from sds3d.priors.pocket.text import WIDTH
+    from sds3d.priors.pocket.unet import CAMERA as CONDITION
+    from sds3d.priors.weights import POCKET
+
+    folder = Path(cfg.path) if cfg.path else POCKET
+    config = read_config(folder / "unet" / "config.json")
+    with META:
+        unet = model.build_unet(config["block_out_channels"], config["layers_per_block"])
+        unet = unet.requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def predict(noisy: Tensor) -> Tensor:
+        count = len(noisy)
+        with META:
+            told, texts, views = torch.empty(count), torch.empty(count, 32, WIDTH), torch.empty(count, CONDITION)
+        return unet(noisy, told, texts, views)
+
+    side = model.RESOLUTION // model.PATCH
+    text = 4 * (folder / "text_encoder" / "weights.int8.safetensors").stat().st_size  # stored in eight bits
+    latents = (3 * model.PATCH**2, side, side)
+    return Blueprint(unet, None, predict, model.images_to_latents, latents, model.NUM_VIEWS, model.RESOLUTION, text)
+
+
+def _latent(cfg: MVDreamConfig | StableDiffusionConfig, device_type: str) -> Blueprint:
+    from diffusers import AutoencoderKL, SD3Transformer2DModel, UNet2DConditionModel
+
+    from sds3d.priors.multiview import attend_across_views
+    from sds3d.priors.vae import Vae
+
+    folder = _folder(cfg.path)
+    config = _network_config(folder, cfg)
+    is_sd3 = config.get("_class_name") == "SD3Transformer2DModel"
+    dtype = _dtype(cfg.dtype, device_type, is_sd3)
+    vae_config = _config_or(folder, "vae", VAE_SD3 if is_sd3 else VAE)
+    with META:
+        network = (SD3Transformer2DModel if is_sd3 else UNet2DConditionModel).from_config(config)
+        autoencoder = AutoencoderKL.from_config(vae_config)
+    for module in (network, autoencoder):
+        nn.Module.to(module.requires_grad_(False), dtype, memory_format=torch.channels_last)  # diffusers' own warns
+    num_views = 4 if isinstance(cfg, MVDreamConfig) else 1
+    if isinstance(cfg, MVDreamConfig):
+        attend_across_views(network, num_views)
+    vae = Vae(autoencoder, cfg.vae_batch)
+    side = network.config.sample_size
+    width = network.config.joint_attention_dim if is_sd3 else network.config.cross_attention_dim
+    has_t5 = folder is not None and (folder / "text_encoder_3").is_dir()
+    parameters = TEXT_ENCODERS.get(width, 0) + T5_XXL * has_t5
+    return Blueprint(
+        network,
+        autoencoder,
+        partial(_predict_sd3 if is_sd3 else _predict_unet, network, dtype),
+        vae.encode,
+        (network.config.in_channels, side, side),
+        num_views,
+        side * vae.factor,
+        round(parameters * dtype.itemsize),
+    )
+
+
+def _predict_unet(unet: nn.Module, dtype: torch.dtype, noisy: Tensor) -> Tensor:
+    config, count = unet.config, len(noisy)
+    told = torch.empty(count, device=META)
+    texts = torch.empty(count, TOKENS["sd"], config.cross_attention_dim, dtype=dtype, device=META)
+    views = added = None
+    if config.class_embed_type == "projection":
+        views = torch.empty(count, config.projection_class_embeddings_input_dim, dtype=dtype, device=META)
+    if config.addition_embed_type == "text_time":
+        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        added = {
+            "text_embeds": torch.empty(count, pooled, dtype=dtype, device=META),
+            "time_ids": torch.empty(count, 6, device=META),
+        }
+    output = unet(noisy.to(dtype), told, texts, class_labels=views, added_cond_kwargs=added, return_dict=False)[0]
+    return output.float()
+
+
+def _predict_sd3(transformer: nn.Module, dtype: torch.dtype, noisy: Tensor) -> Tensor:
+    config, count = transformer.config, len(noisy)
+    texts = torch.empty(count, TOKENS["sd3"], config.joint_attention_dim, dtype=dtype, device=META)
+    pooled = torch.empty(count, config.pooled_projection_dim, dtype=dtype, device=META)
+    return transformer(noisy.to(dtype), texts, pooled, torch.empty(count, device=META), return_dict=False)[0].float()
+
+
+def _folder(path: str) -> Path | None:
+    """Where the prior is; None for a known one that is not here."""
+    try:
+        return locate(path)
+    except UserError:
+        if find_known(path) is None:
+            raise
+        return None
+
+
+def _network_config(folder: Path | None, cfg: MVDreamConfig | StableDiffusionConfig) -> dict[str, Any]:
+    """What diffusers makes the network from.
+
+    MVDream's own files do not have it: they are told apart by the width of their text, and a checkpoint in one file
+    that has no known name is taken for the larger of the two.
+    """
+    if cfg.path in NETWORKS:
+        return NETWORKS[cfg.path]
+    if folder is None or folder.is_file():
+        return NETWORKS["mvdream-sd2.1"]
+    if (folder / "transformer").is_dir():
+        return read_config(folder / "transformer" / "config.json")
+    config = read_config(folder / "unet" / "config.json")
+    if "context_dim" in config:
+        return NETWORKS["mvdream-sd1.5" if config["context_dim"] == 768 else "mvdream-sd2.1"]
+    return config
+
+
+def _config_or(folder: Path | None, part: str, otherwise: dict[str, Any]) -> dict[str, Any]:
+    path = folder / part / "config.json" if folder is not None else None
+    return read_config(path) if path is not None and path.is_file() else otherwise
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The keys of a config.json of diffusers."""
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); fetch the prior again, or choose another one") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: expected the keys of a model's config; fetch the prior again")
+    return config
+
+
+def _dtype(name: DType, device_type: str, is_sd3: bool) -> torch.dtype:
+    if name != "auto":
+        return getattr(torch, name)
+    if device_type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if is_sd3 else torch.float16
