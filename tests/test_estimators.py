@@ -1,4 +1,4 @@
-"""CSD, NFSD, ISM and SDI: exact under a Gaussian prior, equal to their papers' equations under any, and in the loop."""
+"""The estimators: exact under a Gaussian prior, equal to their papers' equations under any, and in the loop."""
 
 import io
 import math
@@ -23,13 +23,13 @@ from sds3d.settings import dump_config, from_mapping, load_config
 from sds3d.trainer import step_generator, train
 
 TEXT, NULL, NEGATIVE = 0.7, 0.1, -0.2
-CONFIGS = [SDSConfig(), CSDConfig(), NFSDConfig(), ISMConfig(), SDIConfig()]
-NEW = CONFIGS[1:]
+EPSILON = SDSConfig(form="epsilon")
+CONFIGS = [SDSConfig(), EPSILON, CSDConfig(), NFSDConfig(), ISMConfig(), SDIConfig()]
 LATENTS = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
 def kind(cfg):
-    return cfg.kind
+    return "sds-epsilon" if cfg == EPSILON else cfg.kind
 
 
 class AnyPrior(GaussianPrior):
@@ -71,6 +71,15 @@ def gaussian_factor(start, end, variance):
 
 
 # Exact under a Gaussian prior
+
+
+@pytest.mark.parametrize("t", [100, 400, 900])
+def test_sds_in_epsilon_form_under_a_point_prior(condition, t):
+    """The prior sees all noise, so what is left is the way to its point, sigma^2 alpha / sigma of it."""
+    alpha, sigma = levels(t)
+    cfg = replace(EPSILON, guidance_scale=3.0, clip=False)
+    grad = estimate(cfg, GaussianPrior(0.0, torch.float64), condition, t)
+    close(grad, alpha * sigma * (LATENTS - (NEGATIVE + 3 * (TEXT - NEGATIVE))))
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.5, 2.0])
@@ -199,6 +208,29 @@ def test_csd_and_nfsd_are_their_equations(condition):
         assert prior.calls == [2, 3]
 
 
+def test_sds_in_epsilon_form_is_its_equation(condition):
+    t = 400
+    _, sigma = levels(t)
+    noise = torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0)).double()
+    noisy = math.sqrt(1 - sigma**2) * LATENTS + sigma * noise
+    text, negative = (epsilon(condition, noisy, t, text) for text in (TEXT, NEGATIVE))
+    prior = AnyPrior(0, torch.float64)
+    grad = estimate(replace(EPSILON, guidance_scale=2.5, clip=False), prior, condition, t)
+    close(grad, sigma**2 * (negative + 2.5 * (text - negative) - noise))
+    assert prior.calls == [2]
+
+
+@pytest.mark.parametrize("t", [5, 400, 990])
+def test_the_forms_of_sds_differ_in_their_weights_alone(condition, t):
+    """sigma^2 instead of sigma / alpha."""
+    x0, eps = (
+        estimate(SDSConfig(form=form, clip=False), AnyPrior(0, torch.float64), condition, t)
+        for form in ("x0", "epsilon")
+    )
+    alpha, sigma = levels(t)
+    close(eps, alpha * sigma * x0)
+
+
 def test_csd_is_the_part_of_sds_that_grows_with_the_guidance(condition):
     prior = AnyPrior(0, torch.float64)
     sds, unguided = (estimate(SDSConfig(guidance_scale=s, clip=False), prior, condition, 400) for s in (2.5, 0.0))
@@ -295,7 +327,8 @@ def test_orbits_do_not_mix(cfg, times, condition):
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
 def test_a_kind_is_all_it_takes_and_is_written_down_in_full(cfg, tmp_path: Path) -> None:
-    made = load_config(None, [f"stages.1.estimator.kind={cfg.kind}", "negative_prompt=blurry"], "a red mushroom")
+    form = [f"stages.1.estimator.form={cfg.form}"] if cfg.kind == "sds" else []
+    made = load_config(None, [f"stages.1.estimator.kind={cfg.kind}", *form, "negative_prompt=blurry"], "a red mushroom")
     expected = replace(cfg, guidance_scale=4.0) if cfg.kind == "sds" else cfg  # what the stage has is SDS
     assert made.stages[1].estimator == expected
     (tmp_path / "config.yaml").write_text(dump_config(made))
@@ -304,7 +337,7 @@ def test_a_kind_is_all_it_takes_and_is_written_down_in_full(cfg, tmp_path: Path)
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
 def test_every_number_has_its_range(cfg) -> None:
-    names = {field.name for field in fields(cfg)} - {"kind", "clip"}
+    names = {field.name for field in fields(cfg) if type(getattr(cfg, field.name)) in (int, float)}
     assert all(f"{type(cfg).__name__}.{name}" in RANGES for name in names)
     for name in names:
         assert getattr(cfg, name) in RANGES[f"{type(cfg).__name__}.{name}"]
@@ -317,15 +350,24 @@ def test_nfsd_asks_for_what_it_is_to_lead_away_from() -> None:
         load_config(None, ["stages.0.estimator.kind=nfsd"], "a red mushroom")
 
 
+def test_what_the_epsilon_form_has_no_x0_for_is_an_error() -> None:
+    settings = ["stages.0.estimator.form=epsilon", "stages.0.estimator.rescale=0.5"]
+    with pytest.raises(UserError, match=r"stages.0.estimator.rescale: 0.5, but form epsilon has no x0 to rescale; set"):
+        load_config(None, settings, "a red mushroom")
+    load_config(None, settings[:1], "a red mushroom")
+    load_config(None, settings[1:], "a red mushroom")
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_prior(tmp_path_factory.mktemp("estimators") / "prior")
 
 
-@pytest.mark.parametrize("cfg", NEW, ids=kind)
+@pytest.mark.parametrize("cfg", CONFIGS[1:], ids=kind)
 def test_the_loop_runs_on_it(cfg, tiny: Path, tmp_path: Path) -> None:
     little_noise = "t_min: {start: 0.15, end: 0.15}, t_max: {start: 0.25, end: 0.25}"  # fewer steps of an inversion
-    stage = f"{{name: only, steps: 4, prior_every: 2, resolution: 32, {little_noise}, estimator: {{kind: {cfg.kind}}}}}"
+    estimator = f"{{kind: {cfg.kind}, form: {cfg.form}}}" if cfg.kind == "sds" else f"{{kind: {cfg.kind}}}"
+    stage = f"{{name: only, steps: 4, prior_every: 2, resolution: 32, {little_noise}, estimator: {estimator}}}"
     settings = ["device=cpu", f"prior.path={tiny}", f"out={tmp_path}", f"stages=[{stage}]", "negative_prompt=mushroom"]
     made = load_config(None, [*settings, "representation.num_init=60"], "a red mushroom")
     result = train(made, RunFolder.create(made), LineProgress(io.StringIO(), every=0), lambda: False)

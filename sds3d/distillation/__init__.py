@@ -18,7 +18,7 @@ def build_estimator(cfg: EstimatorConfig) -> Estimator:
     """The estimator that `cfg` names."""
     match cfg:
         case SDSConfig():
-            return partial(sds, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale, clip=cfg.clip)
+            return partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale, clip=cfg.clip)
         case CSDConfig():
             return partial(csd, guidance_scale=cfg.guidance_scale, clip=cfg.clip)
         case NFSDConfig():
