@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sds3d.config import Config, NFSDConfig, SDSConfig, StageConfig
+from sds3d.config import Config, NFSDConfig, PocketConfig, RunPriorConfig, SDSConfig, StageConfig
 from sds3d.errors import UserError
 from sds3d.yaml_text import read_value
 
@@ -251,6 +251,9 @@ def _check_estimator(cfg: Config, stage: StageConfig) -> Iterator[tuple[str, str
         )
     if isinstance(estimator, SDSConfig) and estimator.form == "epsilon" and estimator.rescale:
         yield "rescale", f"{estimator.rescale:g}, but form epsilon has no x0 to rescale; set rescale=0 or form=x0"
+    prior = cfg.prior if isinstance(stage.prior, RunPriorConfig) else stage.prior
+    if estimator.clip and not isinstance(prior, PocketConfig):
+        yield "clip", f"true, but the latents of prior {prior.kind} are no pixels; set clip=false"
 
 
 def did_you_mean(word: Any, known: Iterable[str]) -> str:

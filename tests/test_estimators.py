@@ -358,6 +358,20 @@ def test_what_the_epsilon_form_has_no_x0_for_is_an_error() -> None:
     load_config(None, settings[1:], "a red mushroom")
 
 
+@pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
+def test_only_latents_that_are_pixels_can_be_clipped(cfg) -> None:
+    """Of the run's prior, and of a stage's own."""
+    settings = [f"stages.{index}.estimator.clip=false" for index in range(3)] + ["negative_prompt=blurry"]
+    settings.append(f"stages.0.estimator.kind={cfg.kind}")
+    load_config(None, [*settings, "prior.kind=mvdream"], "a red mushroom")
+    load_config(None, [*settings, "stages.0.prior.kind=mvdream"], "a red mushroom")
+    settings[0] = "stages.0.estimator.clip=true"
+    for key in ("prior.kind=mvdream", "stages.0.prior.kind=stable-diffusion"):
+        with pytest.raises(UserError, match=r"^stages.0.estimator.clip: true, but .* no pixels; set clip=false$"):
+            load_config(None, [*settings, key], "a red mushroom")
+    load_config(None, [*settings, "prior.kind=mvdream", "stages.0.prior.kind=pocket"], "a red mushroom")
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_prior(tmp_path_factory.mktemp("estimators") / "prior")
