@@ -81,7 +81,7 @@ RANGES = {  # class.field: for a Ramp or a tuple, of each of its values
     "SDIConfig.eta": FRACTION,
     "VSDConfig.guidance_scale": Range(0, 1000),
     "VSDConfig.rank": Range(1, 256),
-    "VSDConfig.lr": POSITIVE,
+    "VSDConfig.lr": Range(0, 1, open_low=True),
     "VSDConfig.train_steps": Range(1, 100),
     "MVDreamConfig.vae_batch": Range(0, 1024),
     "StableDiffusionConfig.vae_batch": Range(0, 1024),

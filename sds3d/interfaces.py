@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -89,6 +89,15 @@ class Estimator(Protocol):
     def __call__(
         self, prior: Prior, latents: Tensor, timesteps: Tensor, condition: Condition, generator: Generator
     ) -> Tensor: ...
+
+
+@runtime_checkable
+class StatefulEstimator(Estimator, Protocol):
+    """An estimator that learns from call to call; what it has learnt goes into checkpoints."""
+
+    def tensors(self) -> dict[str, Tensor]: ...  # not copied; empty before the first call
+
+    def restore(self, tensors: dict[str, Tensor]) -> None: ...  # what `tensors` returned; also before the first call
 
 
 @dataclass(frozen=True)
