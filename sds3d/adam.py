@@ -6,6 +6,7 @@ torch imports its compiler, which takes as long as importing torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 
 class Adam:
-    """`groups` of one parameter each, with its `lr`, a number or a tensor, and any other entries.
+    """`groups` of parameters that move in one launch, with their `lr`, a number or a tensor, and any other entries.
 
     `param_groups` and `state` ("step", "exp_avg" and "exp_avg_sq" of each parameter, zeros at first) may be changed
     between steps.
@@ -22,27 +23,30 @@ class Adam:
     def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float], eps: float) -> None:
         self.param_groups = [{**group, "betas": betas, "eps": eps} for group in groups]
         self.state: dict[Tensor, dict[str, Tensor]] = {}
-        for group in self.param_groups:
-            [parameter] = group["params"]
+        for parameter in self._parameters():
             moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
             self.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for group in self.param_groups:
-            group["params"][0].grad = None
+        for parameter in self._parameters():
+            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
-            [parameter] = group["params"]
-            if parameter.grad is None:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
                 continue
-            state, (beta1, beta2) = self.state[parameter], group["betas"]
-            state["step"] += 1
+            states, (beta1, beta2) = [self.state[parameter] for parameter in parameters], group["betas"]
+            steps, *moments = ([state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq"))
+            torch._foreach_add_(steps, 1)
             torch._fused_adam_(
-                [parameter], [parameter.grad], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
+                parameters, [parameter.grad for parameter in parameters], *moments, [], steps,
                 lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=0.0, eps=group["eps"],
                 amsgrad=False, maximize=False,
             )  # fmt: skip
+
+    def _parameters(self) -> Iterator[Tensor]:
+        return (parameter for group in self.param_groups for parameter in group["params"])

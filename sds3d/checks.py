@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sds3d.config import Config, NFSDConfig
+from sds3d.config import Config, NFSDConfig, PocketConfig, RunPriorConfig, SDSConfig, StageConfig
 from sds3d.errors import UserError
 from sds3d.yaml_text import read_value
 
@@ -81,7 +81,7 @@ RANGES = {  # class.field: for a Ramp or a tuple, of each of its values
     "SDIConfig.eta": FRACTION,
     "VSDConfig.guidance_scale": Range(0, 1000),
     "VSDConfig.rank": Range(1, 256),
-    "VSDConfig.lr": POSITIVE,
+    "VSDConfig.lr": Range(0, 1, open_low=True),
     "VSDConfig.train_steps": Range(1, 100),
     "MVDreamConfig.vae_batch": Range(0, 1024),
     "StableDiffusionConfig.vae_batch": Range(0, 1024),
@@ -233,15 +233,27 @@ def check_config(cfg: Config) -> Iterator[tuple[str, str]]:
             low, high = getattr(stage.t_min, end), getattr(stage.t_max, end)
             if low > high:
                 yield f"stages.{index}.t_min.{end}", f"{low:g} is above t_max.{end}, {high:g}"
-        if isinstance(stage.estimator, NFSDConfig) and not cfg.negative_prompt:
-            yield (
-                f"stages.{index}.estimator.kind",
-                'nfsd needs a negative prompt that says what bad images look like, such as negative_prompt="blurry"',
-            )
+        for name, problem in _check_estimator(cfg, stage):
+            yield f"stages.{index}.estimator.{name}", problem
         for name in ("elevation_deg", "distance", "fov_deg"):
             low, high = getattr(stage.cameras, name)
             if low > high:
                 yield f"stages.{index}.cameras.{name}", f"expected [lowest, highest], got [{low:g}, {high:g}]"
+
+
+def _check_estimator(cfg: Config, stage: StageConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong with the estimator of `stage`: (field, problem)."""
+    estimator = stage.estimator
+    if isinstance(estimator, NFSDConfig) and not cfg.negative_prompt:
+        yield (
+            "kind",
+            'nfsd needs a negative prompt that says what bad images look like, such as negative_prompt="blurry"',
+        )
+    if isinstance(estimator, SDSConfig) and estimator.form == "epsilon" and estimator.rescale:
+        yield "rescale", f"{estimator.rescale:g}, but form epsilon has no x0 to rescale; set rescale=0 or form=x0"
+    prior = cfg.prior if isinstance(stage.prior, RunPriorConfig) else stage.prior
+    if estimator.clip and not isinstance(prior, PocketConfig):
+        yield "clip", f"true, but the latents of prior {prior.kind} are no pixels; set clip=false"
 
 
 def did_you_mean(word: Any, known: Iterable[str]) -> str:

@@ -93,11 +93,11 @@ class Estimator(Protocol):
 
 @runtime_checkable
 class StatefulEstimator(Estimator, Protocol):
-    """An estimator that learns: what it has learnt belongs to a run's checkpoints."""
+    """An estimator that learns from call to call; what it has learnt goes into checkpoints."""
 
-    def tensors(self) -> dict[str, Tensor]: ...
+    def tensors(self) -> dict[str, Tensor]: ...  # not copied; empty before the first call
 
-    def restore(self, tensors: dict[str, Tensor]) -> None: ...  # what `tensors` gave; also before the first call
+    def restore(self, tensors: dict[str, Tensor]) -> None: ...  # what `tensors` returned; also before the first call
 
 
 @dataclass(frozen=True)

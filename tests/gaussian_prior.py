@@ -1,13 +1,19 @@
 """A prior whose score is known exactly."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from copy import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class GaussianPrior:
-    """Data ~ N(text, variance): the optimal epsilon is sigma (x_t - alpha text) / (alpha^2 variance + sigma^2)."""
+    """Data ~ N(text, variance): the optimal epsilon is sigma (x_t - alpha text) / (alpha^2 variance + sigma^2).
+
+    A twin can learn that the mean is another one, by `shift`.
+    """
 
     num_views, resolution = 4, 8
     alphas_cumprod = torch.linspace(0.999, 0.001, 1000)
@@ -15,6 +21,7 @@ class GaussianPrior:
     def __init__(self, variance: float, dtype: torch.dtype = torch.float32) -> None:
         self.variance = variance
         self.alphas_cumprod = self.alphas_cumprod.to(dtype)
+        self.shift: Tensor | float = 0.0
         self.calls: list[int] = []  # how many texts each call was about
 
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
@@ -26,10 +33,15 @@ class GaussianPrior:
     def decode_latents(self, latents: Tensor) -> Tensor:
         return (latents / 2 + 0.5).clamp(0, 1)
 
+    def adapt(self, rank: int) -> tuple[GaussianPrior, list[nn.Parameter]]:
+        twin = copy(self)
+        twin.calls, twin.shift = [], nn.Parameter(torch.zeros((), dtype=self.alphas_cumprod.dtype))
+        return twin, [twin.shift]
+
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: object, backgrounds: object
     ) -> list[Tensor]:
         self.calls.append(len(texts))
         abar = self.alphas_cumprod[timesteps][:, None, None, None]
         spread = abar * self.variance + 1 - abar
-        return [(1 - abar).sqrt() * (noisy - abar.sqrt() * text) / spread for text in texts]
+        return [(1 - abar).sqrt() * (noisy - abar.sqrt() * (text + self.shift)) / spread for text in texts]

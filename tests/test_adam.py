@@ -16,27 +16,31 @@ DEVICES = [
 ]
 
 
+def parameters_of(optimizer):
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_it_moves_parameters_as_torch_does(device):
     generator = torch.Generator().manual_seed(0)
-    values = [torch.randn(50, 3, generator=generator), torch.randn(7, generator=generator)]
+    values = [torch.randn(size, generator=generator) for size in ((50, 3), (7,), (2, 4))]
     optimizers = []
     for kind, options in ((Adam, {}), (torch.optim.Adam, {"fused": True})):
         parameters = [torch.nn.Parameter(value.clone().to(device)) for value in values]
-        groups = [{"params": [p], "lr": lr, "name": lr} for p, lr in zip(parameters, (0.1, 0.003), strict=True)]
+        groups = [{"params": parameters[:1], "lr": 0.1}, {"params": parameters[1:], "lr": 0.003}]
         optimizers.append(kind(groups, betas=(0.9, 0.99), eps=1e-15, **options))
     own, reference = optimizers
     for step in range(5):
         gradients = [torch.randn(value.shape, generator=generator) for value in values]
         for optimizer in optimizers:
             optimizer.zero_grad()
-            for group, gradient in zip(optimizer.param_groups, gradients, strict=True):
+            for group in optimizer.param_groups:
                 group["lr"] *= 0.9
-                if step != 2 or group["name"] == 0.1:  # once, one of them has no gradient
-                    group["params"][0].grad = gradient.clone().to(device)
+            for index, (parameter, gradient) in enumerate(zip(parameters_of(optimizer), gradients, strict=True)):
+                if (step, index) not in ((2, 1), (3, 0)):  # twice, one of them has no gradient
+                    parameter.grad = gradient.clone().to(device)
             optimizer.step()
-    for group, expected in zip(own.param_groups, reference.param_groups, strict=True):
-        (got,), (parameter,) = group["params"], expected["params"]
+    for got, parameter in zip(parameters_of(own), parameters_of(reference), strict=True):
         torch.testing.assert_close(got, parameter, rtol=0, atol=0)
         state = {name: value.to(device) for name, value in reference.state[parameter].items()}
         torch.testing.assert_close(own.state[got], state, rtol=0, atol=0)

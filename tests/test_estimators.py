@@ -1,4 +1,4 @@
-"""CSD, NFSD, ISM and SDI: exact under a Gaussian prior, equal to their papers' equations under any, and in the loop."""
+"""The estimators: exact under a Gaussian prior, equal to their papers' equations under any, and in the loop."""
 
 import io
 import math
@@ -13,24 +13,25 @@ from tiny_prior import write_tiny_prior
 from sds3d.cameras import turntable
 from sds3d.checks import RANGES
 from sds3d.cli.progress import LineProgress
-from sds3d.config import CSDConfig, ISMConfig, NFSDConfig, SDIConfig, SDSConfig
+from sds3d.config import CSDConfig, ISMConfig, NFSDConfig, SDIConfig, SDSConfig, VSDConfig
 from sds3d.distillation import build_estimator
+from sds3d.distillation.vsd import VSD
 from sds3d.draws import step_generator
 from sds3d.errors import UserError
-from sds3d.interfaces import Condition
+from sds3d.interfaces import Condition, StatefulEstimator
 from sds3d.representations import build_representation
 from sds3d.runs import RunFolder
 from sds3d.settings import dump_config, from_mapping, load_config
 from sds3d.trainer import train
 
 TEXT, NULL, NEGATIVE = 0.7, 0.1, -0.2
-CONFIGS = [SDSConfig(), CSDConfig(), NFSDConfig(), ISMConfig(), SDIConfig()]
-NEW = CONFIGS[1:]
+EPSILON = SDSConfig(form="epsilon")
+CONFIGS = [SDSConfig(), EPSILON, CSDConfig(), NFSDConfig(), ISMConfig(), SDIConfig(), VSDConfig()]
 LATENTS = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
 def kind(cfg):
-    return cfg.kind
+    return "sds-epsilon" if cfg == EPSILON else cfg.kind
 
 
 class AnyPrior(GaussianPrior):
@@ -39,7 +40,7 @@ class AnyPrior(GaussianPrior):
     def predict_noise(self, noisy, timesteps, texts, cameras, backgrounds):
         self.calls.append(len(texts))
         t = timesteps[:, None, None, None] / 1000
-        return [torch.sin(3 * noisy + 5 * text + t + backgrounds.mean()) for text in texts]
+        return [torch.sin(3 * noisy + 5 * (text + self.shift) + t + backgrounds.mean()) for text in texts]
 
 
 @pytest.fixture
@@ -72,6 +73,15 @@ def gaussian_factor(start, end, variance):
 
 
 # Exact under a Gaussian prior
+
+
+@pytest.mark.parametrize("t", [100, 400, 900])
+def test_sds_in_epsilon_form_under_a_point_prior(condition, t):
+    """The prior sees all noise, so what is left is the way to its point, sigma^2 alpha / sigma of it."""
+    alpha, sigma = levels(t)
+    cfg = replace(EPSILON, guidance_scale=3.0, clip=False)
+    grad = estimate(cfg, GaussianPrior(0.0, torch.float64), condition, t)
+    close(grad, alpha * sigma * (LATENTS - (NEGATIVE + 3 * (TEXT - NEGATIVE))))
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.5, 2.0])
@@ -164,6 +174,37 @@ def test_sdi_under_a_gaussian_prior(condition, t, path):
     close(estimate(cfg, GaussianPrior(variance, torch.float64), condition, t), LATENTS - x0)
 
 
+def learnt(shift):
+    """What a twin of a GaussianPrior brings along that has learnt to shift its mean."""
+    tensors = {"value": shift, "step": 1.0, "exp_avg": 0.0, "exp_avg_sq": 1.0}
+    return {f"0.{name}": torch.tensor(value, dtype=torch.float64) for name, value in tensors.items()}
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4])
+@pytest.mark.parametrize(("variance", "t"), [(0.0, 400), (0.5, 100), (2.0, 900)])
+def test_vsd_leads_from_what_it_has_learnt_to_the_guided_mean(condition, variance, t, shift):
+    """Whatever the noise: that is in both predictions."""
+    alpha, sigma = levels(t)
+    vsd = VSD(VSDConfig(guidance_scale=3.0, clip=False))
+    vsd.restore(learnt(shift))
+    grad = vsd(GaussianPrior(variance, torch.float64), LATENTS, torch.full((4,), t), condition, torch.Generator())
+    guided = NEGATIVE + 3 * (TEXT - NEGATIVE)
+    close(grad, (TEXT + shift - guided) * sigma**2 / (alpha**2 * variance + sigma**2))
+
+
+def test_vsd_comes_to_rest_when_renders_are_what_the_prior_asks_for(condition):
+    """The twin learns their mean, at first that of the text, and nothing is left to be moved."""
+    variance, guided = 0.5, NEGATIVE + 1.5 * (TEXT - NEGATIVE)
+    renders = guided + math.sqrt(variance) * (LATENTS - LATENTS.mean()) / LATENTS.std()
+    prior = GaussianPrior(variance, torch.float64)
+    vsd = VSD(VSDConfig(guidance_scale=1.5, lr=0.01, train_steps=300, clip=False))
+    generator, timesteps = torch.Generator().manual_seed(0), torch.full((4,), 600)
+    before, after = (vsd(prior, renders, timesteps, condition, generator) for _ in range(2))
+    # 768 draws a step, of which Adam averages some ten: the mean is off by 0.01, of the 0.45 that it had to move
+    assert vsd.twin.shift.item() == pytest.approx(guided - TEXT, abs=0.03)
+    assert before.abs().min() > 0.3 and after.abs().max() < 0.03
+
+
 # The papers' equations, written out for one timestep
 
 
@@ -198,6 +239,29 @@ def test_csd_and_nfsd_are_their_equations(condition):
             sigma / alpha * (delta_d + 2.5 * delta_c),
         )
         assert prior.calls == [2, 3]
+
+
+def test_sds_in_epsilon_form_is_its_equation(condition):
+    t = 400
+    _, sigma = levels(t)
+    noise = torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0)).double()
+    noisy = math.sqrt(1 - sigma**2) * LATENTS + sigma * noise
+    text, negative = (epsilon(condition, noisy, t, text) for text in (TEXT, NEGATIVE))
+    prior = AnyPrior(0, torch.float64)
+    grad = estimate(replace(EPSILON, guidance_scale=2.5, clip=False), prior, condition, t)
+    close(grad, sigma**2 * (negative + 2.5 * (text - negative) - noise))
+    assert prior.calls == [2]
+
+
+@pytest.mark.parametrize("t", [5, 400, 990])
+def test_the_forms_of_sds_differ_in_their_weights_alone(condition, t):
+    """sigma^2 instead of sigma / alpha."""
+    x0, eps = (
+        estimate(SDSConfig(form=form, clip=False), AnyPrior(0, torch.float64), condition, t)
+        for form in ("x0", "epsilon")
+    )
+    alpha, sigma = levels(t)
+    close(eps, alpha * sigma * x0)
 
 
 def test_csd_is_the_part_of_sds_that_grows_with_the_guidance(condition):
@@ -237,6 +301,46 @@ def test_sdi_is_its_equation(condition):
     )
     close(grad, sigma / alpha * (guided(noisy, t, 2.5) - kappa))
     assert prior.calls == [2, 2, 2, 2]
+
+
+def test_vsd_is_its_equations(condition):
+    """The gradient of the scene, then that of the twin, whose first step by Adam is lr against its sign."""
+    t, lr = 400, 0.01
+    prior, vsd = AnyPrior(0, torch.float64), VSD(VSDConfig(guidance_scale=2.5, lr=lr, clip=False))
+    generator, same = (torch.Generator().manual_seed(0) for _ in range(2))
+    shift = 0.0
+    for _ in range(2):
+        grad = vsd(prior, LATENTS, torch.full((4,), t), condition, generator)
+        alpha, sigma = levels(t)
+        noisy = alpha * LATENTS + sigma * torch.randn(LATENTS.shape, generator=same)
+        text, negative = (epsilon(condition, noisy, t, text) for text in (TEXT, NEGATIVE))
+        close(grad, sigma / alpha * (negative + 2.5 * (text - negative) - epsilon(condition, noisy, t, TEXT + shift)))
+
+        own_t = torch.randint(1000, (1,), generator=same).item()
+        noise = torch.randn(LATENTS.shape, generator=same)
+        (alpha, sigma), moved = levels(own_t), vsd.twin.shift.item()
+        if shift == 0.0:
+            angle = 3 * (alpha * LATENTS + sigma * noise) + 5 * TEXT + own_t / 1000 + 0.5
+            slope = (2 * (angle.sin() - noise) * 5 * angle.cos()).sum().item()
+            assert moved == pytest.approx(-math.copysign(lr, slope), rel=1e-5)
+        shift = moved
+    assert prior.calls == [2, 2] and vsd.twin.calls == [1, 1, 1, 1]
+
+
+def test_vsd_learns_at_all_levels_one_for_each_orbit(condition):
+    class Watched(AnyPrior):
+        def predict_noise(self, noisy, timesteps, texts, cameras, backgrounds):
+            if len(texts) == 1 and timesteps[0] != 400:
+                seen.append(timesteps.reshape(-1, 4))
+            return super().predict_noise(noisy, timesteps, texts, cameras, backgrounds)
+
+    seen: list[torch.Tensor] = []
+    timesteps, latents = torch.full((12,), 400), LATENTS.repeat(3, 1, 1, 1)
+    VSD(VSDConfig(train_steps=100))(Watched(0, torch.float64), latents, timesteps, condition, torch.Generator())
+    drawn = torch.stack(seen)  # [steps, orbits, views]
+    assert (drawn == drawn[..., :1]).all() and (drawn[:, 0] != drawn[:, 1]).any()
+    # of some 300 uniform draws: 0.95^300 is 2e-7
+    assert drawn.min() < 50 and drawn.max() >= 950
 
 
 def test_noise_on_the_way_of_sdi_has_the_spread_of_ddim(condition):
@@ -291,12 +395,42 @@ def test_orbits_do_not_mix(cfg, times, condition):
         close(both[4:], estimate(cfg, AnyPrior(0, torch.float64), condition, times[1]))
 
 
+@pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
+def test_vsd_alone_has_a_state(cfg) -> None:
+    assert isinstance(build_estimator(cfg), StatefulEstimator) == (cfg.kind == "vsd")
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["new", "gone astray"])
+def test_vsd_goes_on_exactly_from_its_tensors(condition, made):
+    cfg = VSDConfig(lr=0.01, train_steps=3)
+    prior = AnyPrior(0, torch.float64)
+
+    def call(vsd, seed):
+        return vsd(prior, LATENTS, torch.full((4,), 300), condition, torch.Generator().manual_seed(seed))
+
+    whole = VSD(cfg)
+    assert whole.tensors() == {}
+    call(whole, 0)
+    tensors = {name: tensor.clone() for name, tensor in whole.tensors().items()}
+    expected = [call(whole, seed) for seed in (1, 2)]
+
+    resumed = VSD(cfg)
+    if made:
+        call(resumed, 3)
+    resumed.restore(tensors)
+    torch.testing.assert_close(resumed.tensors(), tensors, rtol=0, atol=0)
+    for seed, gradient in zip((1, 2), expected, strict=True):
+        assert torch.equal(call(resumed, seed), gradient)
+    torch.testing.assert_close(resumed.tensors(), whole.tensors(), rtol=0, atol=0)
+
+
 # Settings, and the loop
 
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
 def test_a_kind_is_all_it_takes_and_is_written_down_in_full(cfg, tmp_path: Path) -> None:
-    made = load_config(None, [f"stages.1.estimator.kind={cfg.kind}", "negative_prompt=blurry"], "a red mushroom")
+    form = [f"stages.1.estimator.form={cfg.form}"] if cfg.kind == "sds" else []
+    made = load_config(None, [f"stages.1.estimator.kind={cfg.kind}", *form, "negative_prompt=blurry"], "a red mushroom")
     expected = replace(cfg, guidance_scale=4.0) if cfg.kind == "sds" else cfg  # what the stage has is SDS
     assert made.stages[1].estimator == expected
     (tmp_path / "config.yaml").write_text(dump_config(made))
@@ -305,7 +439,7 @@ def test_a_kind_is_all_it_takes_and_is_written_down_in_full(cfg, tmp_path: Path)
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
 def test_every_number_has_its_range(cfg) -> None:
-    names = {field.name for field in fields(cfg)} - {"kind", "clip"}
+    names = {field.name for field in fields(cfg) if type(getattr(cfg, field.name)) in (int, float)}
     assert all(f"{type(cfg).__name__}.{name}" in RANGES for name in names)
     for name in names:
         assert getattr(cfg, name) in RANGES[f"{type(cfg).__name__}.{name}"]
@@ -318,15 +452,38 @@ def test_nfsd_asks_for_what_it_is_to_lead_away_from() -> None:
         load_config(None, ["stages.0.estimator.kind=nfsd"], "a red mushroom")
 
 
+def test_what_the_epsilon_form_has_no_x0_for_is_an_error() -> None:
+    settings = ["stages.0.estimator.form=epsilon", "stages.0.estimator.rescale=0.5"]
+    with pytest.raises(UserError, match=r"stages.0.estimator.rescale: 0.5, but form epsilon has no x0 to rescale; set"):
+        load_config(None, settings, "a red mushroom")
+    load_config(None, settings[:1], "a red mushroom")
+    load_config(None, settings[1:], "a red mushroom")
+
+
+@pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
+def test_only_latents_that_are_pixels_can_be_clipped(cfg) -> None:
+    """Of the run's prior, and of a stage's own."""
+    settings = [f"stages.{index}.estimator.clip=false" for index in range(3)] + ["negative_prompt=blurry"]
+    settings.append(f"stages.0.estimator.kind={cfg.kind}")
+    load_config(None, [*settings, "prior.kind=mvdream"], "a red mushroom")
+    load_config(None, [*settings, "stages.0.prior.kind=mvdream"], "a red mushroom")
+    settings[0] = "stages.0.estimator.clip=true"
+    for key in ("prior.kind=mvdream", "stages.0.prior.kind=stable-diffusion"):
+        with pytest.raises(UserError, match=r"^stages.0.estimator.clip: true, but .* no pixels; set clip=false$"):
+            load_config(None, [*settings, key], "a red mushroom")
+    load_config(None, [*settings, "prior.kind=mvdream", "stages.0.prior.kind=pocket"], "a red mushroom")
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_prior(tmp_path_factory.mktemp("estimators") / "prior")
 
 
-@pytest.mark.parametrize("cfg", NEW, ids=kind)
+@pytest.mark.parametrize("cfg", CONFIGS[1:], ids=kind)
 def test_the_loop_runs_on_it(cfg, tiny: Path, tmp_path: Path) -> None:
     little_noise = "t_min: {start: 0.15, end: 0.15}, t_max: {start: 0.25, end: 0.25}"  # fewer steps of an inversion
-    stage = f"{{name: only, steps: 4, prior_every: 2, resolution: 32, {little_noise}, estimator: {{kind: {cfg.kind}}}}}"
+    estimator = f"{{kind: {cfg.kind}, form: {cfg.form}}}" if cfg.kind == "sds" else f"{{kind: {cfg.kind}}}"
+    stage = f"{{name: only, steps: 4, prior_every: 2, resolution: 32, {little_noise}, estimator: {estimator}}}"
     settings = ["device=cpu", f"prior.path={tiny}", f"out={tmp_path}", f"stages=[{stage}]", "negative_prompt=mushroom"]
     made = load_config(None, [*settings, "representation.num_init=60"], "a red mushroom")
     result = train(made, RunFolder.create(made), LineProgress(io.StringIO(), every=0), lambda: False)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import assert_never
 
-from sds3d.config import CSDConfig, EstimatorConfig, ISMConfig, NFSDConfig, SDIConfig, SDSConfig
+from sds3d.config import CSDConfig, EstimatorConfig, ISMConfig, NFSDConfig, SDIConfig, SDSConfig, VSDConfig
 from sds3d.distillation.csd import csd
 from sds3d.distillation.ism import ism
 from sds3d.distillation.nfsd import nfsd
 from sds3d.distillation.sdi import sdi
 from sds3d.distillation.sds import sds
+from sds3d.distillation.vsd import VSD
 from sds3d.interfaces import Estimator
 
 
 def build_estimator(cfg: EstimatorConfig) -> Estimator:
-    """The estimator that `cfg` names."""
+    """The estimator that `cfg` names; a StatefulEstimator where it learns."""
     match cfg:
         case SDSConfig():
-            return partial(sds, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale, clip=cfg.clip)
+            return partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale, clip=cfg.clip)
         case CSDConfig():
             return partial(csd, guidance_scale=cfg.guidance_scale, clip=cfg.clip)
         case NFSDConfig():
@@ -36,5 +37,7 @@ def build_estimator(cfg: EstimatorConfig) -> Estimator:
                 eta=cfg.eta,
                 clip=cfg.clip,
             )
+        case VSDConfig():
+            return VSD(cfg)
         case _:
             assert_never(cfg)

@@ -1,6 +1,8 @@
-"""Score distillation in its x0-target form."""
+"""Score distillation: a pull to the x0 that the prior sees, or the residual noise as first published."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -17,23 +19,29 @@ def sds(
     condition: Condition,
     generator: Generator,
     *,
+    form: Literal["x0", "epsilon"],
     guidance_scale: float,
     rescale: float,
     clip: bool,
 ) -> Tensor:
-    """Gradient latents - x0, where x0 is what the prior makes of the noised latents; [C, Z, h, w].
+    """Gradient w(t) (guided(x_t) - noise); [C, Z, h, w]. Form x0: w = sigma / alpha, form epsilon: w = sigma^2.
 
-    SDS (DreamFusion, arXiv:2209.14988, eq. 3) with w(t) = sigma / alpha is the gradient of 0.5 |latents - sg(x0)|^2
-    (MVDream, arXiv:2308.16512, section 3.4), for latents - x0 = (sigma / alpha) (eps_hat - noise). Rescale:
-    arXiv:2305.08891, eq. 15-16, over all views of an orbit.
+    SDS (DreamFusion, arXiv:2209.14988, eq. 3). With w = sigma / alpha it is latents - x0, where x0 is what the prior
+    makes of the noised latents, and so the gradient of 0.5 |latents - sg(x0)|^2 (MVDream, arXiv:2308.16512,
+    section 3.4). Rescale: arXiv:2305.08891, eq. 15-16, over all views of an orbit; of x0 alone.
     """
     alpha, sigma = noise_level(prior, timesteps)
-    noisy = alpha * latents + sigma * draw_noise(latents, generator)
+    noise = draw_noise(latents, generator)
+    noisy = alpha * latents + sigma * noise
     text, negative = predict(prior, noisy, timesteps, condition, condition.text, condition.negative_text)
-    x0 = (noisy - sigma * guide(text, negative, guidance_scale)) / alpha
-    if rescale:
-        x0 = rescale_guidance(x0, (noisy - sigma * text) / alpha, prior.num_views, rescale)
-    return latents - (as_image(prior, x0) if clip else x0)
+    guided = guide(text, negative, guidance_scale)
+    if form == "epsilon":
+        target = latents - sigma.square() * (guided - noise)
+    else:
+        target = (noisy - sigma * guided) / alpha
+        if rescale:
+            target = rescale_guidance(target, (noisy - sigma * text) / alpha, prior.num_views, rescale)
+    return latents - (as_image(prior, target) if clip else target)
 
 
 def rescale_guidance(guided: Tensor, conditional: Tensor, num_views: int, amount: float) -> Tensor:

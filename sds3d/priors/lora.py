@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
-from torch import nn
+import copy
+import re
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+# in the names of diffusers; the second line is of attention that image and text share, as in Stable Diffusion 3
+PROJECTION = re.compile(
+    r"(^|\.)(to_q|to_k|to_v|to_out\.0|"
+    r"add_q_proj|add_k_proj|add_v_proj|to_add_out)$"
+)
 
 
 def with_lora(module: nn.Module, rank: int) -> tuple[nn.Module, list[nn.Parameter]]:
-    """A copy of `module` that shares its weights, and the corrections of its own, zero at first, to train."""
-    raise NotImplementedError
+    """A copy of `module` that shares its weights, and the corrections of its own, zero at first, to train.
+
+    Every projection into and out of an attention has one. The shared weights are frozen.
+    """
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    twin = copy.deepcopy(module, shared).requires_grad_(False)
+    found = [x for x in twin.named_modules() if isinstance(x[1], nn.Linear) and PROJECTION.search(x[0])]
+    assert found, f"{type(module).__name__} has no attention with the layer names of diffusers"
+    generator = torch.Generator().manual_seed(0)  # the same start in every run
+    parameters: list[nn.Parameter] = []
+    for name, linear in found:
+        corrected = Corrected(linear, rank, generator)
+        parent, _, attribute = name.rpartition(".")
+        setattr(twin.get_submodule(parent), attribute, corrected)
+        parameters += [corrected.down, corrected.up]
+    return twin, parameters
+
+
+class Corrected(nn.Module):
+    """A frozen linear layer plus up(down(x)), kept in float32 whatever the layer is in."""
+
+    def __init__(self, linear: nn.Linear, rank: int, generator: Generator) -> None:
+        """`down` starts normal with standard deviation 1 / rank, as in diffusers, `up` with zeros."""
+        super().__init__()
+        self.linear = linear
+        device = linear.weight.device
+        self.down = nn.Parameter(torch.randn(rank, linear.in_features, generator=generator).to(device) / rank)
+        self.up = nn.Parameter(torch.zeros(linear.out_features, rank, device=device))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = self.linear(inputs)
+        correction = F.linear(F.linear(inputs.to(self.down.dtype), self.down), self.up)
+        return outputs + correction.to(outputs.dtype)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sds3d.cameras import Cameras
 from sds3d.capture import CapturedCall
 from sds3d.config import PocketConfig
+from sds3d.priors.lora import with_lora
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.weights import verify
@@ -56,7 +58,6 @@ class PocketPrior:
         """Images [C, 3, 64, 64] in [0, 1] of latents [C, 12, 32, 32]."""
         return model.latents_to_images(latents)
 
-    @torch.no_grad()
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor
     ) -> list[Tensor]:
@@ -68,6 +69,13 @@ class PocketPrior:
         v = self.predict_v(batch, timesteps.repeat(repeats), context, condition)
         alphas = self.alphas_cumprod[timesteps][:, None, None, None]
         return [alphas.sqrt() * v_text + (1 - alphas).sqrt() * noisy for v_text in v.chunk(repeats)]
+
+    def adapt(self, rank: int) -> tuple[PocketPrior, list[nn.Parameter]]:
+        """A twin that shares all weights and has low-rank corrections of its own, zero at first, to train."""
+        twin = copy(self)
+        twin.unet, parameters = with_lora(self.unet, rank)
+        twin.predict_v = twin._predict_v  # not recorded: what is recorded has no gradient
+        return twin, parameters
 
     def _predict_v(self, batch: Tensor, timesteps: Tensor, context: Tensor, condition: Tensor) -> Tensor:
         """What the network says, [B, 12, 32, 32] float32; computed in bfloat16 on a GPU."""

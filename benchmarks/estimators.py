@@ -1,0 +1,268 @@
+"""One picture and one table of what each estimator makes of the same prompts with the same prior.
+
+python -m benchmarks.estimators [--prompts N] [--estimators NAME ...] [--out FOLDER] [--write docs/estimators.md]
+
+Each asset is optimised and left as Gaussians. Finished runs are kept and a stopped one goes on, so it can be made in
+pieces. The judge is the prior itself: see `text_errors`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import io
+import statistics
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.asset import describe_machine, replace_block
+from benchmarks.sheet import ROWS, encode
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from sds3d.config import Config
+    from sds3d.interfaces import Prior, Renderer
+
+ROOT = Path(__file__).resolve().parent.parent
+NUM_VIEWS = 2  # of each asset in the picture
+TILE = 96  # pixels
+LABEL = 168  # pixels
+HEADER = 28  # pixels
+MAX_BYTES = 1_000_000
+LEVEL = 0.4  # of T, where the prior judges
+ELEVATIONS_DEG = (0.0, 30.0)  # of the rings of views that it judges
+HEADINGS = ("estimator", "settings of every stage", "calls", "seconds", "x0 error", "own text fits best")
+
+
+@dataclass(frozen=True)
+class Column:
+    """An estimator as it works best with the pocket prior, at a cost like that of the others."""
+
+    name: str
+    settings: tuple[str, ...] = ()  # of every stage
+    negative_prompt: str = ""
+
+
+COLUMNS = (
+    Column("sds"),
+    Column("sds-epsilon", ("estimator.form=epsilon", "estimator.guidance_scale=50")),
+    Column("csd", ("estimator.kind=csd",)),
+    Column("nfsd", ("estimator.kind=nfsd",), negative_prompt="a grey blob"),
+    Column("ism", ("estimator.kind=ism", "prior_every=8")),
+    Column("sdi", ("estimator.kind=sdi", "prior_every=16")),
+    Column("vsd", ("estimator.kind=vsd", "prior_every=8")),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One asset."""
+
+    picture: Tensor  # [TILE, NUM_VIEWS TILE, 3] in [0, 1]
+    seconds: float  # of the optimisation, loading excluded
+    error: float  # of x0 under its own text
+    fits: bool  # whether no other prompt's text has a smaller error
+
+
+def configure(column: Column, config: str, out: Path, prompt: str) -> Config:
+    """The config `config` with the settings of `column` in each of its stages."""
+    from sds3d.settings import load_config
+
+    base = [f"out={out}", f"negative_prompt={column.negative_prompt}"]
+    stages = range(len(load_config(Path(config), base, prompt).stages))
+    return load_config(Path(config), base + [f"stages.{i}.{text}" for i in stages for text in column.settings], prompt)
+
+
+def make(cfg: Config, prior: Prior, texts: Sequence[str]) -> Result:
+    """The asset of `cfg`, whose prompt is one of `texts`, made now unless it is there already."""
+    from sds3d.cli.progress import LineProgress
+    from sds3d.pictures import splat_row
+    from sds3d.runs import RunFolder
+    from sds3d.trainer import train
+
+    run = RunFolder.create(cfg)
+    with run.locked():
+        result = train(cfg, run, LineProgress(io.StringIO()), lambda: False)
+    errors = text_errors(prior, result.renderer, texts).tolist()
+    own = errors[texts.index(cfg.prompt)]
+    seconds = sum(result.seconds[stage.name] for stage in cfg.stages)
+    picture = splat_row(result.renderer, prior.alphas_cumprod.device, NUM_VIEWS, TILE)
+    return Result(picture, seconds, own, own == min(errors))
+
+
+def text_errors(prior: Prior, renderer: Renderer, texts: Sequence[str]) -> Tensor:
+    """How far what the prior sees through noise is from what is there, [texts]: the mean square of x0 in latents.
+
+    Over rings of views at `ELEVATIONS_DEG`, at the noise level `LEVEL`, with the same noise for all texts and assets.
+    """
+    import torch
+
+    from sds3d.cameras import turntable
+    from sds3d.distillation.diffusion import draw_noise, noise_level
+    from sds3d.pictures import BACKGROUND
+    from sds3d.steps import encode as encode_render
+
+    device, views = prior.alphas_cumprod.device, prior.num_views
+    generator = torch.Generator().manual_seed(0)
+    timesteps = torch.full((views,), int(LEVEL * len(prior.alphas_cumprod)), device=device)
+    alpha, sigma = noise_level(prior, timesteps)
+    backgrounds = torch.full((views, 3), BACKGROUND, device=device)
+    encoded = [prior.encode_prompt(text) for text in texts]
+    rings = []
+    with torch.no_grad():
+        for elevation in ELEVATIONS_DEG:
+            cameras = turntable(views, 2 * prior.resolution, elevation, start_azimuth_deg=20.0).to(device)
+            latents = encode_render(prior, renderer(cameras, backgrounds))
+            noise = draw_noise(latents, generator)
+            predicted = prior.predict_noise(alpha * latents + sigma * noise, timesteps, encoded, cameras, backgrounds)
+            rings.append(torch.stack([(sigma / alpha * (x - noise)).square().mean() for x in predicted]))
+    return torch.stack(rings).mean(0)
+
+
+class Counter:
+    """A prior that says nothing, at once, and counts how often it or its twin is asked."""
+
+    def __init__(self, prior: Prior) -> None:
+        self.num_views, self.alphas_cumprod, self.calls = prior.num_views, prior.alphas_cumprod.cpu(), 0
+
+    def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
+        return self.alphas_cumprod
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        return images
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        return latents
+
+    def predict_noise(
+        self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: object, backgrounds: object
+    ) -> list[Tensor]:
+        self.calls += 1
+        return [noisy.clone().requires_grad_() for _ in texts]
+
+    def adapt(self, rank: int) -> tuple[Counter, list[nn.Parameter]]:
+        return self, []
+
+
+def count_calls(cfg: Config, prior: Prior) -> int:
+    """How often the network is called in an optimisation, a backward pass included in its call."""
+    import torch
+
+    from sds3d.distillation import build_estimator
+    from sds3d.interfaces import Condition
+    from sds3d.trainer import blocks, draw_inputs
+
+    counter, device = Counter(prior), torch.device("cpu")
+    estimators = [build_estimator(stage.estimator) for stage in cfg.stages]
+    text = counter.encode_prompt(cfg.prompt)
+    for block in blocks(cfg.stages, 0):
+        inputs = draw_inputs(cfg.seed, cfg.stages[block.stage_index], block, counter, device)
+        condition = Condition(text, text, inputs.cameras, inputs.backgrounds)
+        latents = torch.zeros(len(inputs.timesteps), 1, 1, 1)
+        estimators[block.stage_index](counter, latents, inputs.timesteps, condition, inputs.generator)
+    return counter.calls
+
+
+def draw(columns: Sequence[Column], prompts: Sequence[str], results: Sequence[Sequence[Result]]) -> Image:
+    """The estimators' names on top, the prompts on the left, `results` of each prompt in a row."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    from sds3d.pictures import BACKGROUND, to_uint8
+
+    width, grey = NUM_VIEWS * TILE, round(255 * BACKGROUND)
+    sheet = Image.new("RGB", (LABEL + width * len(columns), HEADER + TILE * len(prompts)), (grey, grey, grey))
+    pen, style = ImageDraw.Draw(sheet), {"fill": (40, 40, 40), "font": ImageFont.load_default(14), "anchor": "mm"}
+    for index, column in enumerate(columns):
+        pen.text((LABEL + width * index + width // 2, HEADER // 2), column.name, **style)
+    for row, (prompt, assets) in enumerate(zip(prompts, results, strict=True)):
+        top = HEADER + TILE * row
+        pen.multiline_text((LABEL // 2, top + TILE // 2), textwrap.fill(prompt, 20), align="center", **style)
+        for index, asset in enumerate(assets):
+            sheet.paste(Image.fromarray(to_uint8(asset.picture)), (LABEL + width * index, top))
+    return sheet
+
+
+def table(columns: Sequence[Column], calls: Sequence[int], results: Sequence[Sequence[Result]]) -> str:
+    """A markdown table, a line for each estimator; seconds are medians, errors means."""
+    lines: list[Sequence[str]] = [HEADINGS, ("---",) * 2 + ("--:",) * 4]
+    for column, count, assets in zip(columns, calls, zip(*results, strict=True), strict=True):
+        settings = [
+            *column.settings,
+            *([f'negative_prompt="{column.negative_prompt}"'] if column.negative_prompt else []),
+        ]
+        lines.append(
+            (
+                column.name,
+                ", ".join(f"`{text}`" for text in settings) or "as in the config",
+                f"{count}",
+                f"{statistics.median(asset.seconds for asset in assets):.1f}",
+                f"{statistics.mean(asset.error for asset in assets):.5f}",
+                f"{sum(asset.fits for asset in assets)} of {len(assets)}",
+            )
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> int:
+    names = [column.name for column in COLUMNS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, choices=range(1, len(ROWS) + 1), default=len(ROWS), metavar="N")
+    parser.add_argument("--estimators", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "estimators", metavar="FOLDER")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "estimators.png", metavar="FILE")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block of estimators in FILE")
+    args = parser.parse_args()
+
+    from sds3d.errors import UserError
+
+    try:
+        block = compare(args)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(block)
+    if args.write:
+        from sds3d.files import atomic_write
+
+        atomic_write(args.write, replace_block(args.write.read_text(encoding="utf-8"), "estimators", block))
+    return 0
+
+
+def compare(args: argparse.Namespace) -> str:
+    """Makes what is missing, writes the picture; the table and where it was measured."""
+    from sds3d import trainer
+    from sds3d.devices import begin_context, resolve_device
+    from sds3d.files import atomic_write
+
+    texts = [row.prompt for row in ROWS]
+    prompts = texts[: args.prompts]
+    columns = [column for column in COLUMNS if column.name in args.estimators]
+    configs = [[configure(column, args.config, args.out, prompt) for column in columns] for prompt in prompts]
+    first = configs[0][0]
+    begin_context(first.device)
+    trainer.build_prior = cache(trainer.build_prior)  # one for all runs
+    prior = trainer.build_prior(first.prior, resolve_device(first.device))
+    results: list[list[Result]] = []
+    for prompt, row in zip(prompts, configs, strict=True):
+        results.append([])
+        for column, cfg in zip(columns, row, strict=True):
+            result = make(cfg, prior, texts)
+            fits = "its own text fits best" if result.fits else "another text fits better"
+            print(f"{column.name}: {prompt}: {result.seconds:.1f} s, {result.error:.5f}, {fits}", file=sys.stderr)
+            results[-1].append(result)
+    atomic_write(args.picture, encode(draw(columns, prompts, results), MAX_BYTES))
+    calls = [count_calls(cfg, prior) for cfg in configs[0]]
+    machine = describe_machine(first.device)
+    notes = f"{len(prompts)} prompts, config {args.config}; {machine}; {datetime.date.today().isoformat()}."
+    return f"{table(columns, calls, results)}\n\n{textwrap.fill(notes, 120)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Variational score distillation: SDS with what the prior has learnt of the renders, instead of the noise put in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+
+from sds3d.adam import Adam
+from sds3d.config import VSDConfig
+from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict, predict_guided
+from sds3d.interfaces import AdaptablePrior, Condition, Prior
+
+
+class VSD:
+    """An estimator that learns: a twin of the prior, made at the first call, whose corrections are trained at each."""
+
+    def __init__(self, cfg: VSDConfig) -> None:
+        self.cfg = cfg
+        self.prior: AdaptablePrior | None = None
+        self.twin: Prior | None = None
+        self.parameters: list[nn.Parameter] = []
+        self.optimizer: Adam | None = None
+        self.saved: dict[str, Tensor] = {}  # what a twin that is not made yet begins with
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prior: AdaptablePrior,  # the same at each call
+        latents: Tensor,  # [C, Z, h, w]
+        timesteps: Tensor,  # [C] long, equal within an orbit
+        condition: Condition,
+        generator: Generator,
+    ) -> Tensor:
+        """Gradient w(t) (guided(x_t) - eps_twin(x_t, text)), with w(t) = sigma / alpha as in `sds`; [C, Z, h, w].
+
+        VSD (ProlificDreamer, arXiv:2305.16213) of a single scene: eps_twin, without guidance, stands for the score of
+        noised renders. Cameras need no input of their own: the twin is told of them as the prior is.
+        """
+        if self.twin is None:
+            self._make_twin(prior)
+        assert prior is self.prior
+        alpha, sigma = noise_level(prior, timesteps)
+        noisy = alpha * latents + sigma * draw_noise(latents, generator)
+        guided = predict_guided(prior, noisy, timesteps, condition, self.cfg.guidance_scale)
+        (learnt,) = predict(self.twin, noisy, timesteps, condition, condition.text)
+        gradient = sigma / alpha * (guided - learnt)
+        for _ in range(self.cfg.train_steps):
+            self._learn(latents, condition, generator)
+        return latents - as_image(prior, latents - gradient) if self.cfg.clip else gradient
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that calls have changed, by name, not copied; empty before the first."""
+        if self.twin is None:
+            return self.saved
+        return {
+            f"{index}.{name}": tensor
+            for index, parameter in enumerate(self.parameters)
+            for name, tensor in {"value": parameter.detach(), **self.optimizer.state[parameter]}.items()
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `tensors` returned; also before the first call."""
+        if self.twin is None:
+            self.saved = tensors
+            return
+        own = self.tensors()
+        assert own.keys() == tensors.keys()
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+    def _make_twin(self, prior: AdaptablePrior) -> None:
+        self.prior = prior
+        self.twin, self.parameters = prior.adapt(self.cfg.rank)
+        self.optimizer = Adam([{"params": self.parameters, "lr": self.cfg.lr}], betas=(0.9, 0.999), eps=1e-8)
+        if self.saved:
+            self.restore(self.saved)
+            self.saved = {}
+
+    def _learn(self, latents: Tensor, condition: Condition, generator: Generator) -> None:
+        """A step towards predicting the noise in noised `latents`, one level of noise for each orbit."""
+        views, levels = self.twin.num_views, len(self.twin.alphas_cumprod)
+        drawn = torch.randint(levels, (len(latents) // views,), generator=generator, device=generator.device)
+        timesteps = drawn.repeat_interleave(views).to(latents.device)
+        alpha, sigma = noise_level(self.twin, timesteps)
+        noise = draw_noise(latents, generator)
+        self.optimizer.zero_grad()
+        with torch.enable_grad():
+            (learnt,) = predict(self.twin, alpha * latents + sigma * noise, timesteps, condition, condition.text)
+            # not the mean: its gradients would vanish in a network of half precision, and Adam knows no scale
+            (learnt - noise).square().sum().backward()
+        self.optimizer.step()
