@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sds3d.config import Config, NFSDConfig, PocketConfig, RunPriorConfig, SDSConfig, StageConfig
+from sds3d.config import (
+    Config,
+    NFSDConfig,
+    PocketConfig,
+    RunPriorConfig,
+    SDSConfig,
+    StableDiffusionConfig,
+    StageConfig,
+)
 from sds3d.errors import UserError
 from sds3d.yaml_text import read_value
 
@@ -222,6 +230,10 @@ def check_config(cfg: Config) -> Iterator[tuple[str, str]]:
     shape = cfg.representation
     if shape.max_gaussians < shape.num_init:
         yield "representation.max_gaussians", f"{shape.max_gaussians} is less than num_init, {shape.num_init}"
+    priors = {"prior": cfg.prior} | {f"stages.{index}.prior": stage.prior for index, stage in enumerate(cfg.stages)}
+    for key, prior in priors.items():
+        if isinstance(prior, StableDiffusionConfig) and prior.perp_neg and not prior.view_texts:
+            yield f"{key}.perp_neg", "keeps away from what view_texts say of the other sides; set view_texts=true"
     if not cfg.stages:
         yield "stages", "empty; a run needs at least one stage"
     for index, stage in enumerate(cfg.stages):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from sds3d.errors import UserError
+from sds3d.priors.pretrained import read_json
+
 Prediction = Literal["epsilon", "v_prediction", "flow"]
+MIN_ALPHAS_CUMPROD = 2.0**-24  # of a schedule that ends in pure noise, from which no image can be told
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,13 @@ class Schedule:
 
 def read_schedule(folder: Path) -> Schedule:
     """The schedule of `folder`/scheduler/scheduler_config.json, a file of diffusers."""
-    return make_schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")))
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = read_json(path)
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction") or "sigma_data" in config:
+        kind = "an EDM one" if "sigma_data" in config else f"prediction_type {prediction!r}"
+        raise UserError(f"{path}: expected epsilon, v_prediction or a flow with a shift, got {kind}; not supported")
+    return make_schedule(config)
 
 
 def make_schedule(config: dict[str, Any]) -> Schedule:
@@ -67,6 +76,7 @@ def make_schedule(config: dict[str, Any]) -> Schedule:
     names = ("beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
     options = {name: config[name] for name in names if name in config}
     alphas_cumprod = DDIMScheduler(num_train_timesteps=count, **options).alphas_cumprod.float()
+    alphas_cumprod = alphas_cumprod.clamp_min(MIN_ALPHAS_CUMPROD)
     return Schedule(alphas_cumprod, config.get("prediction_type", "epsilon"), torch.arange(count).float())
 
 

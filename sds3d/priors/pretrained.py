@@ -1,0 +1,102 @@
+"""Models of diffusers and transformers out of folders: no network, no remote code, no pickles, no made-up weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sds3d.errors import UserError
+
+STEMS = {"safetensors": ("diffusion_pytorch_model", "model"), "bin": ("diffusion_pytorch_model", "pytorch_model")}
+VARIANTS = (None, "fp16")  # what hubs call weights that are stored in half precision
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; UserError if there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; download the model again, or choose another prior.path") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); download it again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object, got a {type(content).__name__}; download it again")
+    return content
+
+
+def load_model(cls: type, folder: Path, dtype: torch.dtype) -> Any:
+    """The model in `folder`, of a class of diffusers or transformers, on the CPU in `dtype`; every weight is a file's.
+
+    Safetensors are preferred; a .bin is read by torch with weights_only, which runs none of its code.
+    """
+    read_json(folder / "config.json")  # the libraries say less clearly what is wrong with it
+    kind, variant = find_weights(folder)
+    _hide_progress_bars()
+    options = {"variant": variant, "use_safetensors": kind == "safetensors", "local_files_only": True}
+    if cls.__module__.startswith("diffusers."):
+        options |= {"torch_dtype": dtype, "low_cpu_mem_usage": False}  # else it asks for accelerate
+    else:
+        options |= {"dtype": dtype}
+    try:
+        model, info = cls.from_pretrained(str(folder), output_loading_info=True, **options)
+    except Exception as error:  # anything may come out of the libraries for a file that is not what it should be
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{folder}: cannot be loaded as {cls.__name__} ({reason}); download it again") from error
+    _refuse_tensors(folder, cls, "misses", info["missing_keys"])
+    leftovers = [name for name in info["unexpected_keys"] if not name.endswith("position_ids")]  # a constant, once kept
+    _refuse_tensors(folder, cls, "has", leftovers)
+    return model
+
+
+def find_weights(folder: Path) -> tuple[str, str | None]:
+    """Kind ("safetensors" or "bin") and variant of the weights in `folder`, which may be in several files."""
+    for kind, stems in STEMS.items():
+        for variant in VARIANTS:
+            dotted = f".{variant}" if variant else ""
+            for stem in stems:
+                index = folder / f"{stem}.{kind}.index{dotted}.json"
+                if index.is_file():
+                    _check_parts(index)
+                    return kind, variant
+                if (folder / f"{stem}{dotted}.{kind}").is_file():
+                    return kind, variant
+    raise UserError(
+        f"{folder}: no weights; expected {' or '.join(f'{stem}.safetensors' for stem in STEMS['safetensors'])} (or "
+        ".fp16.safetensors, or .bin) beside config.json; download the model again"
+    )
+
+
+def _hide_progress_bars() -> None:
+    """The command has one of its own."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _check_parts(index: Path) -> None:
+    """UserError unless the files that `index` names lie beside it."""
+    parts = read_json(index).get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
+        raise UserError(f"{index}: expected the key weight_map with the file of each tensor; download it again")
+    for name in sorted(set(parts.values())):
+        if Path(name).name != name:
+            raise UserError(f"{index}: names {name!r}, which is no file of that folder; do not use this model")
+        if not (index.parent / name).is_file():
+            raise UserError(f"{index.parent / name}: missing, {index.name} lists it; download the model again")
+
+
+def _refuse_tensors(folder: Path, cls: type, verb: str, names: Iterable[str]) -> None:
+    names = sorted(names)
+    if names:
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        surplus = "" if verb == "misses" else f" that {cls.__name__} does not have"
+        raise UserError(
+            f"{folder}: the file of weights {verb} {len(names)} tensors{surplus}: {shown}; config.json and weights "
+            "belong to different models, or one is damaged: download both again"
+        )
