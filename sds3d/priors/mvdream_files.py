@@ -44,7 +44,8 @@ def open_mvdream(path: Path) -> MVDreamFiles:
 
 def _open_original(path: Path) -> MVDreamFiles:
     tensors = read_tensors(path)
-    prefixes = (ldm.UNET, ldm.VAE, ldm.OPENCLIP, ldm.CLIP)
+    is_openclip = any(name.startswith(ldm.OPENCLIP) for name in tensors)
+    prefixes = (ldm.UNET, ldm.VAE, ldm.OPENCLIP if is_openclip else ldm.CLIP)
     extra = sorted(name for name in tensors if not name.startswith(prefixes) and name not in ldm.BESIDE)
     if extra:
         raise UserError(
@@ -52,14 +53,14 @@ def _open_original(path: Path) -> MVDreamFiles:
             f"({', '.join(extra[:3])}{', ...' * (len(extra) > 3)}); the file is another model"
         )
     ldm.check_schedule(Section(tensors, "", path))
-    unet, vae, openclip, clip = (_section(tensors, prefix, path) for prefix in prefixes)
+    unet, vae, text = (_section(tensors, prefix, path) for prefix in prefixes)
     if not unet.holds("camera_embed."):
         raise _single_view(path)
     beside = path.parent / "tokenizer"
     return MVDreamFiles(
         ldm.unet(unet),
         ldm.vae(vae),
-        ldm.openclip(openclip) if openclip.names else ldm.clip(clip),
+        ldm.openclip(text) if is_openclip else ldm.clip(text),
         beside if has_tokenizer(beside) else known.locate_tokenizer(),
         ldm.SCHEDULE,
         SAMPLE_SIZE,
@@ -76,11 +77,10 @@ def _open_folder(folder: Path) -> MVDreamFiles:
     check_tokenizer(folder / "tokenizer")
     scheduler = folder / "scheduler" / "scheduler_config.json"
     unet, sample_size = _open_unet(folder / "unet")
-    text = find_tensors(folder / "text_encoder")
     return MVDreamFiles(
         unet,
         _open_vae(folder / "vae"),
-        ldm.clip(Section(read_tensors(text), "", text), read_json(folder / "text_encoder" / "config.json")),
+        _open_text_encoder(folder / "text_encoder"),
         folder / "tokenizer",
         read_json(scheduler) if scheduler.is_file() else ldm.SCHEDULE,
         sample_size,
@@ -123,6 +123,11 @@ def _open_vae(folder: Path) -> Network:
         return Piece(name)
 
     return Network(AutoencoderKL.from_config, read_json(folder / "config.json"), section, source)
+
+
+def _open_text_encoder(folder: Path) -> Network:
+    path = find_tensors(folder)
+    return ldm.clip(Section(read_tensors(path), "", path), read_json(folder / "config.json"))
 
 
 def _section(tensors: Mapping[str, Tensor], prefix: str, path: Path) -> Section:
