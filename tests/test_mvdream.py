@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import resource
 import struct
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def sd2(tmp_path_factory):
     return tiny, write_layout(tiny, "pt", tmp_path_factory.mktemp("original") / "pt")
 
 
+@pytest.fixture
+def folder(sd2, tmp_path):
+    """The same, converted, to be spoilt: nothing says what its files should be."""
+    convert.convert(sd2[1], tmp_path / "folder", torch.float32)
+    (tmp_path / "folder" / "sha256.json").unlink()
+    return tmp_path / "folder"
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -94,7 +103,7 @@ def original_tokens(tiny, folder, prompt):
 def test_every_layout_predicts_what_the_original_network_does(tiny, layouts, layout):
     prior = load(layouts[layout])
     generator = torch.Generator().manual_seed(0)
-    noisy = torch.randn(8, 4, 16, 16, generator=generator)
+    noisy = torch.randn(8, 4, 8, 8, generator=generator)
     timesteps = torch.tensor([20] * 4 + [981] * 4)
     texts = [prior.encode_prompt(prompt) for prompt in PROMPTS]
     got = prior.predict_noise(noisy, timesteps, texts, cameras(), torch.zeros(8, 3))
@@ -190,10 +199,10 @@ def test_half_precision_is_close_and_held_as_such(sd2):
 
 
 def test_a_tokenizer_reads_as_that_of_transformers(tmp_path):
-    from transformers import CLIPTokenizer
+    from transformers import CLIPTokenizerFast
 
     write_tokenizer(tmp_path / "two")
-    reference = CLIPTokenizer.from_pretrained(tmp_path / "two")
+    reference = CLIPTokenizerFast.from_pretrained(tmp_path / "two")
     reference.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
     tokenizers = [read_tokenizer(tmp_path / "two"), read_tokenizer(tmp_path)]
     for prompt in (*HOSTILE, "A red\n  CAT's 2nd 100%", "red cat " * 60):
@@ -272,6 +281,7 @@ def test_a_tensor_of_another_shape_is_named(tiny):
         "model.diffusion_model.output_blocks.6.0.in_layers.0.weight",
         "first_stage_model.decoder.up.3.block.0.norm1.weight",
         "cond_stage_model.model.visual.proj",
+        "cond_stage_model.transformer.text_model.final_layer_norm.bias",
         "control_model.input_blocks.0.0.weight",
     ],
 )
@@ -288,24 +298,21 @@ def test_other_noise_levels_are_refused(sd2, tmp_path):
         load(tmp_path / "model.pt")
 
 
-def test_a_model_of_single_views_is_refused(sd2, layouts, tmp_path):
+def test_a_model_of_single_views_is_refused(sd2, folder, tmp_path):
     state = {name: x for name, x in sd2[0].state.items() if "camera_embed" not in name}
     torch.save(state, tmp_path / "single.pt")
     with pytest.raises(UserError, match=r"single.pt: expected a U-Net that is told cameras"):
         load(tmp_path / "single.pt")
-    copy = tmp_path / "folder"
-    convert.convert(layouts["converted"], copy, torch.float32)
-    (copy / "sha256.json").unlink()
-    config = json.loads((copy / "unet" / "config.json").read_text())
+    config = json.loads((folder / "unet" / "config.json").read_text())
     for change, message in (
         ({"class_embed_type": None}, "told cameras"),
         ({"projection_class_embeddings_input_dim": 12}, "cameras of 16 numbers, a matrix, in the U-Net, got 12"),
         ({"block_out_channels": [60, 120]}, "no network can be built of its config"),
         ({"sample_size": "large"}, "expected the number of latents along a side, got 'large'"),
     ):
-        (copy / "unet" / "config.json").write_text(json.dumps(config | change))
+        (folder / "unet" / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(UserError, match=message):
-            load(copy)
+            load(folder)
 
 
 class Payload:
@@ -358,27 +365,29 @@ def test_a_header_that_is_no_json_is_refused(tmp_path):
         load(tmp_path / "model.safetensors")
 
 
-def test_a_folder_that_is_not_whole_is_refused(layouts, tmp_path):
+def test_a_folder_that_is_not_whole_is_refused(folder):
     for name, message in (
-        ("unet/config.json", "expected a checkpoint file, or a folder with unet/config.json"),
-        ("unet/diffusion_pytorch_model.safetensors", "unet: no weights"),
-        ("vae/config.json", "vae/config.json: cannot be read"),
         ("text_encoder/model.safetensors", "text_encoder: no weights"),
+        ("vae/config.json", "vae/config.json: cannot be read"),
+        ("unet/diffusion_pytorch_model.safetensors", "unet: no weights"),
         ("tokenizer/merges.txt", "tokenizer: no tokenizer; expected in it vocab.json and merges.txt"),
+        ("unet/config.json", "expected a checkpoint file, or a folder with unet/config.json"),
     ):
-        copy = tmp_path / name.replace("/", "-")
-        convert.convert(layouts["converted"], copy, torch.float32)
-        (copy / "sha256.json").unlink()
-        (copy / name).unlink()
+        (folder / name).unlink()
         with pytest.raises(UserError, match=message):
-            load(copy)
+            load(folder)
 
 
-def test_a_damaged_converted_folder_is_refused(layouts, tmp_path):
-    convert.convert(layouts["pt"], tmp_path / "folder", torch.float32)
+def test_a_damaged_converted_folder_is_refused(sd2, tmp_path):
+    convert.convert(sd2[1], tmp_path / "folder", torch.float32)
     (tmp_path / "folder" / "vae" / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"vae/config.json: damaged"):
         load(tmp_path / "folder")
+
+
+def test_a_config_cannot_ask_for_code():
+    model = ldm.clip_text_model({"vocab_size": 9, "attn_implementation": "some/kernel", "auto_map": {"": "some/code"}})
+    assert model.config._attn_implementation in ("sdpa", "eager") and not hasattr(model.config, "auto_map")
 
 
 def test_converting_gives_a_folder_that_diffusers_and_transformers_read(tiny, layouts, tmp_path, capsys):
@@ -409,16 +418,38 @@ def test_converting_gives_a_folder_that_diffusers_and_transformers_read(tiny, la
         torch.testing.assert_close(again, load_file(path), rtol=0, atol=0)
 
 
-def test_converting_leaves_nothing_half_written(sd2, layouts, tmp_path):
+def test_converting_leaves_nothing_half_written(sd2, tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(UserError, match=r"there: exists already"):
-        convert.main([str(layouts["pt"]), str(tmp_path / "there")])
+        convert.main([str(sd2[1]), str(tmp_path / "there")])
     state = {name: x for name, x in sd2[0].state.items() if not name.endswith("ln_final.bias")}
     torch.save(state, tmp_path / "there" / "model.pt")
     write_tokenizer(tmp_path / "there" / "tokenizer")
     with pytest.raises(UserError, match=r"ln_final.bias"):
         convert.convert(tmp_path / "there" / "model.pt", tmp_path / "target", torch.float32)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # what a full disk does
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*make room"):
+            convert.convert(sd2[1], tmp_path / "target", torch.float32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.slow
+def test_the_networks_compile_as_one_graph(sd2):
+    """As they are compiled on a GPU, but for the code that is made in the end."""
+    prior = load(sd2[1])
+    options = {"dynamic": False, "fullgraph": True, "backend": "eager"}
+    generator = torch.Generator().manual_seed(0)
+    noisy, texts = (torch.randn(4, *size, generator=generator) for size in ((4, 8, 8), (77, 64)))
+    inputs = noisy, torch.full((4,), 300.0), texts, pose_vectors(turntable(4, 64))
+    torch.testing.assert_close(torch.compile(prior.network, **options)(*inputs), prior.network(*inputs), **EXACT)
+    images = torch.rand(2, 3, 32, 32, generator=generator)
+    expected = prior.encode_images(images)
+    prior.vae.moments = torch.compile(prior.vae.moments, **options)
+    torch.testing.assert_close(prior.encode_images(images), expected, **EXACT)
 
 
 @pytest.mark.slow

@@ -34,9 +34,9 @@ class TinyMVDream:
 
 def make_tiny_mvdream(version):
     """Random, but always the same."""
-    heads = None if version == "sd2" else 8
-    unet = ldm_modules.seeded(ldm_modules.UNet(heads=heads), 1)
-    vae = ldm_modules.seeded(ldm_modules.Vae(), 2)
+    heads, layers = (None, 2) if version == "sd2" else (8, 1)
+    unet = ldm_modules.seeded(ldm_modules.UNet(heads=heads, layers=layers), 1)
+    vae = ldm_modules.seeded(ldm_modules.Vae(layers=layers), 2)
     if version == "sd2":
         text, prefix = ldm_modules.seeded(ldm_modules.OpenClipText(NUM_WORDS), 3), "cond_stage_model.model."
         names = {name: name for name in text.state_dict()}

@@ -84,9 +84,13 @@ def _write_text_encoder(model: nn.Module, folder: Path) -> None:
 
 
 def _write_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    save_file({name: x.contiguous() for name, x in tensors.items()}, path, metadata={"format": "pt"})
+    try:
+        save_file({name: x.contiguous() for name, x in tensors.items()}, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # instead of an OSError
+        raise UserError(f"cannot write {path}: {error}; make room there or choose another folder") from error
 
 
 def _write_tokenizer(files: MVDreamFiles, folder: Path) -> None:
