@@ -1,0 +1,141 @@
+"""The files that MVDream comes in, told apart by what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sds3d.errors import UserError
+from sds3d.priors import known, ldm
+from sds3d.priors.checkpoints import Network, Piece, Section, find_tensors, read_json, read_tensors
+from sds3d.priors.clip_text import check_tokenizer, has_tokenizer
+from sds3d.priors.weights import MANIFEST, verify
+
+SAMPLE_SIZE = 32  # latents along a side, in training; an original checkpoint does not say
+CAMERA = 16  # numbers
+
+
+@dataclass(frozen=True)
+class MVDreamFiles:
+    """What a multi-view model is made of, nothing of it read yet but names, shapes and configs."""
+
+    unet: Network
+    vae: Network
+    text: Network
+    tokenizer: Path  # folder
+    scheduler: dict[str, Any]  # a config of diffusers
+    sample_size: int  # latents along a side
+
+
+def open_mvdream(path: Path) -> MVDreamFiles:
+    """An original checkpoint, a folder of diffusers with the original U-Net in it, or one that is all of diffusers."""
+    files = _open_folder(path) if path.is_dir() else _open_original(path)
+    if files.unet.config.get("class_embed_type") != "projection":
+        raise _single_view(path)
+    numbers = files.unet.config.get("projection_class_embeddings_input_dim")
+    if numbers != CAMERA:
+        raise UserError(f"{path}: expected cameras of {CAMERA} numbers, a matrix, in the U-Net, got {numbers}")
+    return files
+
+
+def _open_original(path: Path) -> MVDreamFiles:
+    tensors = read_tensors(path)
+    is_openclip = any(name.startswith(ldm.OPENCLIP) for name in tensors)
+    prefixes = (ldm.UNET, ldm.VAE, ldm.OPENCLIP if is_openclip else ldm.CLIP)
+    extra = sorted(name for name in tensors if not name.startswith(prefixes) and name not in ldm.BESIDE)
+    if extra:
+        raise UserError(
+            f"{path}: expected tensors named {', '.join(f'{prefix}*' for prefix in prefixes)}, got {len(extra)} others "
+            f"({', '.join(extra[:3])}{', ...' * (len(extra) > 3)}); the file is another model"
+        )
+    ldm.check_schedule(Section(tensors, "", path))
+    unet, vae, text = (_section(tensors, prefix, path) for prefix in prefixes)
+    if not unet.holds("camera_embed."):
+        raise _single_view(path)
+    beside = path.parent / "tokenizer"
+    return MVDreamFiles(
+        ldm.unet(unet),
+        ldm.vae(vae),
+        ldm.openclip(text) if is_openclip else ldm.clip(text),
+        beside if has_tokenizer(beside) else known.locate_tokenizer(),
+        ldm.SCHEDULE,
+        SAMPLE_SIZE,
+    )
+
+
+def _open_folder(folder: Path) -> MVDreamFiles:
+    if not (folder / "unet" / "config.json").is_file():
+        raise UserError(
+            f"{folder}: expected a checkpoint file, or a folder with unet/config.json, vae, text_encoder and tokenizer"
+        )
+    if (folder / MANIFEST).is_file():
+        verify(folder)
+    check_tokenizer(folder / "tokenizer")
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    unet, sample_size = _open_unet(folder / "unet")
+    return MVDreamFiles(
+        unet,
+        _open_vae(folder / "vae"),
+        _open_text_encoder(folder / "text_encoder"),
+        folder / "tokenizer",
+        read_json(scheduler) if scheduler.is_file() else ldm.SCHEDULE,
+        sample_size,
+    )
+
+
+def _open_unet(folder: Path) -> tuple[Network, int]:
+    """The U-Net under its original names or those of diffusers, and how many latents it has along a side."""
+    from diffusers import UNet2DConditionModel
+
+    path, config = find_tensors(folder), read_json(folder / "config.json")
+    tensors = read_tensors(path)
+    prefix = "unet." if all(name.startswith("unet.") for name in tensors) else ""
+    section = Section(tensors, prefix, path)
+    if section.holds("input_blocks."):
+        if not section.holds("camera_embed."):
+            raise _single_view(path)
+        network, size = ldm.unet(section), config.get("image_size", SAMPLE_SIZE)
+    else:
+        network = Network(UNet2DConditionModel.from_config, config, section, Piece)
+        size = config.get("sample_size", SAMPLE_SIZE)
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"{folder / 'config.json'}: expected the number of latents along a side, got {size!r}")
+    return network, size
+
+
+def _open_vae(folder: Path) -> Network:
+    """The autoencoder, whose attention has other names in older files of diffusers."""
+    from diffusers import AutoencoderKL
+
+    path = find_tensors(folder)
+    section = Section(read_tensors(path), "", path)
+    renamed = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    if not section.has("encoder.mid_block.attentions.0.query.weight"):
+        renamed = {}
+
+    def source(name: str) -> Piece:
+        for new, old in renamed.items():
+            name = name.replace(f".attentions.0.{new}.", f".attentions.0.{old}.")
+        return Piece(name)
+
+    return Network(AutoencoderKL.from_config, read_json(folder / "config.json"), section, source)
+
+
+def _open_text_encoder(folder: Path) -> Network:
+    path = find_tensors(folder)
+    return ldm.clip(Section(read_tensors(path), "", path), read_json(folder / "config.json"))
+
+
+def _section(tensors: Mapping[str, Tensor], prefix: str, path: Path) -> Section:
+    return Section({name: x for name, x in tensors.items() if name.startswith(prefix)}, prefix, path)
+
+
+def _single_view(path: Path) -> UserError:
+    return UserError(
+        f"{path}: expected a U-Net that is told cameras, got one of single views; "
+        "choose another prior.path, or prior.kind=stable-diffusion"
+    )
