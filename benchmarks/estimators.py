@@ -107,7 +107,7 @@ def text_errors(prior: Prior, renderer: Renderer, texts: Sequence[str]) -> Tenso
     from sds3d.cameras import turntable
     from sds3d.distillation.diffusion import draw_noise, noise_level
     from sds3d.pictures import BACKGROUND
-    from sds3d.steps import encode as encode_render
+    from sds3d.targets import shown
 
     device, views = prior.alphas_cumprod.device, prior.num_views
     generator = torch.Generator().manual_seed(0)
@@ -119,7 +119,7 @@ def text_errors(prior: Prior, renderer: Renderer, texts: Sequence[str]) -> Tenso
     with torch.no_grad():
         for elevation in ELEVATIONS_DEG:
             cameras = turntable(views, 2 * prior.resolution, elevation, start_azimuth_deg=20.0).to(device)
-            latents = encode_render(prior, renderer(cameras, backgrounds))
+            latents = prior.encode_images(shown(prior, renderer(cameras, backgrounds)))
             noise = draw_noise(latents, generator)
             predicted = prior.predict_noise(alpha * latents + sigma * noise, timesteps, encoded, cameras, backgrounds)
             rings.append(torch.stack([(sigma / alpha * (x - noise)).square().mean() for x in predicted]))
