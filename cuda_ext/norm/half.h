@@ -21,21 +21,23 @@ static __device__ __forceinline__ unsigned short float_to_bfloat(float value) {
     return value != value ? 0x7fff : (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// `at` is a multiple of eight.
-static __device__ __forceinline__ void load8(const void* values, size_t at, int bfloat, float out[8]) {
+// Here and below: BFLOAT says which of the two formats; `at` is a multiple of eight.
+template <bool BFLOAT>
+static __device__ __forceinline__ void load8(const void* values, size_t at, float out[8]) {
     const uint4 packed = *reinterpret_cast<const uint4*>(static_cast<const unsigned short*>(values) + at);
     const unsigned words[4] = {packed.x, packed.y, packed.z, packed.w};
     for (int k = 0; k < 8; ++k) {
         const unsigned short bits = (unsigned short)(words[k / 2] >> k % 2 * 16);
-        out[k] = bfloat ? bfloat_to_float(bits) : half_to_float(bits);
+        out[k] = BFLOAT ? bfloat_to_float(bits) : half_to_float(bits);
     }
 }
 
-static __device__ __forceinline__ void store8(void* values, size_t at, int bfloat, const float in[8]) {
+template <bool BFLOAT>
+static __device__ __forceinline__ void store8(void* values, size_t at, const float in[8]) {
     unsigned words[4];
     for (int k = 0; k < 4; ++k) {
-        const unsigned short low = bfloat ? float_to_bfloat(in[2 * k]) : float_to_half(in[2 * k]);
-        const unsigned short high = bfloat ? float_to_bfloat(in[2 * k + 1]) : float_to_half(in[2 * k + 1]);
+        const unsigned short low = BFLOAT ? float_to_bfloat(in[2 * k]) : float_to_half(in[2 * k]);
+        const unsigned short high = BFLOAT ? float_to_bfloat(in[2 * k + 1]) : float_to_half(in[2 * k + 1]);
         words[k] = unsigned(low) | unsigned(high) << 16;
     }
     *reinterpret_cast<uint4*>(static_cast<unsigned short*>(values) + at) = make_uint4(words[0], words[1], words[2], words[3]);

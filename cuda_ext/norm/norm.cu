@@ -89,48 +89,64 @@ static __device__ const float* load_totals(const NormParams& p) {
 }
 
 // images + residual + offset.
+template <bool BFLOAT>
 static __device__ void load_input(const NormParams& p, size_t at, const float offset[8], float x[8]) {
-    load8(p.images, at, p.bfloat, x);
+    load8<BFLOAT>(p.images, at, x);
     if (p.residual) {
         float r[8];
-        load8(p.residual, at, p.bfloat, r);
+        load8<BFLOAT>(p.residual, at, r);
         for (int k = 0; k < 8; ++k) x[k] += r[k];
     }
     for (int k = 0; k < 8; ++k) x[k] += offset[k];
 }
 
 // Writes `sum` and, unless `partial` is null, the sums of x and x^2.
-extern "C" __global__ void __launch_bounds__(THREADS) norm_sum(const NormParams p) {
+template <bool BFLOAT>
+static __device__ void sum_body(const NormParams& p) {
     const Place o = place(p);
     float offset[8], first[8] = {}, second[8] = {};
     load_offset(p, o.channel, offset);
+#pragma unroll 2
     for (int pixel = o.first; pixel < o.last; pixel += o.step) {
         float x[8];
         const size_t at = o.at(pixel, p.channels);
-        load_input(p, at, offset, x);
-        if (p.sum) store8(p.sum, at, p.bfloat, x);
+        load_input<BFLOAT>(p, at, offset, x);
+        if (p.sum) store8<BFLOAT>(p.sum, at, x);
         for (int k = 0; k < 8; ++k) first[k] += x[k], second[k] += x[k] * x[k];
     }
     if (p.partial) store_partial(p, o, first, second);
 }
 
-// The normalised value of channel k is x * scale[k] + shift[k].
+extern "C" __global__ void __launch_bounds__(THREADS) norm_sum(const NormParams p) {
+    p.bfloat ? sum_body<true>(p) : sum_body<false>(p);
+}
+
+// The logistic function; the quick division is as exact as a half needs.
+static __device__ float logistic(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+
+// For each channel: x * scale + shift is the normalised value, x * gain + lift what the layer makes of it.
 struct Affine {
-    float scale[8], shift[8];
+    float scale[8], shift[8], gain[8], lift[8];
 };
 
-static __device__ Affine affine(const NormParams& p, int channel, const float* stats, const float offset[8]) {
+static __device__ Affine affine(const NormParams& p, int channel, const float* stats) {
     Affine o;
+    float offset[8];
+    load_offset(p, channel, offset);
     for (int k = 0; k < 8; ++k) {
         const int group = (channel + k) / (p.channels / p.groups);
+        const float weight = p.weight[channel + k];
         o.scale[k] = stats[2 * group + 1];
         o.shift[k] = (offset[k] - stats[2 * group]) * o.scale[k];
+        o.gain[k] = o.scale[k] * weight;
+        o.lift[k] = o.shift[k] * weight + p.bias[channel + k];
     }
     return o;
 }
 
 // Reads `images` with `offset`: those that were summed, if they were.
-extern "C" __global__ void __launch_bounds__(THREADS) norm_apply(const NormParams p) {
+template <bool BFLOAT>
+static __device__ void apply_body(const NormParams& p) {
     __shared__ float stats[2 * MAX_GROUPS];
     const float* totals = load_totals(p);
     if (threadIdx.x < p.groups) {
@@ -143,76 +159,89 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_apply(const NormParam
     }
     __syncthreads();
     const Place o = place(p);
-    float offset[8];
-    load_offset(p, o.channel, offset);
-    Affine map = affine(p, o.channel, stats, offset);
-    for (int k = 0; k < 8; ++k) {
-        map.scale[k] *= p.weight[o.channel + k];
-        map.shift[k] = map.shift[k] * p.weight[o.channel + k] + p.bias[o.channel + k];
-    }
+    const Affine map = affine(p, o.channel, stats);
+#pragma unroll 2
     for (int pixel = o.first; pixel < o.last; pixel += o.step) {
         float x[8];
         const size_t at = o.at(pixel, p.channels);
-        load8(p.images, at, p.bfloat, x);
+        load8<BFLOAT>(p.images, at, x);
         for (int k = 0; k < 8; ++k) {
-            x[k] = x[k] * map.scale[k] + map.shift[k];
-            if (p.silu) x[k] *= 1 / (1 + __expf(-x[k]));
+            x[k] = x[k] * map.gain[k] + map.lift[k];
+            if (p.silu) x[k] *= logistic(x[k]);
         }
-        store8(p.out, at, p.bfloat, x);
+        store8<BFLOAT>(p.out, at, x);
     }
 }
 
-// x becomes the normalised value, v the gradient with respect to it.
-static __device__ void load_backward(const NormParams& p, const Place& o, int pixel, const Affine& map, float x[8], float v[8]) {
-    const size_t at = o.at(pixel, p.channels);
-    load8(p.images, at, p.bfloat, x);
-    load8(p.v_out, at, p.bfloat, v);
+extern "C" __global__ void __launch_bounds__(THREADS) norm_apply(const NormParams p) {
+    p.bfloat ? apply_body<true>(p) : apply_body<false>(p);
+}
+
+// x is what the layer was given, v the gradient of what it made, before its SiLU.
+template <bool BFLOAT>
+static __device__ void load_backward(const NormParams& p, size_t at, const Affine& map, float x[8], float v[8]) {
+    load8<BFLOAT>(p.images, at, x);
+    load8<BFLOAT>(p.v_out, at, v);
+    if (!p.silu) return;
     for (int k = 0; k < 8; ++k) {
-        x[k] = x[k] * map.scale[k] + map.shift[k];
-        const float weight = p.weight[o.channel + k];
-        if (p.silu) {
-            const float z = x[k] * weight + p.bias[o.channel + k], s = 1 / (1 + __expf(-z));
-            v[k] *= s * (1 + z * (1 - s));
-        }
-        v[k] *= weight;
+        const float z = x[k] * map.gain[k] + map.lift[k], s = logistic(z);
+        v[k] *= s * (1 + z * (1 - s));
     }
 }
 
-// The sums of v and v x.
-extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_backward_sum(const NormParams p) {
+// The sums of the gradient of the normalised values, v weight, and of its product with them.
+template <bool BFLOAT>
+static __device__ void backward_sum_body(const NormParams& p) {
     const Place o = place(p);
-    float offset[8], first[8] = {}, second[8] = {};
-    load_offset(p, o.channel, offset);
-    const Affine map = affine(p, o.channel, p.stats + size_t(blockIdx.y) * p.groups * 2, offset);
-    for (int pixel = o.first; pixel < o.last; pixel += o.step) {
-        float x[8], v[8];
-        load_backward(p, o, pixel, map, x, v);
-        for (int k = 0; k < 8; ++k) first[k] += v[k], second[k] += v[k] * x[k];
+    float first[8] = {}, second[8] = {};
+    const float* stats = p.stats + size_t(blockIdx.y) * p.groups * 2;
+    {  // of the map only half is needed here
+        const Affine map = affine(p, o.channel, stats);
+#pragma unroll 2
+        for (int pixel = o.first; pixel < o.last; pixel += o.step) {
+            float x[8], v[8];
+            load_backward<BFLOAT>(p, o.at(pixel, p.channels), map, x, v);
+            for (int k = 0; k < 8; ++k) first[k] += v[k], second[k] += v[k] * x[k];
+        }
+    }
+    const Affine map = affine(p, o.channel, stats);
+    for (int k = 0; k < 8; ++k) {
+        const float weight = p.weight[o.channel + k];
+        second[k] = weight * (map.scale[k] * second[k] + map.shift[k] * first[k]);
+        first[k] *= weight;
     }
     store_partial(p, o, first, second);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_backward(const NormParams p) {
+extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_backward_sum(const NormParams p) {
+    p.bfloat ? backward_sum_body<true>(p) : backward_sum_body<false>(p);
+}
+
+// scale (v weight - mean - x slope), where x is normalised, is v gain - x_given times - plus.
+template <bool BFLOAT>
+static __device__ void backward_body(const NormParams& p) {
     const float* totals = load_totals(p);
     const Place o = place(p);
-    float offset[8], mean[8], slope[8];
-    load_offset(p, o.channel, offset);
-    const Affine map = affine(p, o.channel, p.stats + size_t(blockIdx.y) * p.groups * 2, offset);
+    float times[8], plus[8];
+    const Affine map = affine(p, o.channel, p.stats + size_t(blockIdx.y) * p.groups * 2);
     const float count = float(p.pixels) * (p.channels / p.groups);
     for (int k = 0; k < 8; ++k) {
         const int group = (o.channel + k) / (p.channels / p.groups);
-        mean[k] = totals[2 * group] / count, slope[k] = totals[2 * group + 1] / count;
+        const float mean = totals[2 * group] / count, slope = totals[2 * group + 1] / count;
+        times[k] = map.scale[k] * map.scale[k] * slope;
+        plus[k] = map.scale[k] * (mean + map.shift[k] * slope);
     }
+#pragma unroll 2
     for (int pixel = o.first; pixel < o.last; pixel += o.step) {
-        float x[8], v[8];
-        load_backward(p, o, pixel, map, x, v);
-        for (int k = 0; k < 8; ++k) v[k] = map.scale[k] * (v[k] - mean[k] - x[k] * slope[k]);
+        float x[8], v[8], more[8] = {};
         const size_t at = o.at(pixel, p.channels);
-        if (p.v_sum) {
-            float more[8];
-            load8(p.v_sum, at, p.bfloat, more);
-            for (int k = 0; k < 8; ++k) v[k] += more[k];
-        }
-        store8(p.v_images, at, p.bfloat, v);
+        if (p.v_sum) load8<BFLOAT>(p.v_sum, at, more);
+        load_backward<BFLOAT>(p, at, map, x, v);
+        for (int k = 0; k < 8; ++k) v[k] = v[k] * map.gain[k] - x[k] * times[k] - plus[k] + more[k];
+        store8<BFLOAT>(p.v_images, at, v);
     }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_backward(const NormParams p) {
+    p.bfloat ? backward_body<true>(p) : backward_body<false>(p);
 }

@@ -189,4 +189,5 @@ class _Add(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_total: Tensor) -> tuple[Tensor | None, ...]:
+        v_total = v_total.contiguous(memory_format=torch.channels_last)  # once, for all that read it
         return v_total, v_total if ctx.has_residual else None, None
