@@ -83,9 +83,9 @@ COLUMNS = (
         (
             "stages.*.estimator.kind=sdi",
             "stages.*.estimator.guidance_scale=4",
-            "stages.*.estimator.inversion_guidance_scale=-2",
-            "stages.*.estimator.inversion_steps=5",
-            "stages.*.prior_every=10",
+            "stages.*.estimator.inversion_guidance_scale=0",
+            "stages.*.estimator.eta=0",
+            "stages.*.prior_every=16",
         ),
     ),
     Column(
