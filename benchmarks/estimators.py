@@ -38,7 +38,7 @@ HEADER = 28  # pixels
 MAX_BYTES = 1_000_000
 LEVEL = 0.4  # of T, where the prior judges
 ELEVATIONS_DEG = (0.0, 30.0)  # of the rings of views that it judges
-HEADINGS = ("estimator", "settings of every stage", "calls", "seconds", "x0 error", "own text fits best")
+HEADINGS = ("estimator", "settings", "calls", "seconds", "x0 error", "own text fits best")
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,57 @@ class Column:
     """An estimator as it works best with the pocket prior, at a cost like that of the others."""
 
     name: str
-    settings: tuple[str, ...] = ()  # of every stage
+    settings: tuple[str, ...] = ()  # stages.* is every stage
     negative_prompt: str = ""
 
 
 COLUMNS = (
     Column("sds"),
-    Column("sds-epsilon", ("estimator.form=epsilon", "estimator.guidance_scale=50")),
-    Column("csd", ("estimator.kind=csd",)),
-    Column("nfsd", ("estimator.kind=nfsd",), negative_prompt="a grey blob"),
-    Column("ism", ("estimator.kind=ism", "prior_every=8")),
-    Column("sdi", ("estimator.kind=sdi", "prior_every=16")),
-    Column("vsd", ("estimator.kind=vsd", "prior_every=8")),
+    Column(
+        "sds-epsilon",
+        (
+            "stages.*.estimator.form=epsilon",
+            "stages.0.loss.sparsity=3",
+            "stages.1.loss={sparsity: 3, opaque: 60}",
+            "stages.2.loss={sparsity: 6, opaque: 250, scales: 15}",
+        ),
+    ),
+    Column("csd", ("stages.*.estimator.kind=csd", "stages.*.estimator.guidance_scale=2")),
+    Column(
+        "nfsd",
+        ("stages.*.estimator.kind=nfsd", "stages.*.estimator.guidance_scale=2"),
+        negative_prompt="a grey blob",
+    ),
+    Column(
+        "ism",
+        (
+            "stages.*.estimator.kind=ism",
+            "stages.*.estimator.guidance_scale=5",
+            "stages.*.estimator.delta_t=0.02",
+            "stages.*.prior_every=10",
+            "stages.0.t_min={start: 0.85, end: 0.5}",
+            "stages.0.t_max={start: 0.9, end: 0.6}",
+        ),
+    ),
+    Column(
+        "sdi",
+        (
+            "stages.*.estimator.kind=sdi",
+            "stages.*.estimator.guidance_scale=4",
+            "stages.*.estimator.inversion_guidance_scale=0",
+            "stages.*.estimator.eta=0",
+            "stages.*.prior_every=16",
+        ),
+    ),
+    Column(
+        "vsd",
+        (
+            "stages.*.estimator.kind=vsd",
+            "stages.*.estimator.guidance_scale=4",
+            "stages.*.estimator.lr=0.001",
+            "stages.*.prior_every=8",
+        ),
+    ),
 )
 
 
@@ -72,12 +111,13 @@ class Result:
 
 
 def configure(column: Column, config: str, out: Path, prompt: str) -> Config:
-    """The config `config` with the settings of `column` in each of its stages."""
+    """The config `config` with the settings of `column`."""
     from sds3d.settings import load_config
 
     base = [f"out={out}", f"negative_prompt={column.negative_prompt}"]
     stages = range(len(load_config(Path(config), base, prompt).stages))
-    return load_config(Path(config), base + [f"stages.{i}.{text}" for i in stages for text in column.settings], prompt)
+    settings = [text.replace("*", str(index)) for text in column.settings for index in stages]
+    return load_config(Path(config), base + settings, prompt)
 
 
 def make(cfg: Config, prior: Prior, texts: Sequence[str]) -> Result:
@@ -215,7 +255,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, choices=range(1, len(ROWS) + 1), default=len(ROWS), metavar="N")
     parser.add_argument("--estimators", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")
+    parser.add_argument("--config", default="asset", metavar="NAME", help="with the stages of asset, the default")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "estimators", metavar="FOLDER")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "estimators.png", metavar="FILE")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block of estimators in FILE")

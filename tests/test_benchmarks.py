@@ -206,6 +206,13 @@ def test_benchmark_page_has_a_place_for_each_kind_of_machine() -> None:
         assert asset.replace_block(page, kind, "new") != page
 
 
+def test_settings_are_of_one_stage_or_of_every_one(tmp_path: Path) -> None:
+    column = estimators.Column("a", ("stages.*.prior_every=2", "stages.1.loss.sparsity=3"))
+    cfg = estimators.configure(column, "asset", tmp_path, "a ball")
+    assert [stage.prior_every for stage in cfg.stages] == [2, 2, 2]
+    assert [stage.loss.sparsity for stage in cfg.stages] == [10, 3, 40]
+
+
 def test_the_comparison_has_every_estimator_in_every_stage(tmp_path: Path) -> None:
     kinds = set()
     for column in estimators.COLUMNS:
