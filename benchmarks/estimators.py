@@ -196,8 +196,8 @@ def count_calls(cfg: Config, prior: Prior) -> int:
     import torch
 
     from sds3d.distillation import build_estimator
+    from sds3d.draws import blocks, draw_inputs
     from sds3d.interfaces import Condition
-    from sds3d.trainer import blocks, draw_inputs
 
     counter, device = Counter(prior), torch.device("cpu")
     estimators = [build_estimator(stage.estimator) for stage in cfg.stages]

@@ -95,6 +95,7 @@ def sample_orbits(
     distance: tuple[float, float],
     fov_deg: tuple[float, float],
     generator: torch.Generator,
+    zoom: bool = False,  # distances are in units of 1 / tan(fov / 2), as MVDream's authors draw them
 ) -> Cameras:
     """Random rings of `num_views` views: one azimuth offset, elevation, distance and field of view per ring."""
     u = torch.rand(4, num_orbits, generator=generator)
@@ -108,7 +109,10 @@ def sample_orbits(
         uniform(row, bounds).repeat_interleave(num_views)
         for row, bounds in ((1, elevation_deg), (2, distance), (3, fov_deg))
     )
-    return orbit_cameras(azimuths, torch.deg2rad(elevations), distances, torch.deg2rad(fovs), resolution)
+    fovs = torch.deg2rad(fovs)
+    if zoom:
+        distances = distances / (fovs / 2).tan()
+    return orbit_cameras(azimuths, torch.deg2rad(elevations), distances, fovs, resolution)
 
 
 def pose_vectors(cameras: Cameras) -> Tensor:

@@ -47,14 +47,14 @@ class CapturedSteps(Steps):
     def run(self, stage: StageConfig, block: Block, inputs: Inputs) -> float:
         """Takes the steps of `block`; the distillation loss of the last one, nan if the prior's answer is no target."""
         self._prepare(stage, inputs)
-        self._set_target(stage, block, inputs.generator.initial_seed())
+        looked = self._set_target(stage, block, inputs.generator.initial_seed())
         if not self.target.is_finite():
             return math.nan
         end = block.step + block.length
         for step in range(block.step, end):
             rates = self.scene.learning_rates(step / self.total_steps)
             set_learning_rates(self.optimizer, rates, stage, inputs.rate)
-            self._take_step(stage)
+            self._take_step(stage, looked and step == block.step)
             growing = stage.trains == "all" and self.scene.densifier.due(step)
             if step + 1 == end or growing:
                 self._settle(stage, block, step + 1, inputs.generator.initial_seed())
@@ -73,8 +73,10 @@ class CapturedSteps(Steps):
     def _drop_graphs(self) -> None:
         """With their memory: freed while another graph is recorded, it would spoil that one."""
         self.looking: torch.cuda.CUDAGraph | None = None
-        self.moving: torch.cuda.CUDAGraph | None = None
+        self.moving_on: torch.cuda.CUDAGraph | None = None  # from what `looking` has drawn
+        self.moving: torch.cuda.CUDAGraph | None = None  # drawing anew
         self.seen: Tensor | None = None  # what `looking` writes
+        self.drawn: splat_cuda.Drawing | None = None  # and what it has drawn to that end
         self.capacity: int | None = None  # of the tile lists; known after a step
 
     def _prepare(self, stage: StageConfig, inputs: Inputs) -> None:
@@ -95,13 +97,14 @@ class CapturedSteps(Steps):
         for buffer, value in pairs:
             buffer.copy_(value)
 
-    def _set_target(self, stage: StageConfig, block: Block, seed: int) -> None:
-        """What the prior would rather see, in `self.target`."""
-        if self.looking is None:
-            seen = self._look(None)
-        else:
+    def _set_target(self, stage: StageConfig, block: Block, seed: int) -> bool:
+        """Put what the prior would rather see in `self.target`; whether `self.drawn` is how the scene looks now."""
+        looked = self.looking is not None
+        if looked:
             self.looking.replay()
             seen = self.seen
+        else:
+            seen, _ = self._look(None)
         self.generator.manual_seed(seed)
         inputs = self.inputs
         found = Target(
@@ -114,6 +117,7 @@ class CapturedSteps(Steps):
         else:
             for buffer, value in zip(self.target, found, strict=True):
                 buffer.copy_(value)
+        return looked
 
     def _finder(self, stage: StageConfig, lasting: bool) -> Callable[..., tuple[Tensor, Tensor]]:
         """The stage's target as a function of tensors, recorded where it can be."""
@@ -129,18 +133,20 @@ class CapturedSteps(Steps):
             self.finders[key] = CapturedCall(find, self.generator) if recordable else find
         return self.finders[key]
 
-    def _take_step(self, stage: StageConfig) -> None:
+    def _take_step(self, stage: StageConfig, looked: bool) -> None:
         """The first step is not recorded: it sets up what is set up at first use and finds out the capacity."""
         if self.capacity is None:
             self._move(stage, None)
             return
         if self.moving is None:
-            self.looking, self.moving = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+            self.looking, self.moving_on, self.moving = (torch.cuda.CUDAGraph() for _ in range(3))
             with recording(self.looking):
-                self.seen = self._look(self.capacity)
+                self.seen, self.drawn = self._look(self.capacity)
+            with recording(self.moving_on):
+                self._move(stage, self.capacity, self.drawn)
             with recording(self.moving):
                 self._move(stage, self.capacity)
-        self.moving.replay()
+        (self.moving_on if looked else self.moving).replay()
 
     def _settle(self, stage: StageConfig, block: Block, step: int, seed: int) -> None:
         """Take those steps again that did nothing because the tile lists were too short, now with longer ones."""
@@ -154,19 +160,25 @@ class CapturedSteps(Steps):
         for _ in range(missing):
             self._move(stage, None)
 
-    def _look(self, capacity: int | None) -> Tensor:
-        """The images of what the scene looks like."""
-        with torch.no_grad():
-            drawing = splat_cuda.draw(self._raw(), self._view(), raw=True, normals=False, capacity=capacity)
-            return shown(self.prior, Render(drawing.colors, drawing.alphas, drawing.depths))
+    def _draw(self, capacity: int | None) -> splat_cuda.Drawing:
+        return splat_cuda.draw(self._raw(), self._view(), raw=True, normals=False, capacity=capacity)
 
-    def _move(self, stage: StageConfig, capacity: int | None) -> None:
-        """One optimiser step towards the target; none at all if the tile lists overflowed."""
+    def _look(self, capacity: int | None) -> tuple[Tensor, splat_cuda.Drawing]:
+        """The images of what the scene looks like, and the drawing that they are made of."""
+        with torch.no_grad():
+            drawing = self._draw(capacity)
+            return shown(self.prior, Render(drawing.colors, drawing.alphas, drawing.depths)), drawing
+
+    def _move(self, stage: StageConfig, capacity: int | None, drawing: splat_cuda.Drawing | None = None) -> None:
+        """One optimiser step towards the target; none at all if the tile lists overflowed.
+
+        `drawing` is how the scene looks now, if that is known.
+        """
         view, splats = self._view(), self._raw()
-        drawing = splat_cuda.draw(splats, view, raw=True, normals=False, capacity=capacity)
+        drawing = drawing or self._draw(capacity)
         if capacity is None:
             self.capacity = int(splat_cuda.HEADROOM * len(drawing.keys)) + splat_cuda.SPARE
-        colors, alphas = drawing.colors.requires_grad_(), drawing.alphas.requires_grad_()
+        colors, alphas = drawing.colors.detach().requires_grad_(), drawing.alphas.detach().requires_grad_()
         render = Render(colors, alphas, drawing.depths)
         distance = distillation_loss(shown(self.prior, render), self.target)
         # Leaves of their own: the parameters' gradients would be gathered on the stream where those were made.

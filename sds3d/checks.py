@@ -17,7 +17,6 @@ from sds3d.config import (
     Config,
     NFSDConfig,
     PocketConfig,
-    RunPriorConfig,
     SDSConfig,
     StableDiffusionConfig,
     StageConfig,
@@ -26,6 +25,7 @@ from sds3d.errors import UserError
 from sds3d.yaml_text import read_value
 
 MAX_PROMPT = 600  # characters
+MIN_DISTANCE = 1.1  # of a camera from the centre of the unit ball
 EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")  # 1e-3, which YAML 1.1 reads as text
 EXPECTED = {bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -94,7 +94,7 @@ RANGES = {  # class.field: for a Ramp or a tuple, of each of its values
     "MVDreamConfig.vae_batch": Range(0, 1024),
     "StableDiffusionConfig.vae_batch": Range(0, 1024),
     "CameraConfig.elevation_deg": Range(-90, 90),
-    "CameraConfig.distance": Range(1.1, 100),
+    "CameraConfig.distance": Range(0.1, 100),
     "CameraConfig.fov_deg": Range(1, 120),
     "LossConfig.sparsity": NON_NEGATIVE,
     "LossConfig.opaque": NON_NEGATIVE,
@@ -251,6 +251,14 @@ def check_config(cfg: Config) -> Iterator[tuple[str, str]]:
             low, high = getattr(stage.cameras, name)
             if low > high:
                 yield f"stages.{index}.cameras.{name}", f"expected [lowest, highest], got [{low:g}, {high:g}]"
+        cameras = stage.cameras
+        nearest = cameras.distance[0] / (math.tan(math.radians(max(cameras.fov_deg)) / 2) if cameras.zoom else 1)
+        if nearest < MIN_DISTANCE:
+            yield (
+                f"stages.{index}.cameras.distance",
+                f"views may stand {nearest:.3g} from the centre; the object fills the unit ball, so at least "
+                f"{MIN_DISTANCE:g}" + (" = distance / tan(fov_deg / 2), as zoom says" if cameras.zoom else ""),
+            )
 
 
 def _check_estimator(cfg: Config, stage: StageConfig) -> Iterator[tuple[str, str]]:
@@ -263,7 +271,7 @@ def _check_estimator(cfg: Config, stage: StageConfig) -> Iterator[tuple[str, str
         )
     if isinstance(estimator, SDSConfig) and estimator.form == "epsilon" and estimator.rescale:
         yield "rescale", f"{estimator.rescale:g}, but form epsilon has no x0 to rescale; set rescale=0 or form=x0"
-    prior = cfg.prior if isinstance(stage.prior, RunPriorConfig) else stage.prior
+    prior = cfg.prior_of(stage)
     if estimator.clip and not isinstance(prior, PocketConfig):
         yield "clip", f"true, but the latents of prior {prior.kind} are no pixels; set clip=false"
 

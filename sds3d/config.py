@@ -158,6 +158,7 @@ class CameraConfig:
 
     elevation_deg: tuple[float, float] = (-20.0, 60.0)
     distance: tuple[float, float] = (2.7, 2.7)
+    zoom: bool = False  # distance is in units of 1 / tan(fov / 2): the object looks as large at every fov
     fov_deg: tuple[float, float] = (40.0, 40.0)
 
 
@@ -256,3 +257,7 @@ class Config:
     mesh: MeshConfig = field(default_factory=MeshConfig)
     preview: PreviewConfig = field(default_factory=PreviewConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    def prior_of(self, stage: StageConfig) -> PriorConfig:
+        """The prior that `stage` uses."""
+        return self.prior if isinstance(stage.prior, RunPriorConfig) else stage.prior

@@ -34,14 +34,15 @@ def draw_inputs(
     generator = step_generator(seed, f"{stage.name}/{rollbacks}" if rollbacks else stage.name, block.step)
     cameras = sample_orbits(
         stage.num_orbits, prior.num_views, stage.resolution,
-        stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator,
+        stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator, stage.cameras.zoom,
     )  # fmt: skip
     backgrounds = torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0)
     timesteps = sample_timesteps(stage, prior, block.progress, generator)
+    level = timesteps[0].item() / len(prior.alphas_cumprod)
     if device.type == "cuda":  # noise is drawn where it is used
         generator = torch.Generator(device).manual_seed(generator.initial_seed())
     rate = guard.rate if guard else 1.0
-    return Inputs(cameras.to(device), backgrounds.to(device), timesteps.to(device), generator, rate)
+    return Inputs(cameras.to(device), backgrounds.to(device), timesteps.to(device), generator, rate, level)
 
 
 def step_generator(seed: int, stage: str, step: int) -> torch.Generator:

@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 
-from sds3d.config import Config, NFSDConfig, PriorConfig, RunPriorConfig, StableDiffusionConfig, StageConfig, VSDConfig
+from sds3d.config import Config, NFSDConfig, PriorConfig, StableDiffusionConfig, StageConfig, VSDConfig
 from sds3d.memory import PeakMemory, fused_attention
 from sds3d.priors.blueprint import META, Blueprint, bytes_of, draw_blueprint
 
@@ -81,7 +81,7 @@ def estimate(cfg: Config, device_type: str) -> Estimate:
     encode = cache(lambda prior, count: encoding_bytes(draw(prior, device_type), count))
     stages, weights = [], 0
     for stage in cfg.stages:
-        prior = prior_of(cfg, stage)
+        prior = cfg.prior_of(stage)
         blueprint = draw(prior, device_type)
         images = stage.num_orbits * blueprint.num_views
         scene = cfg.representation.max_gaussians
@@ -142,11 +142,6 @@ def num_texts(prior: PriorConfig, stage: StageConfig) -> int:
     """How often a prior call sees each image: once a text, and twice more for the sides that it keeps away from."""
     keeps_away = isinstance(prior, StableDiffusionConfig) and prior.perp_neg
     return (3 if isinstance(stage.estimator, NFSDConfig) else 2) + 2 * keeps_away
-
-
-def prior_of(cfg: Config, stage: StageConfig) -> PriorConfig:
-    """The prior that `stage` asks."""
-    return cfg.prior if isinstance(stage.prior, RunPriorConfig) else stage.prior
 
 
 def label(prior: PriorConfig) -> str:

@@ -37,6 +37,7 @@ class Inputs:
     timesteps: Tensor  # [C] long, equal within an orbit
     generator: Generator  # of the estimator, on the device
     rate: float = 1.0  # factor of all learning rates
+    level: float = 0.0  # fraction of T that the first of the timesteps is, for the log
 
 
 class Steps:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from sds3d.adam import Adam
-from sds3d.config import Config, MVDreamConfig, PriorConfig, RunPriorConfig, StableDiffusionConfig, StageConfig
+from sds3d.config import Config, MVDreamConfig, PriorConfig, StableDiffusionConfig, StageConfig
 from sds3d.devices import resolve_device
 from sds3d.draws import blocks, draw_inputs, step_generator
 from sds3d.errors import UserError
@@ -136,7 +136,7 @@ class Attempt:
 
     def enter(self, stage: StageConfig) -> Prior:
         """The prior of `stage`, and the steps that use it."""
-        cfg = stage_prior(self.cfg, stage)
+        cfg = self.cfg.prior_of(stage)
         if self.steps is None or cfg != self.priors.cfg:
             begun = time.perf_counter()
             self.steps = None
@@ -152,11 +152,7 @@ class Attempt:
         inputs = draw_inputs(self.cfg.seed, stage, block, prior, self.priors.device, self.guard)
         loss = self.steps.run(stage, block, inputs)
         self.step = block.step + block.length
-        numbers = {
-            "loss": loss,
-            "gaussians": len(self.scene),
-            "t": inputs.timesteps[0].item() / len(prior.alphas_cumprod),
-        }
+        numbers = {"loss": loss, "gaussians": len(self.scene), "t": inputs.level}
         answered = math.isfinite(loss)
         if not answered:
             numbers = {"skipped": self.guard.skipped + 1, **numbers}
@@ -180,11 +176,6 @@ class Attempt:
         return TrainResult(self.scene, self.renderer, finished, self.step, self.seconds, self.guard)
 
 
-def stage_prior(cfg: Config, stage: StageConfig) -> PriorConfig:
-    """The prior that `stage` uses."""
-    return cfg.prior if isinstance(stage.prior, RunPriorConfig) else stage.prior
-
-
 def is_finite(scene: Gaussians) -> bool:
     """Whether all that the scene is made of are numbers; waits for the GPU."""
     norms = torch._foreach_norm([getattr(scene, name).detach() for name in NAMES])
@@ -196,7 +187,7 @@ def give_up(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
     stage = stage_at(attempt.cfg, attempt.step)
     report = {"step": attempt.step, "stage": stage.name, "reason": reason, **attempt.guard.numbers()}
     run.save_failure(report)
-    prior = stage_prior(attempt.cfg, stage)
+    prior = attempt.cfg.prior_of(stage)
     remedy = "check the prior's weights"
     if isinstance(prior, MVDreamConfig | StableDiffusionConfig):
         remedy = "choose another prior.dtype (bfloat16 or float32)"

@@ -39,7 +39,7 @@ REGISTERS = {
         "splat_project_backward": 128,
         "splat_adam": 128,
     },
-    "norm": {"norm_sum": 64, "norm_apply": 64, "norm_backward_sum": 80, "norm_backward": 80},
+    "norm": {"norm_sum": 80, "norm_apply": 64, "norm_backward_sum": 80, "norm_backward": 80},
 }
 
 

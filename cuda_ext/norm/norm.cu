@@ -48,22 +48,32 @@ static __device__ void load_offset(const NormParams& p, int channel, float offse
     for (int k = 0; k < 8; ++k) offset[k] = p.offset ? p.offset[channel + k] : 0.0f;
 }
 
-// Adds up `sums` of all threads of the block by group, into this block's entry of `partial`.
-static __device__ void store_partial(const NormParams& p, const Place& o, const float first[8], const float second[8]) {
-    __shared__ float shared[2][THREADS * 8];
+struct Sums {  // of each thread, in shared memory
+    float values[2][THREADS * 8];
+};
+
+// Adds up what all threads of the block have summed, by group, into this block's entry of `partial`; before that,
+// weigh(channel, first, second) may change the two sums of a channel.
+template <class Weigh>
+static __device__ void store_partial(const NormParams& p, Sums& shared, const float first[8], const float second[8],
+                                     Weigh weigh) {
     for (int k = 0; k < 8; ++k) {
-        shared[0][threadIdx.x * 8 + k] = first[k];
-        shared[1][threadIdx.x * 8 + k] = second[k];
+        shared.values[0][threadIdx.x * 8 + k] = first[k];
+        shared.values[1][threadIdx.x * 8 + k] = second[k];
     }
     __syncthreads();
     const int width = p.channels / p.groups, rows = THREADS * 8 / p.channels;
-    for (int t = threadIdx.x; t < 2 * p.groups; t += THREADS) {
-        const float* source = shared[t % 2] + t / 2 * width;
-        float total = 0;
+    if (threadIdx.x >= p.groups) return;
+    float totals[2] = {};
+    for (int channel = threadIdx.x * width; channel < (threadIdx.x + 1) * width; ++channel) {
+        float sums[2] = {};
         for (int row = 0; row < rows; ++row)
-            for (int c = 0; c < width; ++c) total += source[row * p.channels + c];
-        p.partial[((size_t(blockIdx.y) * p.splits + blockIdx.x) * p.groups * 2) + t] = total;
+            for (int k = 0; k < 2; ++k) sums[k] += shared.values[k][row * p.channels + channel];
+        weigh(channel, sums[0], sums[1]);
+        for (int k = 0; k < 2; ++k) totals[k] += sums[k];
     }
+    float* target = p.partial + ((size_t(blockIdx.y) * p.splits + blockIdx.x) * p.groups + threadIdx.x) * 2;
+    target[0] = totals[0], target[1] = totals[1];
 }
 
 // The sums of the whole image by group, twice `groups` of them, in shared memory.
@@ -102,7 +112,7 @@ static __device__ void load_input(const NormParams& p, size_t at, const float of
 
 // Writes `sum` and, unless `partial` is null, the sums of x and x^2.
 template <bool BFLOAT>
-static __device__ void sum_body(const NormParams& p) {
+static __device__ void sum_body(const NormParams& p, Sums& shared) {
     const Place o = place(p);
     float offset[8], first[8] = {}, second[8] = {};
     load_offset(p, o.channel, offset);
@@ -114,11 +124,12 @@ static __device__ void sum_body(const NormParams& p) {
         if (p.sum) store8<BFLOAT>(p.sum, at, x);
         for (int k = 0; k < 8; ++k) first[k] += x[k], second[k] += x[k] * x[k];
     }
-    if (p.partial) store_partial(p, o, first, second);
+    if (p.partial) store_partial(p, shared, first, second, [](int, float&, float&) {});
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) norm_sum(const NormParams p) {
-    p.bfloat ? sum_body<true>(p) : sum_body<false>(p);
+extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_sum(const NormParams p) {
+    __shared__ Sums shared;
+    p.bfloat ? sum_body<true>(p, shared) : sum_body<false>(p, shared);
 }
 
 // The logistic function; the quick division is as exact as a half needs.
@@ -173,7 +184,7 @@ static __device__ void apply_body(const NormParams& p) {
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) norm_apply(const NormParams p) {
+extern "C" __global__ void __launch_bounds__(THREADS, 4) norm_apply(const NormParams p) {
     p.bfloat ? apply_body<true>(p) : apply_body<false>(p);
 }
 
@@ -191,30 +202,28 @@ static __device__ void load_backward(const NormParams& p, size_t at, const Affin
 
 // The sums of the gradient of the normalised values, v weight, and of its product with them.
 template <bool BFLOAT>
-static __device__ void backward_sum_body(const NormParams& p) {
+static __device__ void backward_sum_body(const NormParams& p, Sums& shared) {
     const Place o = place(p);
-    float first[8] = {}, second[8] = {};
     const float* stats = p.stats + size_t(blockIdx.y) * p.groups * 2;
-    {  // of the map only half is needed here
-        const Affine map = affine(p, o.channel, stats);
-#pragma unroll 2
-        for (int pixel = o.first; pixel < o.last; pixel += o.step) {
-            float x[8], v[8];
-            load_backward<BFLOAT>(p, o.at(pixel, p.channels), map, x, v);
-            for (int k = 0; k < 8; ++k) first[k] += v[k], second[k] += v[k] * x[k];
-        }
-    }
     const Affine map = affine(p, o.channel, stats);
-    for (int k = 0; k < 8; ++k) {
-        const float weight = p.weight[o.channel + k];
-        second[k] = weight * (map.scale[k] * second[k] + map.shift[k] * first[k]);
-        first[k] *= weight;
+    float first[8] = {}, second[8] = {};
+#pragma unroll 2
+    for (int pixel = o.first; pixel < o.last; pixel += o.step) {
+        float x[8], v[8];
+        load_backward<BFLOAT>(p, o.at(pixel, p.channels), map, x, v);
+        for (int k = 0; k < 8; ++k) first[k] += v[k], second[k] += v[k] * x[k];
     }
-    store_partial(p, o, first, second);
+    store_partial(p, shared, first, second, [&](int channel, float& sum, float& product) {
+        const float* of_group = stats + channel / (p.channels / p.groups) * 2;
+        const float offset = p.offset ? p.offset[channel] : 0.0f;
+        product = p.weight[channel] * of_group[1] * (product + (offset - of_group[0]) * sum);
+        sum *= p.weight[channel];
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_backward_sum(const NormParams p) {
-    p.bfloat ? backward_sum_body<true>(p) : backward_sum_body<false>(p);
+    __shared__ Sums shared;
+    p.bfloat ? backward_sum_body<true>(p, shared) : backward_sum_body<false>(p, shared);
 }
 
 // scale (v weight - mean - x slope), where x is normalised, is v gain - x_given times - plus.
