@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -99,13 +100,14 @@ def run_blocks(cfg: Config, prior: LatentPrior) -> tuple[float, list[float], Cap
     scene = build_representation(cfg.representation, stage.steps, step_generator(0, "init", 0))
     optimizer = restore(scene, None, DEVICE)
     steps = CapturedSteps(cfg, scene, build_renderer(cfg.renderer, scene, DEVICE), prior, optimizer)
-    seconds = []
-    for block in blocks(cfg.stages, 0):
+    seconds, inputs = [], None
+    for block, following in pairwise([*blocks(cfg.stages, 0), None]):  # as trainer.Attempt.take does
         begun = time.perf_counter()
-        steps.run(stage, block, draw_inputs(0, stage, block, prior, DEVICE))
-        torch.cuda.synchronize()
+        steps.start(stage, block, inputs or draw_inputs(0, stage, block, prior, DEVICE))
+        inputs = following and draw_inputs(0, stage, following, prior, DEVICE)
+        steps.finish()
         seconds.append(time.perf_counter() - begun)
-    return seconds[0], seconds[3:], steps  # the second and third set up what is set up at first use
+    return seconds[0], seconds[3:-1], steps  # the second and third set up what is set up at first use
 
 
 def measure_prior(steps: CapturedSteps, cfg: Config, repeats: int = 30) -> float:

@@ -21,7 +21,7 @@ from sds3d.interfaces import Prior, Render, Renderer
 from sds3d.losses import distillation_loss, regularization
 from sds3d.renderers import splat_cuda
 from sds3d.representations.gaussians import NAMES, Gaussians
-from sds3d.steps import Block, Inputs, Steps, set_learning_rates
+from sds3d.steps import Block, Inputs, Outcome, Steps, set_learning_rates
 from sds3d.targets import Target, find_target, shown
 
 CAPTURABLE = (SDSConfig, CSDConfig, NFSDConfig)  # the others invert in as many steps as the timesteps' values say
@@ -39,30 +39,35 @@ class CapturedSteps(Steps):
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"], group["rate"] = rate, 0.0
         self.loss = torch.zeros((), device=device)
+        self.bad = torch.zeros(1, dtype=torch.int32, device=device)  # 1: the target is not all numbers, nothing moves
+        self.launched = round(self._state("means")["step"].item())  # steps, all of which Adam should have counted
         self.overflows = 0  # how often tile lists were too short
         self.inputs: Inputs | None = None  # always the same memory
         self.target: Target | None = None
         self._forget()
 
-    def run(self, stage: StageConfig, block: Block, inputs: Inputs) -> float:
-        """Takes the steps of `block`; the distillation loss of the last one, nan if the prior's answer is no target."""
+    def start(self, stage: StageConfig, block: Block, inputs: Inputs) -> None:
+        """Hands the steps of `block` to the GPU."""
         self._prepare(stage, inputs)
-        looked = self._set_target(stage, block, inputs.generator.initial_seed())
-        if not self.target.is_finite():
-            return math.nan
+        self.block = (stage, block, inputs.generator.initial_seed())
+        looked = self._set_target()
         end = block.step + block.length
         for step in range(block.step, end):
             rates = self.scene.learning_rates(step / self.total_steps)
             set_learning_rates(self.optimizer, rates, stage, inputs.rate)
             self._take_step(stage, looked and step == block.step)
-            growing = stage.trains == "all" and self.scene.densifier.due(step)
-            if step + 1 == end or growing:
-                self._settle(stage, block, step + 1, inputs.generator.initial_seed())
-            if growing:
+            self.launched += 1
+            if stage.trains == "all" and self.scene.densifier.due(step):
+                if math.isnan(self._settle(step + 1).loss):
+                    return
                 self.scene.densifier.intervene(self.scene, step, self.optimizer)
                 if step + 1 < end:
                     self._prepare(stage, inputs)  # the splats may be others now
-        return self.loss.item()
+
+    def finish(self) -> Outcome:
+        """What became of the block that was started last; waits for the GPU."""
+        _, block, _ = self.block
+        return self._settle(block.step + block.length)
 
     def _forget(self) -> None:
         """Drop what was recorded for another stage or for splats that are no more."""
@@ -97,8 +102,9 @@ class CapturedSteps(Steps):
         for buffer, value in pairs:
             buffer.copy_(value)
 
-    def _set_target(self, stage: StageConfig, block: Block, seed: int) -> bool:
+    def _set_target(self) -> bool:
         """Put what the prior would rather see in `self.target`; whether `self.drawn` is how the scene looks now."""
+        stage, block, seed = self.block
         looked = self.looking is not None
         if looked:
             self.looking.replay()
@@ -117,6 +123,7 @@ class CapturedSteps(Steps):
         else:
             for buffer, value in zip(self.target, found, strict=True):
                 buffer.copy_(value)
+        self.bad.copy_(~torch.isfinite(found.images).all())
         return looked
 
     def _finder(self, stage: StageConfig, lasting: bool) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -148,17 +155,30 @@ class CapturedSteps(Steps):
                 self._move(stage, self.capacity)
         (self.moving_on if looked else self.moving).replay()
 
-    def _settle(self, stage: StageConfig, block: Block, step: int, seed: int) -> None:
-        """Take those steps again that did nothing because the tile lists were too short, now with longer ones."""
-        missing = step - round(self._state("means")["step"].item())
-        if not missing:
-            return
-        self.overflows += 1
-        self._drop_graphs()
-        if missing == step - block.step:  # then what the prior was shown was not whole either
-            self._set_target(stage, block, seed)
-        for _ in range(missing):
-            self._move(stage, None)
+    def _settle(self, step: int) -> Outcome:
+        """What became of the block up to `step`.
+
+        Steps that did nothing because the tile lists were too short are taken again, now with longer ones.
+        """
+        taken, outcome = self._read()
+        missing = self.launched - taken
+        if missing and not math.isnan(outcome.loss):
+            self.overflows += 1
+            self._drop_graphs()
+            stage, block, _ = self.block
+            if missing == step - block.step:  # then what the prior was shown was not whole either
+                self._set_target()
+            for _ in range(missing):
+                self._move(stage, None)
+            taken, outcome = self._read()
+        self.launched = taken
+        return outcome
+
+    def _read(self) -> tuple[int, Outcome]:
+        """How many steps Adam has counted, and what became of the last ones; waits for the GPU."""
+        values = (self._state("means")["step"], self.loss, self.bad[0], self.scene.is_finite())
+        taken, loss, bad, intact = torch.stack([x.float() for x in values]).tolist()
+        return round(taken), Outcome(math.nan if bad else loss, bool(intact))
 
     def _draw(self, capacity: int | None) -> splat_cuda.Drawing:
         return splat_cuda.draw(self._raw(), self._view(), raw=True, normals=False, capacity=capacity)
@@ -170,12 +190,13 @@ class CapturedSteps(Steps):
             return shown(self.prior, Render(drawing.colors, drawing.alphas, drawing.depths)), drawing
 
     def _move(self, stage: StageConfig, capacity: int | None, drawing: splat_cuda.Drawing | None = None) -> None:
-        """One optimiser step towards the target; none at all if the tile lists overflowed.
+        """One optimiser step towards the target; none at all if it is bad or the tile lists overflowed.
 
         `drawing` is how the scene looks now, if that is known.
         """
         view, splats = self._view(), self._raw()
         drawing = drawing or self._draw(capacity)
+        drawing.status[1:].bitwise_or_(self.bad)
         if capacity is None:
             self.capacity = int(splat_cuda.HEADROOM * len(drawing.keys)) + splat_cuda.SPARE
         colors, alphas = drawing.colors.detach().requires_grad_(), drawing.alphas.detach().requires_grad_()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from torch import Generator, Tensor
 
@@ -40,6 +41,13 @@ class Inputs:
     level: float = 0.0  # fraction of T that the first of the timesteps is, for the log
 
 
+class Outcome(NamedTuple):
+    """What became of a block."""
+
+    loss: float  # the distillation loss of its last step; nan if the target was not all numbers: then nothing moved
+    intact: bool  # whether the scene is still made of numbers
+
+
 class Steps:
     """Moves `scene` by the gradients of what it sees."""
 
@@ -50,11 +58,9 @@ class Steps:
         self.total_steps = sum(stage.steps for stage in cfg.stages)
         self.estimators: dict[str, Estimator] = {}  # of each stage by its name; one may have learnt something
 
-    def run(self, stage: StageConfig, block: Block, inputs: Inputs) -> float:
-        """Takes the steps of `block`; the distillation loss of the last one.
-
-        If what the prior says are not all numbers, it comes back as nan and nothing has moved.
-        """
+    def start(self, stage: StageConfig, block: Block, inputs: Inputs) -> None:
+        """Takes the steps of `block`, or hands them to the GPU; `finish` says what became of them."""
+        self.outcome = Outcome(math.nan, True)
         for step in range(block.step, block.step + block.length):
             rates = self.scene.learning_rates(step / self.total_steps)
             set_learning_rates(self.optimizer, rates, stage, inputs.rate)
@@ -64,7 +70,7 @@ class Steps:
                 estimate = partial(self._estimate, stage, inputs)
                 target = find_target(self.prior, images, estimate, lasting=block.length > 1)
                 if not target.is_finite():
-                    return math.nan
+                    return
             distance = distillation_loss(images, target)
             loss = distance + regularization(render, self.scene.means, self.scene.log_scales.exp(), stage.loss)
             self.optimizer.zero_grad()
@@ -72,7 +78,11 @@ class Steps:
             self.optimizer.step()
             if stage.trains == "all":
                 self.scene.update(step, self.optimizer, render)
-        return distance.item()
+        self.outcome = Outcome(distance.item(), bool(self.scene.is_finite()))
+
+    def finish(self) -> Outcome:
+        """What became of the block that was started last; waits for the GPU."""
+        return self.outcome
 
     def estimator(self, stage: StageConfig) -> Estimator:
         """The one that this stage keeps from its first step to its last."""

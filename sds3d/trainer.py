@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -22,10 +23,10 @@ from sds3d.pictures import png, splat_row
 from sds3d.priors import build_prior
 from sds3d.renderers import build_renderer, resolve_backend
 from sds3d.representations import build_representation
-from sds3d.representations.gaussians import NAMES, Gaussians
+from sds3d.representations.gaussians import Gaussians
 from sds3d.runs import RunFolder
 from sds3d.state import estimator_tensors, restore, restore_estimator, state_tensors
-from sds3d.steps import Block, Steps
+from sds3d.steps import Block, Inputs, Steps
 
 
 class Progress(Protocol):
@@ -104,6 +105,7 @@ class Attempt:
         self.guard = guard or Guard(**state.get("guard", {}))
         self.step = checkpoint.step if checkpoint else 0
         self.steps: Steps | None = None
+        self.ahead: Inputs | None = None  # of the next block
         self.spend("load", started)
 
     def run_blocks(self, progress: Progress, stop: Callable[[], bool]) -> TrainResult:
@@ -113,12 +115,12 @@ class Attempt:
             progress.note(message)
         progress.start(total_steps, self.step)
         saved_step, saved_at = self.step, time.perf_counter()
-        for block in blocks(cfg.stages, self.step):
+        for block, following in pairwise([*blocks(cfg.stages, self.step), None]):
             stage = cfg.stages[block.stage_index]
             progress.stage(stage.name)
-            prior = self.enter(stage)
+            self.enter(stage)
             begun = time.perf_counter()
-            numbers = self.take(stage, block, prior)
+            numbers = self.take(stage, block, following)
             progress.advance(self.step, **numbers)
             self.spend(stage.name, begun)
             stopping = stop() and self.step < total_steps
@@ -134,23 +136,26 @@ class Attempt:
                 return self.result(finished=False)
         return self.result(finished=True)
 
-    def enter(self, stage: StageConfig) -> Prior:
-        """The prior of `stage`, and the steps that use it."""
+    def enter(self, stage: StageConfig) -> None:
+        """Take up the prior of `stage`, and the steps that use it, unless they are in use."""
         cfg = self.cfg.prior_of(stage)
-        if self.steps is None or cfg != self.priors.cfg:
-            begun = time.perf_counter()
-            self.steps = None
-            prior = self.priors.get(cfg)
-            self.steps = build_steps(self.cfg, self.scene, self.renderer, prior, self.optimizer)
-            if self.checkpoint and self.checkpoint.state.get("stage") == stage.name:
-                restore_estimator(self.steps.estimator(stage), self.checkpoint)
-            self.spend("load", begun)
-        return self.priors.get(cfg)
+        if self.steps is not None and cfg == self.priors.cfg:
+            return
+        begun = time.perf_counter()
+        self.steps = None  # its memory first
+        prior = self.priors.get(cfg)
+        self.steps = build_steps(self.cfg, self.scene, self.renderer, prior, self.optimizer)
+        if self.checkpoint and self.checkpoint.state.get("stage") == stage.name:
+            restore_estimator(self.steps.estimator(stage), self.checkpoint)
+        self.spend("load", begun)
 
-    def take(self, stage: StageConfig, block: Block, prior: Prior) -> dict[str, float]:
-        """One block; what the log says of it."""
-        inputs = draw_inputs(self.cfg.seed, stage, block, prior, self.priors.device, self.guard)
-        loss = self.steps.run(stage, block, inputs)
+    def take(self, stage: StageConfig, block: Block, following: Block | None) -> dict[str, float]:
+        """One block; what the log says of it. While the GPU works, what the next one draws is drawn."""
+        inputs = self.ahead or self.draw(block)
+        self.steps.start(stage, block, inputs)
+        keeps_prior = following and self.cfg.prior_of(self.cfg.stages[following.stage_index]) == self.priors.cfg
+        self.ahead = self.draw(following) if keeps_prior else None
+        loss, intact = self.steps.finish()
         self.step = block.step + block.length
         numbers = {"loss": loss, "gaussians": len(self.scene), "t": inputs.level}
         answered = math.isfinite(loss)
@@ -158,8 +163,13 @@ class Attempt:
             numbers = {"skipped": self.guard.skipped + 1, **numbers}
             del numbers["loss"]
         self.run.log(self.step, **numbers)
-        self.guard.observe(answered, intact=is_finite(self.scene))
+        self.guard.observe(answered, intact)
         return numbers
+
+    def draw(self, block: Block) -> Inputs:
+        """What `block` draws at random."""
+        stage, prior = self.cfg.stages[block.stage_index], self.priors.prior
+        return draw_inputs(self.cfg.seed, stage, block, prior, self.priors.device, self.guard)
 
     def save(self, stage: StageConfig) -> None:
         """A checkpoint and a preview."""
@@ -174,12 +184,6 @@ class Attempt:
 
     def result(self, finished: bool) -> TrainResult:
         return TrainResult(self.scene, self.renderer, finished, self.step, self.seconds, self.guard)
-
-
-def is_finite(scene: Gaussians) -> bool:
-    """Whether all that the scene is made of are numbers; waits for the GPU."""
-    norms = torch._foreach_norm([getattr(scene, name).detach() for name in NAMES])
-    return bool(torch.isfinite(torch.stack(norms)).all())
 
 
 def give_up(run: RunFolder, attempt: Attempt, reason: str) -> UserError:

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from sds3d.priors import vae_cuda
-from sds3d.priors.norm_cuda import Norm, add, can_normalize, normalize, sum_and_normalize
+from sds3d.priors.norm_cuda import Norm, add_and_pad, can_normalize, normalize, sum_and_normalize
 from sds3d.priors.vae import Vae
 from sds3d.priors.vae_cuda import CudaEncoder, can_encode
 
@@ -45,7 +45,7 @@ def plain_sum_and_normalize(images, residual, offset, norm, silu=True):
 @pytest.mark.parametrize("quantized", [True, False])
 def test_encoder_computes_what_diffusers_does(monkeypatch, quantized):
     """In float64 with torch's own operations in the place of the kernels: what is left is the structure."""
-    monkeypatch.setattr(vae_cuda, "add", plain_add)
+    monkeypatch.setattr(vae_cuda, "add_and_pad", lambda *given: F.pad(plain_add(*given), (0, 1, 0, 1)))
     monkeypatch.setattr(vae_cuda, "normalize", plain_normalize)
     monkeypatch.setattr(vae_cuda, "sum_and_normalize", plain_sum_and_normalize)
     model = make_vae([32, 64, 64], use_quant_conv=quantized).double()
@@ -102,8 +102,15 @@ def test_normalization_and_its_gradients(size, silu, dtype):
     gradients = torch.autograd.grad((total, out), (images, residual), (v_sum, v_out))
     for actual, wanted in zip((total, out, *gradients), (*expected, *expected_v), strict=True):
         assert relative(actual.cpu(), wanted) < 2 * tolerance
-    [v_images] = torch.autograd.grad(add(images, None, offset.cuda()), images, v_out)
-    assert torch.equal(v_images, v_out)
+    padded = add_and_pad(images, residual, offset.cuda())
+    expected = F.pad(plain_add(*inputs, offset.double()), (0, 1, 0, 1))
+    assert relative(padded.cpu(), expected) < tolerance
+    assert not padded[:, :, -1].any() and not padded[:, :, :, -1].any()
+    v_padded = F.pad(v_out, (0, 1, 0, 1), value=9.0)
+    for v_input in torch.autograd.grad(padded, (images, residual), v_padded):
+        assert torch.equal(v_input, v_out)
+    alone = add_and_pad(images, None, offset.cuda())
+    assert relative(alone.cpu(), F.pad(plain_add(inputs[0], None, offset.double()), (0, 1, 0, 1))) < tolerance
 
 
 @pytest.mark.cuda

@@ -13,14 +13,15 @@ struct NormParams {  // NormParams of sds3d/priors/norm_cuda.py
     const float* offset;     // [channels], added to the images, or null
     const float* weight;     // [channels]
     const float* bias;       // [channels]
-    void* sum;               // [images, pixels, channels] images + residual + offset, or null
+    void* sum;               // [images, pixels, channels] images + residual + offset, or null; see `padded`
     float* partial;          // [images, splits, groups, 2] sums of a run of pixels
     float* stats;            // [images, groups, 2] mean, 1 / standard deviation
     void* out;               // [images, pixels, channels]
     const void* v_out;       // the same: gradient of `out`
     const void* v_sum;       // the same: gradient of `sum`, or null
     void* v_images;          // the same: gradient of `images`, which is that of `residual`
-    int pixels, channels, groups, splits;
+    int pixels, width, channels, groups, splits;
+    int padded;              // `sum` has one more row and column of pixels, which are not written
     int bfloat;              // values are bfloat16, else float16
     int silu;
     float eps;
@@ -98,6 +99,12 @@ static __device__ const float* load_totals(const NormParams& p) {
     return totals;
 }
 
+// Where `pixel` stands among images with one more row and column.
+static __device__ size_t padded_at(const NormParams& p, const Place& o, int pixel) {
+    const int row = pixel / p.width, width = p.width + 1, height = p.pixels / p.width + 1;
+    return ((size_t(blockIdx.y) * height + row) * width + pixel % p.width) * p.channels + o.channel;
+}
+
 // images + residual + offset.
 template <bool BFLOAT>
 static __device__ void load_input(const NormParams& p, size_t at, const float offset[8], float x[8]) {
@@ -121,7 +128,7 @@ static __device__ void sum_body(const NormParams& p, Sums& shared) {
         float x[8];
         const size_t at = o.at(pixel, p.channels);
         load_input<BFLOAT>(p, at, offset, x);
-        if (p.sum) store8<BFLOAT>(p.sum, at, x);
+        if (p.sum) store8<BFLOAT>(p.sum, p.padded ? padded_at(p, o, pixel) : at, x);
         for (int k = 0; k < 8; ++k) first[k] += x[k], second[k] += x[k] * x[k];
     }
     if (p.partial) store_partial(p, shared, first, second, [](int, float&, float&) {});

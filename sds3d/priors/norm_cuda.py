@@ -14,24 +14,20 @@ from sds3d import cuda_kernels
 
 THREADS = 256  # of a block, THREADS of cuda_ext/norm/norm.cu
 MAX_GROUPS = 64
-BLOCKS = 512  # enough for the largest GPUs; a thread takes PIXELS or more
-PIXELS = 4
+BLOCKS = 3  # of a multiprocessor at once, by the registers that they need; more would wait for a second round
+PIXELS = 4  # that a thread takes, or more
 
 
 class NormParams(ctypes.Structure):
     """NormParams of cuda_ext/norm/norm.cu"""
 
     _fields_ = [
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "images", "residual", "offset", "weight", "bias", "sum", "partial", "stats", "out", "v_out", "v_sum",
-                "v_images",
-            )
-        ),
-        *((name, ctypes.c_int) for name in ("pixels", "channels", "groups", "splits", "bfloat", "silu")),
+        *((name, ctypes.c_void_p) for name in ("images", "residual", "offset", "weight", "bias", "sum")),
+        *((name, ctypes.c_void_p) for name in ("partial", "stats", "out", "v_out", "v_sum", "v_images")),
+        *((name, ctypes.c_int) for name in ("pixels", "width", "channels", "groups", "splits")),
+        *((name, ctypes.c_int) for name in ("padded", "bfloat", "silu")),
         ("eps", ctypes.c_float),
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(frozen=True)
@@ -71,9 +67,12 @@ def sum_and_normalize(
     return _SumAndNormalize.apply(images, residual, offset, norm, silu)
 
 
-def add(images: Tensor, residual: Tensor | None, offset: Tensor) -> Tensor:
-    """images + residual + offset in one pass; differentiable in the first two."""
-    return _Add.apply(images, residual, offset)
+def add_and_pad(images: Tensor, residual: Tensor | None, offset: Tensor) -> Tensor:
+    """images + residual + offset, with a row and a column of zeros at the end, [B, C, H + 1, W + 1].
+
+    In one pass; differentiable in the first two.
+    """
+    return _AddAndPad.apply(images, residual, offset)
 
 
 class _Launch:
@@ -83,12 +82,13 @@ class _Launch:
         self.images = images.contiguous(memory_format=torch.channels_last)
         count, channels, height, width = images.shape
         pixels = height * width
-        splits = max(1, min(BLOCKS // count, pixels * channels // (8 * THREADS * PIXELS)))
+        blocks = BLOCKS * torch.cuda.get_device_properties(images.device).multi_processor_count
+        splits = max(1, min(blocks // count, pixels * channels // (8 * THREADS * PIXELS)))
         self.grid = (splits, count, 1)
         groups = norm.groups if norm else 1
         bfloat = images.dtype == torch.bfloat16
         self.params = NormParams(
-            pixels=pixels, channels=channels, groups=groups, splits=splits, bfloat=bfloat, silu=silu,
+            pixels=pixels, width=width, channels=channels, groups=groups, splits=splits, bfloat=bfloat, silu=silu,
             eps=norm.eps if norm else 0.0,
         )  # fmt: skip
         self.kept: list[Tensor] = []
@@ -174,14 +174,19 @@ class _SumAndNormalize(torch.autograd.Function):
         return v_images, v_images if ctx.has_residual else None, None, None, None
 
 
-class _Add(torch.autograd.Function):
+class _AddAndPad(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, residual: Tensor | None, offset: Tensor) -> Tensor:
         ctx.has_residual = residual is not None
         launch = _Launch(images, None, silu=False)
-        total = torch.empty_like(launch.images)
+        count, channels, height, width = images.shape
+        shape = (count, channels, height + 1, width + 1)
+        total = torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=torch.channels_last)
+        total[:, :, -1].zero_()
+        total[:, :, :, -1].zero_()
         if residual is not None:
             residual = residual.contiguous(memory_format=torch.channels_last)
+        launch.params.padded = 1
         launch.set(residual=residual, offset=offset, sum=total)
         launch("norm_sum")
         return total
@@ -189,5 +194,5 @@ class _Add(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_total: Tensor) -> tuple[Tensor | None, ...]:
-        v_total = v_total.contiguous(memory_format=torch.channels_last)  # once, for all that read it
-        return v_total, v_total if ctx.has_residual else None, None
+        v_images = v_total[:, :, :-1, :-1].contiguous(memory_format=torch.channels_last)  # once, for all that read it
+        return v_images, v_images if ctx.has_residual else None, None

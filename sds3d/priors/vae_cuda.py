@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sds3d.priors.norm_cuda import Norm, add, can_normalize, normalize, sum_and_normalize
+from sds3d.priors.norm_cuda import Norm, add_and_pad, can_normalize, normalize, sum_and_normalize
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -54,8 +54,8 @@ class CudaEncoder:
             for resnet in block.resnets:
                 state = self._residual(resnet, state)
             for downsample in block.downsamplers or ():
-                total = add(state.images, state.residual, state.offset)
-                state = self._convolve(downsample.conv, F.pad(total, (0, 1, 0, 1)))
+                padded = add_and_pad(state.images, state.residual, state.offset)
+                state = self._convolve(downsample.conv, padded)
         before, after = encoder.mid_block.resnets
         state = self._residual(before, state)
         for attention in encoder.mid_block.attentions:

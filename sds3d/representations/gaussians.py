@@ -100,6 +100,11 @@ class Gaussians(nn.Module):
         self.densifier.observe(render.info)
         self.densifier.intervene(self, step, optimizer)
 
+    def is_finite(self) -> Tensor:
+        """Whether all parameters are numbers, a truth value []."""
+        norms = torch._foreach_norm([getattr(self, name).detach() for name in NAMES])
+        return torch.isfinite(torch.stack(norms)).all()
+
     def tensors(self) -> dict[str, Tensor]:
         """The raw parameters by name."""
         return {name: getattr(self, name).detach() for name in NAMES}
