@@ -94,7 +94,7 @@ COLUMNS = (
             "stages.*.estimator.kind=vsd",
             "stages.*.estimator.guidance_scale=4",
             "stages.*.estimator.lr=0.001",
-            "stages.*.prior_every=8",
+            "stages.*.prior_every=12",
         ),
     ),
 )

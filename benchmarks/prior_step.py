@@ -1,9 +1,10 @@
 """One step of score distillation with a prior of MVDream's size, beside the same step as its peers write it.
 
-python benchmarks/prior_step.py [--splats N] [--blocks N] [--no-compile] [--no-peer] [--write docs/benchmarks.md]
+python -m benchmarks.prior_step [--splats N] [--blocks N] [--no-compile] [--no-peer] [--write docs/benchmarks.md]
 
-Needs a GPU and no weights: random ones cost the same. Four views of 256 x 256 pixels, encoder included. The peer is
-eager diffusers in float16, gsplat and torch's Adam. Exits with 1 if a limit is missed.
+Needs a GPU and no weights: random ones cost the same. Four views of 256 x 256 pixels, encoder included, of splats on a
+shell, an object late in its optimisation. The peer is eager diffusers in float16, gsplat and torch's Adam. Exits with 1
+if a limit is missed.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.rasterizer import shell
 from sds3d.captured_steps import CapturedSteps
 from sds3d.config import Config, GaussiansConfig, MVDreamConfig, SDSConfig, StageConfig
-from sds3d.draws import blocks, draw_inputs, step_generator
+from sds3d.draws import blocks, draw_inputs
+from sds3d.estimate import CONTEXT, estimate
 from sds3d.priors.blueprint import NETWORKS, VAE
 from sds3d.priors.latent import LatentPrior
 from sds3d.priors.mvdream import NUM_VIEWS, MultiViewUNet
@@ -35,7 +38,7 @@ from sds3d.priors.schedule import make_schedule
 from sds3d.priors.texts import PromptCache
 from sds3d.priors.vae import Vae
 from sds3d.renderers import build_renderer
-from sds3d.representations import build_representation
+from sds3d.representations.gaussians import Gaussians
 from sds3d.state import restore
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,10 +97,23 @@ def build_config(splats: int, prior_every: int, num_blocks: int) -> Config:
     return Config(prompt="a red mushroom", representation=shape, prior=MVDreamConfig(), stages=(stage,))
 
 
+def build_scene(cfg: Config) -> Gaussians:
+    """The shell that benchmarks/rasterizer.py draws, as a scene."""
+    means, quats, scales, opacities, colors = shell(cfg.representation.num_init, torch.Generator().manual_seed(0))
+    tensors = {
+        "means": means,
+        "quats": quats,
+        "log_scales": scales.log(),
+        "logit_opacities": opacities.logit(),
+        "logit_colors": colors.logit(eps=0.01),
+    }
+    return Gaussians(tensors, cfg.representation, cfg.stages[0].steps)
+
+
 def run_blocks(cfg: Config, prior: LatentPrior) -> tuple[float, list[float], CapturedSteps]:
     """Seconds of the first block, in which all is compiled and recorded, and of each other, and the steps."""
     stage = cfg.stages[0]
-    scene = build_representation(cfg.representation, stage.steps, step_generator(0, "init", 0))
+    scene = build_scene(cfg)
     optimizer = restore(scene, None, DEVICE)
     steps = CapturedSteps(cfg, scene, build_renderer(cfg.renderer, scene, DEVICE), prior, optimizer)
     seconds, inputs = [], None
@@ -141,7 +157,7 @@ def measure_peer(splats: int, repeats: int) -> float | None:
     prior.predict, prior.vae.moments = prior.network, prior.vae._moments
     cfg = build_config(splats, 1, repeats)
     stage = cfg.stages[0]
-    scene = build_representation(cfg.representation, 1, step_generator(0, "init", 0)).to(DEVICE)
+    scene = build_scene(cfg).to(DEVICE)
     optimizer = torch.optim.Adam(scene.param_groups(), betas=(0.9, 0.99), eps=1e-15)
     texts = [prior.encode_prompt(cfg.prompt), prior.encode_prompt("")]
     drawn = [draw_inputs(0, stage, block, prior, DEVICE) for block in blocks(cfg.stages, 0)]
@@ -204,6 +220,8 @@ def main() -> int:
             rows["prior ms"] = measure_prior(steps, cfg)
             rows["share of the prior"] = rows["prior ms"] / rows[f"step ms, {name}"]
     rows["peak GiB"] = torch.cuda.max_memory_reserved() / 2**30
+    rows["of it allocated"] = torch.cuda.max_memory_allocated() / 2**30
+    rows["estimated GiB"] = (estimate(cfg, "cuda").largest.with_margin - CONTEXT) / 2**30
     del prior, steps
     torch.cuda.empty_cache()
     if compiles:
@@ -238,5 +256,4 @@ def report(rows: dict[str, float], args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())
