@@ -34,7 +34,7 @@ class CapturedSteps(Steps):
         super().__init__(cfg, scene, renderer, prior, optimizer)
         device = scene.means.device
         self.generator = torch.Generator(device)
-        self.finders: dict[tuple[str, int, int, bool], Callable[..., tuple[Tensor, Tensor]]] = {}
+        self.finders: dict[tuple[int, int, bool], Callable[..., tuple[Tensor, Tensor]]] = {}  # of this stage
         self.rates = torch.zeros(len(optimizer.param_groups), device=device)
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"], group["rate"] = rate, 0.0
@@ -44,6 +44,7 @@ class CapturedSteps(Steps):
         self.overflows = 0  # how often tile lists were too short
         self.inputs: Inputs | None = None  # always the same memory
         self.target: Target | None = None
+        self.recorded: tuple[StageConfig, int] | None = None
         self._forget()
 
     def start(self, stage: StageConfig, block: Block, inputs: Inputs) -> None:
@@ -71,7 +72,7 @@ class CapturedSteps(Steps):
 
     def _forget(self) -> None:
         """Drop what was recorded for another stage or for splats that are no more."""
-        self.recorded: tuple[StageConfig, int] | None = None
+        self.recorded = None
         self.recorded_means: Tensor | None = None
         self._drop_graphs()
 
@@ -88,6 +89,8 @@ class CapturedSteps(Steps):
         """Copy `inputs` to where the graphs read them."""
         cameras = inputs.cameras
         if self.recorded != (stage, len(cameras)) or self.recorded_means is not self.scene.means:
+            if self.recorded and self.recorded[0] != stage:
+                self.finders.clear()  # a large prior's takes gigabytes
             self._forget()
             self.recorded, self.recorded_means = (stage, len(cameras)), self.scene.means
             copies = Cameras(cameras.viewmats.clone(), cameras.Ks.clone(), cameras.width, cameras.height)
@@ -129,7 +132,7 @@ class CapturedSteps(Steps):
     def _finder(self, stage: StageConfig, lasting: bool) -> Callable[..., tuple[Tensor, Tensor]]:
         """The stage's target as a function of tensors, recorded where it can be."""
         width, height = self.inputs.cameras.width, self.inputs.cameras.height
-        key = (stage.name, width, height, lasting)
+        key = (width, height, lasting)
         if key not in self.finders:
 
             def find(seen: Tensor, timesteps: Tensor, viewmats: Tensor, Ks: Tensor, backgrounds: Tensor) -> Target:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+
 from sds3d.config import Config, PocketConfig, PriorConfig, RunPriorConfig
 from sds3d.errors import UserError
 from sds3d.priors.known import existing_path, locate
@@ -21,6 +26,7 @@ def preflight(cfg: Config) -> None:
     from sds3d.devices import resolve_device
 
     if resolve_device(cfg.device).type == "cuda":
+        _check_compiler(priors)
         _check_room(cfg)
 
 
@@ -46,6 +52,20 @@ def _missing(prior: PriorConfig, key: str) -> str | None:
     except UserError as error:
         return str(error)
     return None
+
+
+def _check_compiler(priors: dict[PriorConfig, str]) -> None:
+    """What torch.compile needs on a GPU: Triton builds a small extension of Python for each kernel."""
+    compiling = [key for prior, key in priors.items() if not isinstance(prior, PocketConfig) and prior.compile]
+    if not compiling:
+        return
+    key = compiling[0].removesuffix("path") + "compile"
+    compilers = [os.environ.get("CC"), "gcc", "clang"]  # as Triton looks for one
+    if not any(name and shutil.which(name) for name in compilers):
+        raise UserError(f"{key}: needs a C compiler, got none of $CC, gcc, clang; apt-get install gcc, or {key}=false")
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.is_file():
+        raise UserError(f"{key}: needs {header}, which is not there; apt-get install python3-dev, or {key}=false")
 
 
 def _check_room(cfg: Config) -> None:

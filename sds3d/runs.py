@@ -168,6 +168,10 @@ class RunFolder:
             raise refused(error, path) from error
         atomic_write(path, picture)
 
+    def forget_failure(self) -> None:
+        """Removes failed.json of an earlier try."""
+        (self.path / "failed.json").unlink(missing_ok=True)
+
     def save_failure(self, report: dict[str, Any]) -> None:
         """Says in failed.json why the run ended before its end."""
         atomic_write(self.path / "failed.json", json.dumps(report, indent=1) + "\n")

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
-from sds3d.config import Config, StageConfig
+from sds3d.config import Config, NFSDConfig, StageConfig
 from sds3d.distillation import build_estimator
 from sds3d.interfaces import Condition, Estimator, Prior, Renderer
 from sds3d.losses import distillation_loss, regularization
@@ -55,6 +55,8 @@ class Steps:
         self.cfg, self.scene, self.renderer, self.prior, self.optimizer = cfg, scene, renderer, prior, optimizer
         self.text = prior.encode_prompt(cfg.prompt)
         self.negative_text = prior.encode_prompt(cfg.negative_prompt, negative=True)
+        if any(isinstance(stage.estimator, NFSDConfig) for stage in cfg.stages):
+            prior.encode_prompt("")  # before a text encoder is let go of
         self.total_steps = sum(stage.steps for stage in cfg.stages)
         self.estimators: dict[str, Estimator] = {}  # of each stage by its name; one may have learnt something
 

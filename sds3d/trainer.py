@@ -56,6 +56,7 @@ def train(cfg: Config, run: RunFolder, progress: Progress, stop: Callable[[], bo
     When `stop()` becomes true, saves a checkpoint at the end of the current block and returns with finished False.
     UserError if the prior's answers are not numbers again and again.
     """
+    run.forget_failure()
     priors = Priors(resolve_device(cfg.device))
     guard: Guard | None = None
     while True:

@@ -111,6 +111,9 @@ def test_the_third_time_ends_the_run_and_says_why(cfg, tmp_path, monkeypatch):
     report = json.loads((run.path / "failed.json").read_text())
     assert report["rollbacks"] == 3 and report["skipped"] == 3 * PATIENCE and report["stage"] == "shape"
     assert not run.finished
+    monkeypatch.undo()
+    *_, with_a_good_one = run_with(cfg, tmp_path, monkeypatch, lambda k: False)
+    assert with_a_good_one().finished and not (run.path / "failed.json").exists()
 
 
 def test_a_scene_that_is_no_longer_made_of_numbers_goes_back_at_once(cfg, tmp_path, monkeypatch):

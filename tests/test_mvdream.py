@@ -368,7 +368,7 @@ def test_a_header_that_is_no_json_is_refused(tmp_path):
 def test_a_folder_that_is_not_whole_is_refused(folder):
     for name, message in (
         ("text_encoder/model.safetensors", "text_encoder: no weights"),
-        ("vae/config.json", "vae/config.json: cannot be read"),
+        ("vae/config.json", "vae/config.json: missing"),
         ("unet/diffusion_pytorch_model.safetensors", "unet: no weights"),
         ("tokenizer/merges.txt", "tokenizer: no tokenizer; expected in it vocab.json and merges.txt"),
         ("unet/config.json", "expected a checkpoint file, or a folder with unet/config.json"),

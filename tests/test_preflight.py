@@ -148,3 +148,19 @@ def test_list_fetch_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert main(["prior", "verify", SD.name]) == 1
     assert capsys.readouterr().out.startswith(f"{folder / 'vae/config.json'}: damaged: expected sha256 000")
     assert main(["prior", "verify", "pocket"]) == 0 and capsys.readouterr().out.startswith("ok: 6 files of ")
+
+
+@pytest.mark.parametrize("kind", [MVDreamConfig, StableDiffusionConfig])
+def test_a_compiled_network_needs_a_compiler_and_pythons_headers(kind, tmp_path, monkeypatch) -> None:
+    gpu(monkeypatch, free=1000 * GIB)
+    folder = write_configs(tmp_path / "prior")
+    cfg = replace(CFG, prior=kind(path=str(folder)))
+    monkeypatch.setattr("sds3d.preflight.shutil.which", lambda name: None)
+    assert problem(cfg).startswith("prior.compile: needs a C compiler")
+    preflight(replace(cfg, prior=replace(cfg.prior, compile=False)))
+    monkeypatch.setattr("sds3d.preflight.shutil.which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
+    monkeypatch.setattr("sds3d.preflight.sysconfig.get_path", lambda name: str(tmp_path / "include"))
+    assert "Python.h" in problem(cfg)
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "Python.h").touch()
+    preflight(cfg)

@@ -8,7 +8,7 @@ import signal
 import sys
 from types import FrameType
 
-from sds3d.config import Config
+from sds3d.config import Config, PocketConfig
 from sds3d.devices import begin_context
 from sds3d.loading import no_collection
 from sds3d.runs import OUTPUTS, RunFolder
@@ -65,13 +65,15 @@ def outputs_text(cfg: Config, run: RunFolder) -> str:
     """The files of a finished run, and what to try next."""
     folder, prompt = shlex.quote(str(run.path)), shlex.quote(cfg.prompt)
     files = "\n".join(f"  {run.path / name}" for name in OUTPUTS)
-    return f"""\
+    text = f"""\
 {files}
 next:
   look:           preview.png, turntable.mp4; mesh.glb opens in Blender, splats.ply in any splat viewer
   other formats:  sds3d export {folder} --format glb,obj,ply
-  another try:    sds3d generate --config {folder}/config.yaml seed={cfg.seed + 1} -- {prompt}
-  a longer run:   sds3d generate --config quality -- {prompt}"""
+  another try:    sds3d generate --config {folder}/config.yaml seed={cfg.seed + 1} -- {prompt}"""
+    if isinstance(cfg.prior, PocketConfig):  # whose presets these are
+        text += f"\n  a longer run:   sds3d generate --config quality -- {prompt}"
+    return text
 
 
 def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:

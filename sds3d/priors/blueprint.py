@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from sds3d.config import DType, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.priors.known import find_known, locate
+from sds3d.priors.pretrained import read_json
 
 META = torch.device("meta")
 CAMERA = 16  # numbers that MVDream knows of a view
@@ -106,7 +106,7 @@ def _pocket(cfg: PocketConfig) -> Blueprint:
     from sds3d.priors.weights import POCKET
 
     folder = Path(cfg.path) if cfg.path else POCKET
-    config = read_config(folder / "unet" / "config.json")
+    config = read_json(folder / "unet" / "config.json")
     with META:
         unet = model.build_unet(config["block_out_channels"], config["layers_per_block"])
         unet = unet.requires_grad_(False).to(memory_format=torch.channels_last)
@@ -155,7 +155,7 @@ def _latent(cfg: MVDreamConfig | StableDiffusionConfig, device_type: str) -> Blu
         (network.config.in_channels, side, side),
         num_views,
         side * vae.factor,
-        round(parameters * dtype.itemsize),
+        round(parameters * (4 if isinstance(cfg, MVDreamConfig) else dtype.itemsize)),  # MVDream's text: in float32
     )
 
 
@@ -204,8 +204,8 @@ def _network_config(folder: Path | None, cfg: MVDreamConfig | StableDiffusionCon
     if folder is None or folder.is_file():
         return NETWORKS["mvdream-sd2.1"]
     if (folder / "transformer").is_dir():
-        return read_config(folder / "transformer" / "config.json")
-    config = read_config(folder / "unet" / "config.json")
+        return read_json(folder / "transformer" / "config.json")
+    config = read_json(folder / "unet" / "config.json")
     if "context_dim" in config:
         return NETWORKS["mvdream-sd1.5" if config["context_dim"] == 768 else "mvdream-sd2.1"]
     return config
@@ -213,18 +213,7 @@ def _network_config(folder: Path | None, cfg: MVDreamConfig | StableDiffusionCon
 
 def _config_or(folder: Path | None, part: str, otherwise: dict[str, Any]) -> dict[str, Any]:
     path = folder / part / "config.json" if folder is not None else None
-    return read_config(path) if path is not None and path.is_file() else otherwise
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The keys of a config.json of diffusers."""
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); fetch the prior again, or choose another one") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: expected the keys of a model's config; fetch the prior again")
-    return config
+    return read_json(path) if path is not None and path.is_file() else otherwise
 
 
 def _dtype(name: DType, device_type: str, is_sd3: bool) -> torch.dtype:

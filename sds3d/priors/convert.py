@@ -26,8 +26,8 @@ CPU = torch.device("cpu")
 def main(argv: list[str]) -> int:
     """Converts a checkpoint and prints the folder; returns the exit code."""
     parser = argparse.ArgumentParser("sds3d prior convert", description="write a multi-view model as one folder")
-    parser.add_argument("source", metavar="SRC", help="a checkpoint file, a folder, or a known model's name")
-    parser.add_argument("target", metavar="DST", type=Path, help="the folder to write; must not exist")
+    parser.add_argument("source", metavar="SOURCE", help="a checkpoint file, a folder, or a known model's name")
+    parser.add_argument("target", metavar="FOLDER", type=Path, help="the folder to write; must not exist")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: float16")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     args = parser.parse_args(argv)
