@@ -70,6 +70,12 @@ class CapturedSteps(Steps):
         _, block, _ = self.block
         return self._settle(block.step + block.length)
 
+    def close(self) -> None:
+        """Lets go of the prior, the recordings and their memory; these steps are over."""
+        super().close()
+        self.finders.clear()
+        self._forget()
+
     def _forget(self) -> None:
         """Drop what was recorded for another stage or for splats that are no more."""
         self.recorded = None

@@ -86,6 +86,11 @@ class Steps:
         """What became of the block that was started last; waits for the GPU."""
         return self.outcome
 
+    def close(self) -> None:
+        """Lets go of the prior and all that belongs to it; these steps are over."""
+        self.prior = None
+        self.estimators.clear()
+
     def estimator(self, stage: StageConfig) -> Estimator:
         """The one that this stage keeps from its first step to its last."""
         if stage.name not in self.estimators:

@@ -105,6 +105,7 @@ class Attempt:
         self.seconds: dict[str, float] = dict(state.get("seconds", {}))
         self.guard = guard or Guard(**state.get("guard", {}))
         self.step = checkpoint.step if checkpoint else 0
+        self.stage = cfg.stages[0]
         self.steps: Steps | None = None
         self.ahead: Inputs | None = None  # of the next block
         self.spend("load", started)
@@ -139,11 +140,13 @@ class Attempt:
 
     def enter(self, stage: StageConfig) -> None:
         """Take up the prior of `stage`, and the steps that use it, unless they are in use."""
-        cfg = self.cfg.prior_of(stage)
+        self.stage, cfg = stage, self.cfg.prior_of(stage)
         if self.steps is not None and cfg == self.priors.cfg:
             return
         begun = time.perf_counter()
-        self.steps = None  # its memory first
+        if self.steps is not None:  # their memory first
+            self.steps.close()
+            self.steps = None
         prior = self.priors.get(cfg)
         self.steps = build_steps(self.cfg, self.scene, self.renderer, prior, self.optimizer)
         if self.checkpoint and self.checkpoint.state.get("stage") == stage.name:
@@ -189,7 +192,7 @@ class Attempt:
 
 def give_up(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
     """What the user is told when going back does not help; the same is in failed.json."""
-    stage = stage_at(attempt.cfg, attempt.step)
+    stage = attempt.stage
     report = {"step": attempt.step, "stage": stage.name, "reason": reason, **attempt.guard.numbers()}
     run.save_failure(report)
     prior = attempt.cfg.prior_of(stage)
@@ -201,16 +204,6 @@ def give_up(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
         f"{MAX_ROLLBACKS - 1} returns with smaller steps; {remedy}, a lower guidance_scale or another seed; "
         "failed.json has the counts"
     )
-
-
-def stage_at(cfg: Config, step: int) -> StageConfig:
-    """The stage of the last of `step` steps."""
-    end = 0
-    for stage in cfg.stages:
-        end += stage.steps
-        if step <= end:
-            return stage
-    return cfg.stages[-1]
 
 
 def build_steps(cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> Steps:
