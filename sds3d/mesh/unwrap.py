@@ -15,10 +15,9 @@ def unwrap(vertices: np.ndarray, faces: np.ndarray, texture_size: int) -> tuple[
     """
     import xatlas
 
-    pieces = cells(vertices[faces].mean(1))
+    owners, corners, cut_faces = cut(vertices, faces)
     atlas = xatlas.Atlas()
-    for piece in pieces:
-        atlas.add_mesh(vertices.astype(np.float32), faces[piece].astype(np.uint32))
+    atlas.add_mesh(corners.astype(np.float32), cut_faces.astype(np.uint32))
     charts = xatlas.ChartOptions()
     charts.max_iterations = 1  # more iterations cost time and save little of the texture
     packing = xatlas.PackOptions()
@@ -26,23 +25,22 @@ def unwrap(vertices: np.ndarray, faces: np.ndarray, texture_size: int) -> tuple[
     packing.padding = PADDING
     packing.bilinear = True
     atlas.generate(charts, packing)
-    sources, uvs, new_faces, count = [], [], np.empty_like(faces, np.int64), 0
-    for index, piece in enumerate(pieces):
-        piece_sources, piece_faces, piece_uvs = atlas[index]
-        new_faces[piece] = piece_faces.astype(np.int64) + count
-        count += len(piece_sources)
-        sources.append(piece_sources.astype(np.int64))
-        uvs.append(piece_uvs)
-    return np.concatenate(sources), new_faces, np.clip(np.concatenate(uvs), 0, 1).astype(np.float32)
+    sources, new_faces, uvs = atlas[0]
+    return owners[sources], new_faces.astype(np.int64), np.clip(uvs, 0, 1).astype(np.float32)
 
 
-def cells(points: np.ndarray) -> list[np.ndarray]:
-    """The numbers of the `points` [P, 3] in each cell of their bounding box that holds any.
+def cut(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mesh cut into the cells of its bounding box, which are moved apart.
 
-    xatlas grows the charts of one mesh on one thread, in a time that rises faster than its size; those of many
-    small ones on all threads. A cut is a border of charts, but without it charts would need more borders inside.
+    For each new vertex the one of `vertices` [V, 3] that it copies [W], its position [W, 3], and the new faces [F, 3].
+    xatlas grows the charts of one connected surface on one thread, in a time that rises faster than its size; those of
+    many small ones on all threads. A cut is a border of charts, but without it charts would need more borders inside.
+    The pieces stay one mesh: while xatlas 0.0.11 is given another, it may crash on what it does with the one before.
     """
-    low, high = points.min(0), points.max(0)
-    place = np.minimum((points - low) / (high - low).clip(min=1e-9) * CELLS, CELLS - 1).astype(np.int64)
+    low, size = vertices.min(0), np.ptp(vertices, 0).clip(min=1e-9)
+    place = np.minimum((vertices[faces].mean(1) - low) / size * CELLS, CELLS - 1).astype(np.int64)
     numbers = place @ [CELLS**2, CELLS, 1]
-    return [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+    keys, new_faces = np.unique(numbers[:, None] * len(vertices) + faces, return_inverse=True)
+    cell, owners = np.divmod(keys, len(vertices))
+    shift = np.stack(np.unravel_index(cell, (CELLS,) * 3), -1) * size
+    return owners, vertices[owners] - low + shift, new_faces.reshape(faces.shape)
