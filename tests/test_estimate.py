@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_models import write_configs
+from fake_models import TINY_UNET, write_configs
 from huggingface_hub import constants
 from torch.nn import functional as F
 
@@ -142,6 +142,11 @@ def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
     community = write_configs(tmp_path / "community", {"camera_dim": 16, "context_dim": 768}, VAE)
     blueprint = draw_blueprint(MVDreamConfig(path=community), "cpu")
     assert blueprint.network.config.cross_attention_dim == 768 and blueprint.num_views == 4
+    community = write_configs(tmp_path / "smaller", {"camera_dim": 16, "image_size": 16}, VAE)
+    assert draw_blueprint(MVDreamConfig(path=community), "cpu").resolution == 128
+    sizeless = write_configs(tmp_path / "sizeless", TINY_UNET | {"sample_size": None})
+    with pytest.raises(UserError, match="sizeless: expected the number of latents along a side .*, got None"):
+        draw_blueprint(StableDiffusionConfig(path=sizeless), "cpu")
     (Path(folder) / "unet" / "config.json").write_text("[")
     with pytest.raises(UserError, match="unet/config.json: cannot be read"):
         draw_blueprint(StableDiffusionConfig(path=folder), "cpu")

@@ -144,6 +144,8 @@ def _latent(cfg: MVDreamConfig | StableDiffusionConfig, device_type: str) -> Blu
         attend_across_views(network, num_views)
     vae = Vae(autoencoder, cfg.vae_batch)
     side = network.config.sample_size
+    if not isinstance(side, int):
+        raise UserError(f"{cfg.path}: expected the number of latents along a side in its network's config, got {side}")
     width = network.config.joint_attention_dim if is_sd3 else network.config.cross_attention_dim
     has_t5 = folder is not None and (folder / "text_encoder_3").is_dir()
     parameters = TEXT_ENCODERS.get(width, 0) + T5_XXL * has_t5
@@ -206,8 +208,9 @@ def _network_config(folder: Path | None, cfg: MVDreamConfig | StableDiffusionCon
     if (folder / "transformer").is_dir():
         return read_json(folder / "transformer" / "config.json")
     config = read_json(folder / "unet" / "config.json")
-    if "context_dim" in config:
-        return NETWORKS["mvdream-sd1.5" if config["context_dim"] == 768 else "mvdream-sd2.1"]
+    if "camera_dim" in config:  # written for MVDream's own program
+        network = NETWORKS["mvdream-sd1.5" if config.get("context_dim") == 768 else "mvdream-sd2.1"]
+        return network | {"sample_size": config.get("image_size", network["sample_size"])}
     return config
 
 
