@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from sds3d.priors.latent import LatentPrior
 from sds3d.priors.mvdream import NUM_VIEWS, MultiViewUNet
 from sds3d.priors.schedule import make_schedule
 from sds3d.priors.texts import PromptCache
-from sds3d.priors.vae import Vae
+from sds3d.priors.vae import Vae, plain_moments
 from sds3d.renderers import build_renderer
 from sds3d.representations.gaussians import Gaussians
 from sds3d.state import restore
@@ -154,7 +155,7 @@ def measure_peer(splats: int, repeats: int) -> float | None:
     from sds3d.renderers.splat_gsplat import rasterize
 
     prior = build_prior(compiles=False)
-    prior.predict, prior.vae.moments = prior.network, prior.vae._moments
+    prior.predict, prior.vae.moments = prior.network, partial(plain_moments, prior.vae.model)
     cfg = build_config(splats, 1, repeats)
     stage = cfg.stages[0]
     scene = build_scene(cfg).to(DEVICE)

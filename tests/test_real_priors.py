@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +30,8 @@ from sds3d import native
 from sds3d.cameras import turntable
 from sds3d.cli.main import main
 from sds3d.cli.progress import LineProgress
-from sds3d.config import Config, MVDreamConfig
+from sds3d.config import Config, MVDreamConfig, PriorConfig
+from sds3d.interfaces import Prior
 from sds3d.priors import build_prior, mvdream, stable_diffusion
 from sds3d.priors.weights import prior_id
 from sds3d.runs import OUTPUTS, RunFolder
@@ -222,6 +225,27 @@ def test_a_run_of_two_priors_stopped_and_resumed_is_the_same(step, models, tmp_p
     assert not finished and max(read_steps(run)) == step
     assert optimise(cfg) == (run, True)
     assert_same_run(run, straight)
+
+
+@pytest.mark.parametrize("stages", [two_stages, vsd_stages])
+def test_a_prior_is_let_go_before_the_next_is_loaded(stages, models, tmp_path, monkeypatch):
+    alive: list[weakref.ref] = []
+    left: list[int] = []
+
+    def build(cfg: PriorConfig, device: torch.device) -> Prior:
+        left.append(sum(ref() is not None for ref in alive))
+        prior = build_prior(cfg, device)
+        alive.extend(weakref.ref(x) for x in (prior, prior.network, prior.vae.model))
+        return prior
+
+    monkeypatch.setattr("sds3d.trainer.build_prior", build)
+    gc.collect()
+    gc.disable()  # as while a prior is loaded: what waits for the collector would be there beside the next prior
+    try:
+        optimise(config_of(models, stages(models), tmp_path / "out"))
+    finally:
+        gc.enable()
+    assert left == [0, 0]
 
 
 def test_what_vsd_has_learnt_survives_a_stop_after_each_block(models, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +24,7 @@ class Vae:
         self.batch = batch
         self.scale = float(model.config.scaling_factor)
         self.shift = float(model.config.shift_factor or 0.0)
-        self.moments = CudaEncoder(model) if can_encode(model) else self._moments
+        self.moments = CudaEncoder(model) if can_encode(model) else partial(plain_moments, model)
 
     @property
     def factor(self) -> int:
@@ -53,7 +54,8 @@ class Vae:
         mean = self.moments(inputs).chunk(2, 1)[0]
         return (mean.float() - self.shift) * self.scale
 
-    def _moments(self, inputs: Tensor) -> Tensor:
-        """Mean and log variance [C, 2 Z, h, w] of the posterior."""
-        moments = self.model.encoder(inputs)
-        return moments if self.model.quant_conv is None else self.model.quant_conv(moments)
+
+def plain_moments(model: AutoencoderKL, inputs: Tensor) -> Tensor:
+    """Mean and log variance [C, 2 Z, h, w] of the posterior of `inputs` [C, 3, H, W] in [-1, 1]."""
+    encoded = model.encoder(inputs)
+    return encoded if model.quant_conv is None else model.quant_conv(encoded)
