@@ -7,7 +7,7 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-from sds3d.config import Config, PocketConfig, PriorConfig, RunPriorConfig
+from sds3d.config import Config, MVDreamConfig, PocketConfig, PriorConfig, RunPriorConfig
 from sds3d.errors import UserError
 from sds3d.priors.known import existing_path, locate
 
@@ -48,7 +48,11 @@ def _missing(prior: PriorConfig, key: str) -> str | None:
             return None
         return f"{key}: {prior.path}: no such folder; expected one that `sds3d prior train` made"
     try:
-        locate(prior.path, key)
+        found = locate(prior.path, key)
+        if isinstance(prior, MVDreamConfig) and found.is_file():
+            from sds3d.priors.mvdream_files import find_tokenizer  # which imports torch
+
+            find_tokenizer(found)
     except UserError as error:
         return str(error)
     return None

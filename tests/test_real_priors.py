@@ -315,6 +315,9 @@ def test_what_is_not_there_is_said_before_there_is_a_run_folder(models, tmp_path
     for verb in (["generate", "x", f"out={out}"], ["prior", "preview", "x"], ["estimate"]):
         error = fails(capsys, *verb, "--prior", str(tmp_path / "model.pt"))
         assert "no such file or folder, and no known model" in error
+    alone = tmp_path / "alone.pt"
+    alone.symlink_to(models.original)
+    assert "needs the tokenizer of CLIP, which is not here" in fails(capsys, *command(alone, out))
     lost = two_stages(models).replace(str(models.sd), "nowhere")
     assert "stages.1.prior.path: " in fails(capsys, *command(models.mvdream, out, lost))
     assert not out.exists()

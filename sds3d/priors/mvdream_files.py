@@ -43,6 +43,12 @@ def open_mvdream(path: Path) -> MVDreamFiles:
     return files
 
 
+def find_tokenizer(checkpoint: Path) -> Path:
+    """The folder of the tokenizer that goes with a checkpoint file: beside it, or elsewhere on this machine."""
+    beside = checkpoint.parent / "tokenizer"
+    return beside if has_tokenizer(beside) else known.locate_tokenizer()
+
+
 def _open_original(path: Path) -> MVDreamFiles:
     tensors = read_tensors(path)
     is_openclip = any(name.startswith(ldm.OPENCLIP) for name in tensors)
@@ -57,12 +63,11 @@ def _open_original(path: Path) -> MVDreamFiles:
     unet, vae, text = (_section(tensors, prefix, path) for prefix in prefixes)
     if not unet.holds("camera_embed."):
         raise _single_view(path)
-    beside = path.parent / "tokenizer"
     return MVDreamFiles(
         ldm.unet(unet),
         ldm.vae(vae),
         ldm.openclip(text) if is_openclip else ldm.clip(text),
-        beside if has_tokenizer(beside) else known.locate_tokenizer(),
+        find_tokenizer(path),
         ldm.SCHEDULE,
         SAMPLE_SIZE,
     )
