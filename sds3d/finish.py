@@ -67,7 +67,7 @@ def finish(
         "prompt": cfg.prompt,
         "seed": cfg.seed,
         "config_hash": run.config_hash,
-        "prior": prior_id(cfg.prior),
+        "priors": {stage.name: prior_id(cfg.prior_of(stage)) for stage in cfg.stages},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_bytes": peak_memory(),
         "gaussians": len(scene),

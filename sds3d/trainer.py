@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -82,7 +83,9 @@ class Priors:
     def get(self, cfg: PriorConfig) -> Prior:
         """The prior that `cfg` names, loaded unless it is the one in use."""
         if cfg != self.cfg:
-            self.cfg = self.prior = None  # its memory first
+            if self.prior is not None:  # its memory first, and that of what it was part of
+                self.cfg = self.prior = None
+                gc.collect()
             with no_collection():
                 self.prior = build_prior(cfg, self.device)
             self.cfg = cfg
