@@ -110,7 +110,8 @@ def test_a_prompt_becomes_an_asset(name, models, tmp_path, capsys):
     opened, cfg = RunFolder.open(run)
     assert opened.finished and cfg.prior.path == str(path)
     report = json.loads((run / "report.json").read_text())
-    assert set(report["priors"].values()) == {prior_id(cfg.prior)} and report["gaussians"] == 200 and report["watertight"]
+    assert set(report["priors"].values()) == {prior_id(cfg.prior)}
+    assert report["gaussians"] == 200 and report["watertight"]
     metrics = read_metrics(run)
     assert [line["step"] for line in metrics] == [2, 4] and all(np.isfinite(line["loss"]) for line in metrics)
     mesh = trimesh.load(run / "mesh.glb", force="mesh")
