@@ -308,6 +308,6 @@ def test_the_comparison_from_end_to_end_and_again(tmp_path: Path, monkeypatch: p
         raise AssertionError("made again")
 
     picture = (tmp_path / "picture.png").read_bytes()
-    monkeypatch.setattr("sds3d.steps.Steps.run", refuse)
+    monkeypatch.setattr("sds3d.steps.Steps.start", refuse)
     assert estimators.main() == 0
     assert page.read_text() == first and (tmp_path / "picture.png").read_bytes() == picture
