@@ -345,3 +345,31 @@ def test_texts_are_encoded_once_for_all_runs(models, tmp_path, monkeypatch):
     assert len(files) == 2 + 4 + 1  # prompt and nothing for one prior; four sides and nothing, to keep away, for both
     for run in runs[1:]:
         assert_same_run(run, runs[0])
+
+
+# On a GPU
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+@pytest.mark.parametrize("options", ["compile: false", "compile: false, vae_batch: 2", "compile: true"])
+def test_two_priors_take_turns_on_a_gpu(models, tmp_path, options):
+    """Recorded and not, the loop goes through both, and ends in numbers; one prior is in memory at a time."""
+    stages = (
+        "stages=[{name: shape, steps: 8, prior_every: 2, resolution: 32, estimator: {clip: false}}, "
+        "{name: texture, steps: 8, prior_every: 2, resolution: 32, num_orbits: 4, trains: colors, "
+        f"prior: {{kind: stable-diffusion, path: {models.sd}, perp_neg: true, {options}}}, "
+        "estimator: {clip: false}}]"
+    )
+    settings = [x for x in SETTINGS if not x.startswith("device")] + ["device=cuda", stages]
+    prior = f"prior={{kind: mvdream, path: {models.mvdream}, {options}}}"
+    losses = []
+    for capture in ("true", "false"):
+        out = f"out={tmp_path / capture}"
+        cfg = load_config(None, [*settings, prior, out, f"capture={capture}", "renderer.deterministic=true"], PROMPT)
+        run = RunFolder.create(cfg)
+        result = train(cfg, run, LineProgress(io.StringIO()), lambda: False)
+        assert result.finished and result.guard.skipped == 0
+        losses.append([row["loss"] for row in read_metrics(run.path)])
+    # half precision in networks that amplify nothing; the noise is the same
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)

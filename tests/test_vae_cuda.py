@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from sds3d.capture import CapturedCall
 from sds3d.priors import vae_cuda
 from sds3d.priors.norm_cuda import Norm, add_and_pad, can_normalize, normalize, sum_and_normalize
 from sds3d.priors.vae import Vae, plain_moments
@@ -140,3 +141,25 @@ def test_encoder_on_a_gpu_is_as_close_to_the_truth_as_diffusers(dtype):
     ]
     for of_fast, of_slow in zip(*errors, strict=True):
         assert of_fast < 1.2 * of_slow + 1e-3
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+def test_parts_are_encoded_alike_in_a_recording_and_back():
+    model = make_vae([32, 64, 64]).to("cuda", torch.float16).to(memory_format=torch.channels_last)
+    images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(2)).cuda()
+
+    def slope(batch):
+        vae = Vae(model, batch)
+
+        def function(x):
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                latents = vae.encode(x)
+            return latents, torch.autograd.grad(latents.square().sum(), x)[0]
+
+        return function
+
+    whole, parts = slope(0)(images), CapturedCall(slope(2))(images)
+    for actual, expected in zip(parts, whole, strict=True):
+        assert relative(actual, expected) < 2e-3  # convolutions of other batches round otherwise
