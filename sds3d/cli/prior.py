@@ -14,14 +14,14 @@ usage: sds3d prior preview PROMPT [--prior PATH_OR_NAME] [--out FILE] [--seed N]
        sds3d prior fetch NAME
        sds3d prior verify PATH_OR_NAME
        sds3d prior convert SOURCE FOLDER
-       sds3d prior train ...
+       sds3d prior train [--objects DIR] --out FOLDER ...
 
   preview   draw the views of PROMPT that the prior imagines: what a run can hope for, in seconds
   list      the known models: how large, under which licence, and whether they are on this machine
   fetch     download a known model to the cache of Hugging Face
   verify    compare the files of a prior with the sha256 that they should have
   convert   any layout of MVDream to a folder of our own, which is smaller and loads faster
-  train     train a multi-view prior; `sds3d prior train --help` says more"""
+  train     train a multi-view prior, also on meshes of your own; `sds3d prior train --help` says more"""
 
 
 def main(argv: list[str]) -> int:

@@ -23,9 +23,10 @@ DROP_WORDS = 0.15  # share trained on the sentence vector alone, where unseen wo
 
 
 class Batch(NamedTuple):
-    """One training step: B objects of V views; the views of an object are adjacent."""
+    """One training step: B objects of V views, first M made-up ones; the views of an object are adjacent."""
 
-    parts: Tensor  # [B, MAX_PARTS, NUM_COLUMNS]
+    parts: Tensor  # [M, MAX_PARTS, NUM_COLUMNS]
+    pictures: Tensor  # uint8 [B - M, V, H, W, 4], premultiplied colour and coverage
     ids: Tensor  # token ids [B, MAX_TOKENS]
     has_words: Tensor  # bool [B], false where only the sentence vector is shown
     viewmats: Tensor  # [B * V, 4, 4]
@@ -61,11 +62,12 @@ class MadeUpObjects(Dataset):
             pieces, (caption,) = sample_object(rng, num_captions=1)
             parts.append(torch.from_numpy(pack(pieces)))
             prompts.append("" if rng.random() < DROP_PROMPT else caption)
-        cameras, backgrounds = _views(self.batch, generator)
+        cameras, backgrounds = sample_views(self.batch, generator)
         fractions = (torch.arange(self.batch) + self.rank * self.batch) / (self.world * self.batch)
         timesteps = ((fractions + common.random()) % 1 * model.NUM_TIMESTEPS).long()  # stratified over all processes
         return Batch(
             torch.stack(parts),
+            torch.empty(0, model.NUM_VIEWS, model.RESOLUTION, model.RESOLUTION, 4, dtype=torch.uint8),
             self.encoder.tokenize(prompts),
             torch.rand(self.batch, generator=generator) >= DROP_WORDS,
             cameras.viewmats,
@@ -76,7 +78,7 @@ class MadeUpObjects(Dataset):
         )
 
 
-def _views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:
+def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:
     """Random orbits, and for each object one background [B * V, 3], grey in half of them."""
     cameras = sample_orbits(
         objects, model.NUM_VIEWS, model.RESOLUTION, ELEVATION_DEG, (DISTANCE, DISTANCE), (FOV_DEG, FOV_DEG), generator
@@ -90,6 +92,9 @@ def _views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:
 def draw(batch: Batch) -> Tensor:
     """Latents [B * V, 12, 32, 32] of the objects over their backgrounds."""
     cameras = Cameras(batch.viewmats, batch.Ks, model.RESOLUTION, model.RESOLUTION)
-    rgba = trace(batch.parts, cameras).flatten(0, 1).movedim(-1, 1)
+    rgba = batch.pictures / 255
+    if made_up := len(batch.parts):
+        rgba = torch.cat([trace(batch.parts, cameras[: made_up * model.NUM_VIEWS]), rgba])
+    rgba = rgba.flatten(0, 1).movedim(-1, 1)
     images = rgba[:, :3] + (1 - rgba[:, 3:]) * batch.backgrounds[..., None, None]
     return model.images_to_latents(images)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,8 +92,13 @@ def save_unet(unet: UNet, folder: Path) -> None:
 
 def load_unet(folder: Path) -> UNet:
     """The network stored by `save_unet`, float32, in eval mode."""
-    config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
-        unet = build_unet(config["block_out_channels"], config["layers_per_block"])
+        unet = build_unet(**network_shape(folder))
     unet.load_state_dict(load_int8(folder / "unet" / "weights.int8.safetensors"), assign=True)
     return unet.requires_grad_(False).eval()
+
+
+def network_shape(folder: Path) -> dict[str, Any]:
+    """The channels and layers of the network stored by `save_unet`, as `build_unet` takes them."""
+    config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    return {"channels": config["block_out_channels"], "layers": config["layers_per_block"]}

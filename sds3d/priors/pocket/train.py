@@ -1,6 +1,7 @@
-"""Program: train the pocket prior on objects that are made up and traced while it learns.
+"""Program: train the pocket prior on objects that are made up and traced while it learns, or on the user's meshes too.
 
 sds3d prior train --out FOLDER --steps 16000
+sds3d prior train --out FOLDER --objects MESHES     # starts from the shipped weights
 torchrun --nproc-per-node 4 -m sds3d.priors.pocket.train --out FOLDER     # the batch is for each of the four GPUs
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +20,23 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from sds3d.errors import UserError
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import MadeUpObjects
 from sds3d.priors.pocket.learner import Learner
-from sds3d.priors.weights import MANIFEST, file_sha256
+from sds3d.priors.pocket.library import OwnObject, draw_library
+from sds3d.priors.pocket.mixed import MixedObjects
+from sds3d.priors.weights import MANIFEST, POCKET, file_sha256, verify
+
+# of the options that the user leaves out
+DEFAULTS = {"steps": 16000, "lr": 5e-4, "ema": 0.9995}
+DEFAULTS_WITH_OBJECTS = {"steps": 2000, "lr": 2e-4, "ema": 0.998, "mix": 0.5, "init": POCKET}
 
 
 def run(args: argparse.Namespace) -> None:
     """Train until `args.steps`, saving now and then, and write the folder that `PocketConfig.path` takes."""
     rank, world, device = join_processes(args.device)
+    own = draw_own(args, device, rank) if args.objects else []
     learner = Learner(args, device, rank, world)
     checkpoint = args.out / "training.safetensors"
     args.out.mkdir(parents=True, exist_ok=True)
@@ -33,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         learner.load(checkpoint)
         print(f"resumed at step {learner.step}", flush=True)
     loader = DataLoader(
-        MadeUpObjects(args.seed, args.batch, range(learner.step, args.steps), learner.encoder.cpu(), rank, world),
+        training_data(args, learner, own),
         batch_size=None,
         num_workers=args.workers,
         pin_memory=device.type == "cuda",
@@ -57,6 +68,40 @@ def run(args: argparse.Namespace) -> None:
             saved = time.perf_counter()
     if world > 1:
         torch.distributed.destroy_process_group()
+    if rank == 0:
+        print(next_steps(args.out, own))
+
+
+def draw_own(args: argparse.Namespace, device: torch.device, rank: int) -> list[OwnObject]:
+    """The user's objects; the first process says which meshes it left out."""
+
+    def report(text: str) -> None:
+        if rank == 0:
+            print(text, file=sys.stderr, flush=True)
+
+    started = time.perf_counter()
+    own = draw_library(args.objects, args.seed, device, report)
+    report(f"drew {len(own)} of your objects in {time.perf_counter() - started:.1f} s")
+    return own
+
+
+def training_data(args: argparse.Namespace, learner: Learner, own: list[OwnObject]) -> MadeUpObjects:
+    """The batches that are still to come."""
+    steps, encoder = range(learner.step, args.steps), learner.encoder.cpu()
+    if own:
+        return MixedObjects(args.seed, args.batch, steps, encoder, learner.rank, learner.world, own=own, mix=args.mix)
+    return MadeUpObjects(args.seed, args.batch, steps, encoder, learner.rank, learner.world)
+
+
+def next_steps(out: Path, own: list[OwnObject]) -> str:
+    """What to try with the new prior."""
+    captions = [caption for one in own for caption in one.captions if caption.isprintable()]
+    prompt, folder = shlex.quote((captions or ["a blue chair"])[0]), shlex.quote(str(out))
+    return f"""\
+finished: {out}
+next:
+  what it imagines:  sds3d prior preview --prior {folder} -- {prompt}
+  an asset by it:    sds3d generate --prior {folder} -- {prompt}"""
 
 
 def join_processes(device: str) -> tuple[int, int, torch.device]:
@@ -89,22 +134,50 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--out", type=Path, required=True, help="folder of the new prior; an unfinished one is continued"
     )
     parser.add_argument(
-        "--text", type=Path, default=Path(__file__).parent / "weights" / "text_encoder", help="text encoder"
+        "--objects", type=Path, metavar="DIR", help="a folder of your meshes (GLB, OBJ) with captions.jsonl"
     )
-    parser.add_argument("--init", type=Path, help="a trained prior whose network is where this one starts")
-    parser.add_argument("--steps", type=int, default=16000)
+    parser.add_argument("--mix", type=float, help="with --objects: share of objects that are made up (default: 0.5)")
+    parser.add_argument(
+        "--init", type=Path, help="a trained prior to start from (default: none; with --objects, the shipped one)"
+    )
+    parser.add_argument("--text", type=Path, help="text encoder (default: that of --init, or the shipped one)")
+    parser.add_argument("--steps", type=int, help="default: 16000; with --objects, 2000")
     parser.add_argument("--batch", type=int, default=64, help="objects a step and process, four views each")
-    parser.add_argument("--channels", type=int, nargs="+", default=[96, 192, 256])
-    parser.add_argument("--layers", type=int, default=1, help="residual blocks a level")
-    parser.add_argument("--lr", type=float, default=5e-4)
-    parser.add_argument("--ema", type=float, default=0.9995)
+    parser.add_argument("--channels", type=int, nargs="+", help="default: those of --init, or 96 192 256")
+    parser.add_argument("--layers", type=int, help="residual blocks a level (default: those of --init, or 1)")
+    parser.add_argument("--lr", type=float, help="default: 5e-4; with --objects, 2e-4")
+    parser.add_argument("--ema", type=float, help="default: 0.9995; with --objects, 0.998")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=12 if cuda else 0, help="processes that make up objects")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=cuda, help="torch.compile")
     parser.add_argument("--log-every", type=int, default=100, help="steps")
     parser.add_argument("--save-every", type=float, default=120.0, help="seconds")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if cuda else "cpu")
-    return parser.parse_args(argv)
+    return complete(parser.parse_args(argv))
+
+
+def complete(args: argparse.Namespace) -> argparse.Namespace:
+    """`args` with every default filled in; raises UserError for options that contradict one another."""
+    if args.mix is not None and not args.objects:
+        raise UserError("--mix: it says how many objects are not those of --objects, which is missing")
+    for name, value in (DEFAULTS_WITH_OBJECTS if args.objects else DEFAULTS).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.objects and not 0 <= args.mix < 1:
+        raise UserError(f"--mix: expected a share from 0 to less than 1, got {args.mix}")
+    args.text = args.text or (args.init or POCKET) / "text_encoder"
+    shape = {"channels": [96, 192, 256], "layers": 1}
+    if args.init:
+        verify(args.init)
+        if not (args.init / "unet" / "weights.int8.safetensors").is_file():
+            raise UserError(f"--init {args.init}: expected a folder that `sds3d prior train` made")
+        shape = model.network_shape(args.init)
+    for name, value in shape.items():
+        given = getattr(args, name)
+        if args.init and given not in (None, value):
+            raise UserError(f"--{name}: {given} is not what the network of --init {args.init} has: {value}")
+        setattr(args, name, value if given is None else given)
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:

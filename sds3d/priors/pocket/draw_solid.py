@@ -1,0 +1,70 @@
+"""Pictures of meshes that look as the tracer draws made-up objects, so that both can be learnt together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sds3d.cameras import Cameras
+from sds3d.mesh.foreign import Solid
+from sds3d.mesh.raster import interpolate, rasterize, sample_texture
+
+LIGHT = (0.502, 0.301, 0.811)  # of cuda_ext/pocket/trace.h
+RADIUS = 0.9  # of made-up objects (parts.normalize)
+
+
+def normalize(solid: Solid) -> Solid:
+    """The same triangles moved so that their bounding box is centred, and scaled to reach out to RADIUS."""
+    used = solid.vertices[solid.faces.flatten()].double()
+    middle = (used.amin(0) + used.amax(0)) / 2
+    reach = (used - middle).norm(dim=1).max()
+    return replace(solid, vertices=((solid.vertices.double() - middle) * (RADIUS / reach)).float())
+
+
+def draw_solid(solid: Solid, cameras: Cameras, samples: int = 2) -> Tensor:
+    """Premultiplied colours and coverage [C, H, W, 4] in [0, 1]; each pixel is the mean of `samples`^2 samples.
+
+    Drawn view by view, which bounds the memory.
+    """
+    views = [_draw_view(solid, cameras[i : i + 1], samples) for i in range(len(cameras))]
+    return torch.cat(views)
+
+
+def _draw_view(solid: Solid, camera: Cameras, samples: int) -> Tensor:
+    scale = torch.tensor([samples, samples, 1.0], device=camera.Ks.device)[:, None]
+    fine = Cameras(camera.viewmats, camera.Ks * scale, camera.width * samples, camera.height * samples)
+    faces = torch.cat([solid.faces, solid.faces.flip(1)])  # both sides: files seldom say which is the front
+    fragments = rasterize(solid.vertices, faces, fine)
+    face = fragments.faces[fragments.mask]  # [P] of the samples that are hit
+    columns = torch.cat([solid.normals, solid.colors, solid.uvs], 1)
+    values = interpolate(columns, faces, fragments)[fragments.mask]
+    normals, colors, uvs = values.split([3, 3, 2], 1)
+    normals = F.normalize(torch.where((face < len(solid.faces))[:, None], normals, -normals), dim=1)
+    materials = solid.materials[face % len(solid.faces)]
+    layers = torch.zeros(*fragments.mask.shape, 4, device=colors.device)
+    shaded = _shade(_painted(solid, colors, uvs, materials), normals)
+    layers[fragments.mask] = F.pad(shaded, (0, 1), value=1.0)
+    return F.avg_pool2d(layers.permute(0, 3, 1, 2), samples).permute(0, 2, 3, 1)
+
+
+def _painted(solid: Solid, colors: Tensor, uvs: Tensor, materials: Tensor) -> Tensor:
+    """sRGB colours [P, 3] of vertex `colors` [P, 3] times the textures at `uvs` [P, 2]."""
+    texels = torch.ones_like(colors)
+    for index in materials.unique().tolist():
+        here = materials == index
+        texels[here] = sample_texture(solid.textures[index], uvs[here] % 1)
+    return _to_srgb((colors * texels).clamp(0, 1))
+
+
+def _shade(colors: Tensor, normals: Tensor) -> Tensor:
+    """What trace.h makes of matte `colors` [P, 3]: hemisphere light and one key light, but no contact shadow."""
+    key = (normals @ torch.tensor(LIGHT, device=normals.device)).clamp(min=0)
+    return (colors * (0.62 + 0.14 * normals[:, 2] + 0.30 * key)[:, None]).clamp(0, 1)
+
+
+def _to_srgb(linear: Tensor) -> Tensor:
+    """sRGB values of linear light in [0, 1] (IEC 61966-2-1)."""
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055)

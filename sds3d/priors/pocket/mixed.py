@@ -1,0 +1,79 @@
+"""Training data in which a share of the objects are the user's own, the others made up."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import torch
+
+from sds3d.cameras import Cameras
+from sds3d.priors.pocket import model
+from sds3d.priors.pocket.data import DROP_PROMPT, Batch, MadeUpObjects
+from sds3d.priors.pocket.library import OwnObject
+from sds3d.priors.pocket.objects.vocabulary import FRAMES, MAX_FRAMED_LENGTH, PLAIN_SHARE
+from sds3d.priors.pocket.text import TextEncoder
+
+ARTICLES = ("a ", "an ", "the ")
+BARE_SHARE = 0.2  # of the captions that begin with an article lose it
+
+
+class MixedObjects(MadeUpObjects):
+    """Batches of MadeUpObjects whose last objects are replaced by `own` ones, on average all but `mix` of a batch."""
+
+    def __init__(
+        self,
+        seed: int,
+        batch: int,
+        steps: range,
+        encoder: TextEncoder,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        own: list[OwnObject],
+        mix: float,
+    ) -> None:
+        super().__init__(seed, batch, steps, encoder, rank, world)
+        self.own, self.mix = own, mix
+
+    def __getitem__(self, index: int) -> Batch:
+        made_up = super().__getitem__(index)
+        rng = random.Random(f"{self.seed}/{self.steps[index]}/{self.rank}/own")
+        first = math.floor(self.mix * self.batch + rng.random())
+        chosen = [rng.choice(self.own) for _ in range(self.batch - first)]
+        if not chosen:
+            return made_up
+        rings = [rng.randrange(len(one.pictures)) for one in chosen]
+        prompts = ["" if rng.random() < DROP_PROMPT else reworded(rng.choice(one.captions), rng) for one in chosen]
+        split = first * model.NUM_VIEWS
+
+        def looked_up(name: str) -> torch.Tensor:
+            return torch.stack([getattr(one, name)[ring] for one, ring in zip(chosen, rings, strict=True)])
+
+        viewmats = torch.cat([made_up.viewmats[:split], looked_up("viewmats").flatten(0, 1)])
+        Ks = torch.cat([made_up.Ks[:split], looked_up("Ks").flatten(0, 1)])
+        cameras = Cameras(viewmats, Ks, model.RESOLUTION, model.RESOLUTION)
+        # The timesteps rise with the place in the batch; own and made-up objects are each to see all of them.
+        timesteps = made_up.timesteps.unflatten(0, (self.batch, model.NUM_VIEWS))
+        order = torch.tensor(rng.sample(range(self.batch), self.batch))
+        return made_up._replace(
+            parts=made_up.parts[:first],
+            pictures=looked_up("pictures"),
+            ids=torch.cat([made_up.ids[:first], self.encoder.tokenize(prompts)]),
+            viewmats=viewmats,
+            Ks=Ks,
+            condition=model.condition_vectors(cameras, made_up.backgrounds),
+            timesteps=timesteps[order].flatten(),
+        )
+
+
+def reworded(caption: str, rng: random.Random) -> str:
+    """`caption` as it is, without its article, or in a frame such as "a photo of ..." that made-up objects have too.
+
+    Upper and lower case are the same to the text encoder.
+    """
+    if rng.random() < PLAIN_SHARE:
+        article = next((a for a in ARTICLES if caption.lower().startswith(a)), "")
+        return caption[len(article) :] if rng.random() < BARE_SHARE else caption
+    framed = rng.choice(FRAMES).format(caption)
+    return framed if len(framed) <= MAX_FRAMED_LENGTH else caption
