@@ -14,7 +14,7 @@
 
 namespace sds3d_tracer {
 
-constexpr int MAX_PARTS = 28, COLUMNS = 30, STEPS = 64;
+constexpr int MAX_PARTS = 28, COLUMNS = 32, STEPS = 64;
 constexpr float HIT = 1.5e-3f, RELAX = 0.9f;
 
 struct Vec { float x, y, z; };
@@ -26,7 +26,8 @@ SDS3D_FN float length2(float x, float y) { return sqrtf(x * x + y * y); }
 SDS3D_FN float clampf(float x, float low, float high) { return fminf(fmaxf(x, low), high); }
 
 // Columns of a part, as parts.pack writes them.
-enum { KIND, CUT, PATTERN, PATTERN_SCALE, SHINE, ROUNDING, TAPER, PRESENT, CENTER, SIZE = 11, COLOR = 14, COLOR2 = 17, ROTATION = 20, BOUND = 29 };
+enum { KIND, CUT, PATTERN, PATTERN_SCALE, SHINE, ROUNDING, TAPER, PRESENT, CENTER, SIZE = 11, COLOR = 14, COLOR2 = 17, ROTATION = 20, BOUND = 29, BLEND, TAPER_Y };
+constexpr int ARC_SINE = SIZE + 1, ARC_COSINE = ROUNDING;
 
 SDS3D_FN Vec to_local(const float* part, Vec p) {
     const float* r = part + ROTATION;
@@ -58,6 +59,28 @@ SDS3D_FN float frustum(Vec q, float bottom, float top, float half, float roundin
     return sign * sqrtf(fminf(cap_x * cap_x + cap_y * cap_y, side_x * side_x + side_y * side_y)) - rounding;
 }
 
+SDS3D_FN float capsule(Vec q, float radius, float half, float taper) {
+    float along = clampf(q.z, -half, half);
+    return length(Vec{q.x, q.y, q.z - along}) - radius * (1.0f + (taper - 1.0f) * (0.5f + 0.5f * along / half));
+}
+
+// A piece of a torus: the ends are caps, as those of a capsule.
+SDS3D_FN float arc(Vec q, float radius, float sine, float cosine, float tube, float taper) {
+    float x = fabsf(q.x), along = clampf(q.x / (radius * (cosine > 0.0f ? sine : 1.0f)), -1.0f, 1.0f);
+    float toward = cosine * x > sine * q.z ? x * sine + q.z * cosine : length2(x, q.z);
+    float to_ring = sqrtf(fmaxf(dot(q, q) + radius * radius - 2.0f * radius * toward, 0.0f));
+    return to_ring - tube * (1.0f + (taper - 1.0f) * (0.5f + 0.5f * along));
+}
+
+// The greatest distance to a plane: exact inside and over the faces, less than the distance beside an edge.
+SDS3D_FN float wedge(Vec q, Vec s, float taper_x, float taper_y) {
+    float slope_x = s.x * (1.0f - taper_x) / (2.0f * s.z), slope_y = s.y * (1.0f - taper_y) / (2.0f * s.z);
+    float up = q.z + s.z;
+    float side_x = (fabsf(q.x) - s.x + slope_x * up) / sqrtf(1.0f + slope_x * slope_x);
+    float side_y = (fabsf(q.y) - s.y + slope_y * up) / sqrtf(1.0f + slope_y * slope_y);
+    return fmaxf(fmaxf(side_x, side_y), fabsf(q.z) - s.z);
+}
+
 SDS3D_FN float part_distance(const float* part, Vec p) {
     Vec q = to_local(part, p), s = {part[SIZE], part[SIZE + 1], part[SIZE + 2]};
     switch (int(part[KIND])) {
@@ -65,7 +88,9 @@ SDS3D_FN float part_distance(const float* part, Vec p) {
         case 1: return box(q, s, part[ROUNDING]);
         case 2: return frustum(q, s.x, s.x * part[TAPER], s.z, part[ROUNDING]);
         case 3: return length2(length2(q.x, q.y) - s.x, q.z) - s.z;
-        default: return length(Vec{q.x, q.y, q.z - clampf(q.z, -s.z, s.z)}) - s.x;
+        case 4: return capsule(q, s.x, s.z, part[TAPER]);
+        case 5: return arc(q, s.x, part[ARC_SINE], part[ARC_COSINE], s.z, part[TAPER]);
+        default: return wedge(q, s, part[TAPER], part[TAPER_Y]);
     }
 }
 
@@ -78,14 +103,16 @@ SDS3D_FN float object_distance(const float* parts, Vec p, int* nearest) {
         if (part[PRESENT] == 0.0f) break;  // parts are packed without gaps
         if (part[CUT] == 0.0f) {  // skip what lies in a ball further away than the nearest part so far
             Vec d = {p.x - part[CENTER], p.y - part[CENTER + 1], p.z - part[CENTER + 2]};
-            float reach = part[BOUND] + solid;
+            float reach = part[BOUND] + solid + part[BLEND];
             if (reach > 0.0f && dot(d, d) > reach * reach) continue;
         }
         float d = part_distance(part, p);
         if (part[CUT] != 0.0f) {
             if (-d > cut) cut = -d, cut_part = k;
-        } else if (d < solid) {
-            solid = d, solid_part = k;
+        } else {
+            float blend = part[BLEND], near = blend - fabsf(d - solid);
+            if (d < solid) solid = d, solid_part = k;
+            if (near > 0.0f) solid -= 0.25f * near * near / blend;  // smooth minimum of second order, Quilez
         }
     }
     if (nearest) *nearest = cut > solid ? cut_part : solid_part;
@@ -121,6 +148,8 @@ SDS3D_FN Vec shade(const float* parts, Vec p, const Vec& light) {
     const float* c = part + (second_colour(part, p) ? COLOR2 : COLOR);
     float reach = 0.12f, open = clampf((object_distance(parts, p + n * reach, nullptr) - d0) / reach, 0.0f, 1.0f);
     float key = fmaxf(dot(n, light), 0.0f), shine = part[SHINE];
+    if (shine > 1.5f)  // gives light itself: paler than its colour, and no shadow falls on it
+        return {0.7f * c[0] + 0.3f, 0.7f * c[1] + 0.3f, 0.7f * c[2] + 0.3f};
     float diffuse = (0.62f + 0.14f * n.z + 0.30f * key) * (0.72f + 0.28f * open);
     float contrast = shine > 0.75f ? 0.75f + 0.45f * clampf(0.5f + 1.5f * n.z * (1.0f - n.z), 0.0f, 1.0f) : 1.0f;
     float gloss = shine > 0.0f ? (0.25f + 0.35f * shine) * powf(key, 20.0f) : 0.0f;
