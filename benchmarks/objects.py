@@ -75,7 +75,7 @@ def main() -> int:
     rng = random.Random(args.seed)
     if args.scenes:
         for _ in range(args.scenes):
-            parts, captions = objects.sample_scene(rng)
+            parts, captions = objects.sample_object(rng)
             cells.append((captions[0], parts))
     else:
         for kind in args.kinds or objects.CATEGORIES:

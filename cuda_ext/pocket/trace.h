@@ -130,7 +130,7 @@ SDS3D_FN bool second_colour(const float* part, Vec p) {
         }
         case 2: return sinf(6.2831853f * s * q.z) > 0.0f;
         case 3: return (int(floorf(q.x * s) + floorf(q.y * s) + floorf(q.z * s)) & 1) != 0;
-        case 4: return q.z > 0.0f;
+        case 4: return q.z > s;
         default: return false;
     }
 }

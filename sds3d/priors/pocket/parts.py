@@ -39,7 +39,7 @@ class Part:
     color: Vec3  # sRGB in [0, 1]
     color2: Vec3 = (1.0, 1.0, 1.0)  # the second colour of a pattern
     pattern: Literal["plain", "dots", "stripes", "checks", "halves"] = "plain"
-    pattern_scale: float = 6.0  # repeats per world unit
+    pattern_scale: float = 6.0  # repeats per world unit; of halves the local z of the seam
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))  # local to world
     rounding: float = 0.0  # radius of softened edges (box, frustum), world units
     taper: float = 1.0
@@ -69,13 +69,12 @@ def half_extents(part: Part) -> np.ndarray:
         low, high = bounds(part)
         return np.maximum(high - part.center, part.center - low)
     radius = max(s[0], s[0] * part.taper)
-    local = {
-        "box": np.array(s),
-        "wedge": np.array([radius, s[1] * max(1.0, part.taper_y), s[2]]),
-        "frustum": np.array([radius, radius, s[2]]),
-        "torus": np.array([s[0] + s[2], s[0] + s[2], s[2]]),
-    }[part.kind]
-    return np.abs(part.rotation) @ local
+    if part.kind in ("frustum", "torus"):
+        axis = part.rotation[:, 2]
+        disc = radius * np.sqrt(np.maximum(1 - axis * axis, 0.0))  # of a circle about the axis
+        return disc + s[2] * (np.abs(axis) if part.kind == "frustum" else 1.0)
+    local = s if part.kind == "box" else (radius, s[1] * max(1.0, part.taper_y), s[2])
+    return np.abs(part.rotation) @ np.array(local)
 
 
 def bounds(part: Part) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +134,7 @@ def moved(parts: list[Part], scale: float, shift: np.ndarray) -> list[Part]:
             center=(p.center[0] * scale + x, p.center[1] * scale + y, p.center[2] * scale + z),
             size=(p.size[0] * scale, p.size[1] * scale, p.size[2] * scale),
             rounding=p.rounding * scale,
-            pattern_scale=p.pattern_scale / scale,
+            pattern_scale=p.pattern_scale * scale if p.pattern == "halves" else p.pattern_scale / scale,
             blend=p.blend * scale,
         )
         for p in parts

@@ -3,199 +3,33 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
-from sds3d.priors.pocket.objects import (
-    animals_and_characters as animals,
-)
-from sds3d.priors.pocket.objects import (
-    buildings,
-    characters,
-    furniture,
-    household,
-    instruments,
-    sweets_and_fruit,
-    things,
-    tools,
-    vehicles,
-    wildlife,
-)
-from sds3d.priors.pocket.objects import (
-    food_and_plants as food,
-)
-from sds3d.priors.pocket.objects.vocabulary import Words, caption
+from sds3d.priors.pocket.objects.kinds import CATEGORIES, OBJECTS
+from sds3d.priors.pocket.objects.scenes import Scene, sample_scene
+from sds3d.priors.pocket.objects.vocabulary import caption
 from sds3d.priors.pocket.parts import Part, normalize
 
-NUM_CAPTIONS = 4
+__all__ = ["CATEGORIES", "NUM_CAPTIONS", "OBJECTS", "Scene", "sample_object", "sample_scene"]
 
-# category -> builder of one random object, in free units, with what may be said about it
-OBJECTS: dict[str, Callable[[random.Random], tuple[list[Part], Words]]] = {
-    "chair": furniture.chair,
-    "table": furniture.table,
-    "stool": furniture.stool,
-    "sofa": furniture.sofa,
-    "bed": furniture.bed,
-    "lamp": furniture.lamp,
-    "clock": furniture.clock,
-    "chest": furniture.chest,
-    "barrel": furniture.barrel,
-    "car": vehicles.car,
-    "truck": vehicles.truck,
-    "bus": vehicles.bus,
-    "train": vehicles.train,
-    "airplane": vehicles.airplane,
-    "rocket": vehicles.rocket,
-    "sailboat": vehicles.sailboat,
-    "submarine": vehicles.submarine,
-    "traffic cone": vehicles.traffic_cone,
-    "house": buildings.house,
-    "castle": buildings.castle,
-    "tower": buildings.tower,
-    "lighthouse": buildings.lighthouse,
-    "windmill": buildings.windmill,
-    "mushroom": food.mushroom,
-    "tree": food.tree,
-    "pine tree": food.pine_tree,
-    "cactus": food.cactus,
-    "flower": food.flower,
-    "apple": food.apple,
-    "pear": food.pear,
-    "carrot": food.carrot,
-    "pumpkin": food.pumpkin,
-    "donut": food.donut,
-    "ice cream": food.ice_cream,
-    "cupcake": food.cupcake,
-    "cake": food.cake,
-    "hamburger": food.hamburger,
-    "banana": food.banana,
-    "snowman": animals.snowman,
-    "robot": animals.robot,
-    "teddy bear": animals.teddy_bear,
-    "duck": animals.duck,
-    "dog": animals.dog,
-    "cat": animals.cat,
-    "pig": animals.pig,
-    "penguin": animals.penguin,
-    "bird": animals.bird,
-    "fish": animals.fish,
-    "ladybug": animals.ladybug,
-    "bee": animals.bee,
-    "mug": household.mug,
-    "teapot": household.teapot,
-    "bottle": household.bottle,
-    "vase": household.vase,
-    "bowl": household.bowl,
-    "goblet": household.goblet,
-    "trophy": household.trophy,
-    "hammer": household.hammer,
-    "sword": household.sword,
-    "axe": household.axe,
-    "key": household.key,
-    "top hat": household.top_hat,
-    "party hat": household.party_hat,
-    "umbrella": household.umbrella,
-    "guitar": household.guitar,
-    "drum": household.drum,
-    "dice": household.dice,
-    "gift": household.gift,
-    "hot air balloon": household.balloon,
-    "ball": household.ball_toy,
-    "cube": household.cube,
-    "cone": household.cone_solid,
-    "cylinder": household.cylinder_solid,
-    "ring": household.ring_solid,
-    "bench": furniture.bench,
-    "bookshelf": furniture.bookshelf,
-    "wardrobe": furniture.wardrobe,
-    "television": furniture.television,
-    "helicopter": vehicles.helicopter,
-    "tractor": vehicles.tractor,
-    "bicycle": vehicles.bicycle,
-    "alien spaceship": vehicles.ufo,
-    "skateboard": vehicles.skateboard,
-    "wheelbarrow": vehicles.wheelbarrow,
-    "tent": buildings.tent,
-    "igloo": buildings.igloo,
-    "pyramid": buildings.pyramid,
-    "well": buildings.well,
-    "bridge": buildings.bridge,
-    "church": buildings.church,
-    "skyscraper": buildings.skyscraper,
-    "palm tree": food.palm_tree,
-    "tulip": food.tulip,
-    "sunflower": food.sunflower,
-    "strawberry": sweets_and_fruit.strawberry,
-    "watermelon slice": sweets_and_fruit.watermelon,
-    "pineapple": sweets_and_fruit.pineapple,
-    "cherries": sweets_and_fruit.cherries,
-    "grapes": sweets_and_fruit.grapes,
-    "cheese wedge": sweets_and_fruit.cheese,
-    "lollipop": sweets_and_fruit.lollipop,
-    "hot dog": sweets_and_fruit.hot_dog,
-    "pancakes": sweets_and_fruit.pancakes,
-    "sushi": sweets_and_fruit.sushi,
-    "pizza slice": sweets_and_fruit.pizza,
-    "rabbit": wildlife.rabbit,
-    "turtle": wildlife.turtle,
-    "elephant": wildlife.elephant,
-    "giraffe": wildlife.giraffe,
-    "sheep": wildlife.sheep,
-    "snail": wildlife.snail,
-    "octopus": wildlife.octopus,
-    "whale": wildlife.whale,
-    "frog": wildlife.frog,
-    "owl": wildlife.owl,
-    "butterfly": wildlife.butterfly,
-    "snake": wildlife.snake,
-    "ghost": characters.ghost,
-    "gnome": characters.gnome,
-    "alien": characters.alien,
-    "astronaut": characters.astronaut,
-    "knight": characters.knight,
-    "wrench": tools.wrench,
-    "screwdriver": tools.screwdriver,
-    "shovel": tools.shovel,
-    "magnet": tools.magnet,
-    "anchor": tools.anchor,
-    "bucket": tools.bucket,
-    "ladder": tools.ladder,
-    "broom": tools.broom,
-    "saw": tools.saw,
-    "paintbrush": tools.paintbrush,
-    "trumpet": instruments.trumpet,
-    "bell": instruments.bell,
-    "xylophone": instruments.xylophone,
-    "piano": instruments.piano,
-    "maraca": instruments.maraca,
-    "violin": instruments.violin,
-    "spinning top": things.spinning_top,
-    "dumbbell": things.dumbbell,
-    "pencil": things.pencil,
-    "book": things.book,
-    "hourglass": things.hourglass,
-    "crown": things.crown,
-    "candle": things.candle,
-    "camera": things.camera,
-    "mailbox": things.mailbox,
-    "traffic light": things.traffic_light,
-    "light bulb": things.light_bulb,
-    "bowling pin": things.bowling_pin,
-    "chess pawn": things.chess_pawn,
-    "telescope": things.telescope,
-    "yo-yo": things.yo_yo,
-    "crate": things.crate,
-}
-CATEGORIES: tuple[str, ...] = tuple(OBJECTS)
+NUM_CAPTIONS = 4
 
 
 def sample_object(
     rng: random.Random, category: str | None = None, num_captions: int = NUM_CAPTIONS
 ) -> tuple[list[Part], list[str]]:
-    """Parts of a random object within the unit ball, and different captions of it; any category if none is given."""
-    parts, words = OBJECTS[category or rng.choice(CATEGORIES)](rng)
+    """Parts of a random object of a category within the unit ball, and different captions of it; a scene if none is given."""
+    if category is None:
+        scene = sample_scene(rng)
+        parts, say = scene.parts, scene.say
+    else:
+        parts, words = OBJECTS[category](rng)
+
+        def say(rng: random.Random) -> str:
+            return caption(rng, words)
+
     captions: list[str] = []
     while len(captions) < num_captions:
-        text = caption(rng, words)
+        text = say(rng)
         if text not in captions:
             captions.append(text)
     return normalize(parts), captions

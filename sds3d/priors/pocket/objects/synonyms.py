@@ -228,7 +228,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "dome": ("glass dome",), "railings": ("handrails",), "entrance": ("doorway", "opening"), "seeds": ("pips",),
     "flame": ("candle flame",), "shell": ("hard shell",), "tusks": ("curved tusks",), "tentacles": ("long arms",), "beard": ("long beard",),
     "visor": ("face shield", "glass visor"), "plume": ("feathers",), "shield": ("round shield",), "keys": ("piano keys",), "bristles": ("brush hairs",),
-    "post": ("pole",), "handles": ("grips",), "rind": ("crust",), "holes": ("round holes",),
+    "post": ("pole",), "handles": ("grips",), "rind": ("crust",), 
 }  # fmt: skip
 
 # an adjective -> others

@@ -261,11 +261,58 @@ def caption(rng: random.Random, words: Words) -> str:
     color, tail = ("", "") if bare else _describe(rng, words)
     named = f"{color} {noun}".strip()
     head = f"{adjective} {named}" if adjective and adjective not in named else named
-    with_the_article = with_article(head) + tail
+    if rng.random() < 0.3 * PLAIN_SHARE:
+        return head + tail
+    return framed(rng, with_article(head) + tail)
+
+
+def framed(rng: random.Random, text: str) -> str:
+    """`text` as it is, or as what a picture or model shows."""
     if rng.random() < PLAIN_SHARE:
-        return head + tail if rng.random() < 0.3 else with_the_article
-    framed = rng.choice(FRAMES).format(with_the_article)
-    return framed if len(framed) <= MAX_FRAMED_LENGTH else with_the_article
+        return text
+    longer = rng.choice(FRAMES).format(text)
+    return longer if len(longer) <= MAX_FRAMED_LENGTH else text
+
+
+def noun_phrase(rng: random.Random, words: Words, size: str = "", plural: bool = False) -> str:
+    """A short name of an object without an article: its size, most often its colour, and its noun."""
+    noun = rng.choice(words.nouns)
+    if rng.random() < 0.3:
+        noun = rng.choice(NOUNS[noun])
+    color = pick_word(rng, words.main.words) if words.main and rng.random() < 0.8 else ""
+    return " ".join(word for word in (size, color, pluralize(noun) if plural else noun) if word)
+
+
+def is_countable(words: Words) -> bool:
+    """Whether one can say "two" of it: its names are neither plurals nor stuff."""
+    names = [name for noun in words.nouns for name in (noun, *NOUNS[noun])]
+    return not any(name.split()[-1] in MASS_NOUNS or _is_plural(name) for name in names)
+
+
+_IRREGULAR = {"person": "people", "fungus": "fungi", "sheep": "sheep", "fish": "fish", "finch": "finches"}
+_LINKING = (" of ", " in ", " on ", " with ")
+
+
+def pluralize(noun: str) -> str:
+    """The plural of a noun, or of the noun before "of", "in", "on" or "with"."""
+    cuts = [noun.index(link) for link in _LINKING if link in noun]
+    head, rest = (noun[: min(cuts)], noun[min(cuts) :]) if cuts else (noun, "")
+    *before, last = head.split()
+    if last in _IRREGULAR:
+        last = _IRREGULAR[last]
+    elif last.endswith("man"):
+        last = last[:-3] + "men"
+    elif last.endswith("fish"):
+        pass
+    elif last.endswith(("lf", "eaf")):
+        last = last[:-1] + "ves"
+    elif last.endswith(("s", "x", "z", "ch", "sh")):
+        last += "es"
+    elif last.endswith("y") and last[-2] not in "aeiou":
+        last = last[:-1] + "ies"
+    else:
+        last += "s"
+    return " ".join([*before, last]) + rest
 
 
 def _describe(rng: random.Random, words: Words) -> tuple[str, str]:
