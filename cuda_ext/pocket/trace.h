@@ -94,13 +94,13 @@ SDS3D_FN float part_distance(const float* part, Vec p) {
     }
 }
 
-// Distance to the object, and the part whose colour is seen there.
-SDS3D_FN float object_distance(const float* parts, Vec p, int* nearest) {
+// Distance to those parts of the object whose bit is in `seen`, and the part whose colour is seen there.
+SDS3D_FN float object_distance(const float* parts, unsigned seen, Vec p, int* nearest) {
     float solid = 1e9f, cut = -1e9f;
     int solid_part = 0, cut_part = 0;
-    for (int k = 0; k < MAX_PARTS; ++k) {
+    for (int k = 0; seen >> k; ++k) {
+        if (!(seen >> k & 1u)) continue;
         const float* part = parts + k * COLUMNS;
-        if (part[PRESENT] == 0.0f) break;  // parts are packed without gaps
         if (part[CUT] == 0.0f) {  // skip what lies in a ball further away than the nearest part so far
             Vec d = {p.x - part[CENTER], p.y - part[CENTER + 1], p.z - part[CENTER + 2]};
             float reach = part[BOUND] + solid + part[BLEND];
@@ -136,17 +136,17 @@ SDS3D_FN bool second_colour(const float* part, Vec p) {
 }
 
 // View-independent shading, so that what the prior learns is a texture: hemisphere light, one key light, contact shadow.
-SDS3D_FN Vec shade(const float* parts, Vec p, const Vec& light) {
+SDS3D_FN Vec shade(const float* parts, unsigned all, Vec p, const Vec& light) {
     int index = 0;
-    float d0 = object_distance(parts, p, &index);
+    float d0 = object_distance(parts, all, p, &index);
     const float e = 2e-3f;
     Vec n = {0, 0, 0};
     const Vec corners[4] = {{1, -1, -1}, {-1, -1, 1}, {-1, 1, -1}, {1, 1, 1}};
-    for (int i = 0; i < 4; ++i) n = n + corners[i] * object_distance(parts, p + corners[i] * e, nullptr);
+    for (int i = 0; i < 4; ++i) n = n + corners[i] * object_distance(parts, all, p + corners[i] * e, nullptr);
     n = n * (1.0f / fmaxf(length(n), 1e-9f));
     const float* part = parts + index * COLUMNS;
     const float* c = part + (second_colour(part, p) ? COLOR2 : COLOR);
-    float reach = 0.12f, open = clampf((object_distance(parts, p + n * reach, nullptr) - d0) / reach, 0.0f, 1.0f);
+    float reach = 0.12f, open = clampf((object_distance(parts, all, p + n * reach, nullptr) - d0) / reach, 0.0f, 1.0f);
     float key = fmaxf(dot(n, light), 0.0f), shine = part[SHINE];
     if (shine > 1.5f)  // gives light itself: paler than its colour, and no shadow falls on it
         return {0.7f * c[0] + 0.3f, 0.7f * c[1] + 0.3f, 0.7f * c[2] + 0.3f};
@@ -156,6 +156,27 @@ SDS3D_FN Vec shade(const float* parts, Vec p, const Vec& light) {
     Vec rgb = {c[0], c[1], c[2]};
     rgb = rgb * (diffuse * contrast) + Vec{gloss, gloss, gloss};
     return {clampf(rgb.x, 0, 1), clampf(rgb.y, 0, 1), clampf(rgb.z, 0, 1)};
+}
+
+// The parts that a ray can meet: those whose ball it goes through, from `enter` to `leave`; a part beside the ray changes
+// nothing on it, since the ball is wide enough for where the part melts into others.
+SDS3D_FN unsigned parts_on_ray(const float* parts, Vec origin, Vec dir, float* enter, float* leave, unsigned* all) {
+    unsigned seen = 0, present = 0;
+    *enter = 1e9f, *leave = 0.0f;
+    for (int k = 0; k < MAX_PARTS; ++k) {
+        const float* part = parts + k * COLUMNS;
+        if (part[PRESENT] == 0.0f) break;  // parts are packed without gaps
+        present |= 1u << k;
+        Vec d = {part[CENTER] - origin.x, part[CENTER + 1] - origin.y, part[CENTER + 2] - origin.z};
+        float along = dot(d, dir), miss = part[BOUND] * part[BOUND] + along * along - dot(d, d);
+        if (miss < 0.0f) continue;
+        seen |= 1u << k;
+        if (part[CUT] != 0.0f) continue;
+        float half = sqrtf(miss);
+        *enter = fminf(*enter, along - half), *leave = fmaxf(*leave, along + half);
+    }
+    *all = present;
+    return seen;
 }
 
 // Colour times coverage and coverage of one pixel; camera = camera-to-world rows [3, 4] OpenCV, then focal length in pixels.
@@ -168,17 +189,16 @@ SDS3D_FN void trace_pixel(const float* parts, const float* camera, int resolutio
         float y = (py + (sub / samples + 0.5f) / samples - 0.5f * resolution) / camera[12];
         Vec dir = {camera[0] * x + camera[1] * y + camera[2], camera[4] * x + camera[5] * y + camera[6], camera[8] * x + camera[9] * y + camera[10]};
         dir = dir * (1.0f / length(dir));
-        float along = -dot(origin, dir), miss = dot(origin, origin) - along * along;  // against the unit ball
-        if (miss > 1.0f) continue;
-        float half = sqrtf(1.0f - miss), t = along - half, end = along + half;
+        float t, end;
+        unsigned all, seen = parts_on_ray(parts, origin, dir, &t, &end, &all);
         bool hit = false;
         for (int step = 0; step < STEPS && t < end; ++step) {
-            float d = object_distance(parts, origin + dir * t, nullptr);
+            float d = object_distance(parts, seen, origin + dir * t, nullptr);
             if (d < HIT) { hit = true; break; }
             t += RELAX * d;
         }
         if (!hit) continue;
-        Vec rgb = shade(parts, origin + dir * t, light);
+        Vec rgb = shade(parts, all, origin + dir * t, light);
         sum[0] += rgb.x, sum[1] += rgb.y, sum[2] += rgb.z, sum[3] += 1.0f;
     }
     for (int i = 0; i < 4; ++i) rgba[i] = sum[i] / (samples * samples);

@@ -12,7 +12,7 @@ MAX_PARTS = 28
 KINDS = ("ellipsoid", "box", "frustum", "torus", "capsule", "arc", "wedge")
 PATTERNS = ("plain", "dots", "stripes", "checks", "halves")
 # columns of a packed part: kind, cut, pattern, pattern_scale, shine, rounding, taper, present | center 3 | size 3 |
-# color 3 | color2 3 | rotation 9 | radius of a ball that holds the part | blend | taper_y.
+# color 3 | color2 3 | rotation 9 | radius of a ball that holds the part and where it melts | blend | taper_y.
 # An arc has the sine of its half angle in the middle size, and the cosine in the place of the rounding.
 NUM_COLUMNS = 8 + 3 + 3 + 3 + 3 + 9 + 1 + 2
 MATTE, GLOSSY, METALLIC, GLOWING = 0.0, 0.5, 1.0, 2.0  # values of Part.shine
@@ -176,6 +176,7 @@ def pack(parts: list[Part]) -> np.ndarray:
     """The array form [MAX_PARTS, NUM_COLUMNS] float32 that the tracer reads; absent parts are zero rows."""
     if len(parts) > MAX_PARTS:
         raise ValueError(f"an object has {len(parts)} parts; the most is {MAX_PARTS}")
+    melting = 1.25 * max((p.blend for p in parts), default=0.0)  # as far as one part changes the surface of another
     packed = np.zeros((MAX_PARTS, NUM_COLUMNS), np.float32)
     for row, p in zip(packed, parts, strict=False):
         row[:8] = (
@@ -190,7 +191,7 @@ def pack(parts: list[Part]) -> np.ndarray:
         )
         row[8:20] = [*p.center, *p.size, *p.color, *p.color2]
         row[20:29] = np.asarray(p.rotation).reshape(-1)
-        row[29:] = bounding_radius(p), p.blend, p.taper_y
+        row[29:] = bounding_radius(p) + melting, p.blend, p.taper_y
         if p.kind == "arc":
             angle = p.size[1] / p.size[0]
             row[12], row[5] = math.sin(angle), math.cos(angle)
