@@ -146,9 +146,10 @@ def test_a_clean_image_is_recognised_as_such(prior):
 
 
 def test_nouns_that_training_never_saw_are_near_what_they_mean():
-    """Of 24 held-out nouns, 18 or more lie nearest to the name of their kind among all; chance is 1 in 74.
+    """Of 24 held-out nouns, 17 or more lie nearest to the name of their kind among all; chance is 1 in 154.
 
-    18 is what the shipped encoder finds.
+    17 is what the shipped encoder finds. Of the 74 kinds that it was trained with it finds 18: a toadstool is now
+    nearest to a frog.
     """
     meant = {
         "toadstool": "mushroom", "automobile": "car", "lorry": "truck", "jet": "airplane", "cottage": "house",
@@ -165,7 +166,7 @@ def test_nouns_that_training_never_saw_are_near_what_they_mean():
 
     nearest = (sentences(meant) @ sentences(CATEGORIES).T).argmax(1)
     found = {noun: CATEGORIES[index] for noun, index in zip(meant, nearest.tolist(), strict=True)}
-    assert sum(found[noun] == kind for noun, kind in meant.items()) >= 18, found
+    assert sum(found[noun] == kind for noun, kind in meant.items()) >= 17, found
 
 
 def arguments(out, steps):
