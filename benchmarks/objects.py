@@ -1,9 +1,10 @@
-"""A contact sheet of the training objects: every kind from the front side and from above, or what scenes are made of.
+"""A contact sheet of the training objects: every kind, or one form of scene, from the side and from above.
 
-python -m benchmarks.objects [--out outputs/objects.png] [--scenes] [--kinds NAME ...] [--samples 1] [--seed 0]
+python -m benchmarks.objects [--out outputs/objects.png] [--kinds NAME ...] [--samples 1] [--seed 0] [--below]
+python -m benchmarks.objects --scenes surface --samples 60 --out outputs/surfaces.png
 
-A cell shows one object from an elevation of 15 degrees and from 60 (with --below, from -20 as well) and says its name and
-its first caption.
+A cell shows one object from an elevation of 15 degrees and from 60 (with --below, from -20 as well) and says its
+name and its caption.
 """
 
 from __future__ import annotations
@@ -59,29 +60,30 @@ def draw_sheet(cells: Sequence[tuple[str, list[Part]]], elevations_deg: Sequence
 
 
 def main() -> int:
+    from sds3d.files import atomic_write
+    from sds3d.priors.pocket.objects import CATEGORIES, sample_object, scenes
+    from sds3d.priors.pocket.parts import normalize
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("outputs/objects.png"), metavar="FILE")
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="these only (default: all)")
-    parser.add_argument("--scenes", type=int, default=0, metavar="N", help="N objects with attributes, counts, relations")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="of each kind")
+    parser.add_argument("--scenes", choices=tuple(scenes.SHARES), help="samples of this form instead of kinds")
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="of each kind, or of the form of scene")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--below", action="store_true", help="a third view, from -20 degrees")
     args = parser.parse_args()
 
-    from sds3d.files import atomic_write
-    from sds3d.priors.pocket import objects
-
-    cells = []
     rng = random.Random(args.seed)
+    cells = []
     if args.scenes:
-        for _ in range(args.scenes):
-            parts, captions = objects.sample_object(rng)
-            cells.append((captions[0], parts))
+        for _ in range(args.samples):
+            scene = scenes.sample_scene(rng, args.scenes)
+            cells.append((scene.say(rng), normalize(scene.parts)))
     else:
-        for kind in args.kinds or objects.CATEGORIES:
+        for kind in args.kinds or CATEGORIES:
             for _ in range(args.samples):
-                parts, captions = objects.sample_object(rng, kind)
-                cells.append((f"{kind}: {captions[0]}", parts))
+                parts, (text,) = sample_object(rng, kind, num_captions=1)
+                cells.append((f"{kind}: {text}", parts))
     sheet = draw_sheet(cells, (15.0, 60.0, -20.0) if args.below else (15.0, 60.0))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(args.out, lambda path: sheet.save(path, "PNG"))

@@ -27,10 +27,10 @@ class Part:
     size means: ellipsoid: radii (x, y, z); box: half extents; frustum: a cone stump along local z, radius at the
     bottom size[0], half height size[2], radius at the top size[0] * taper (size[1] is ignored; taper 1 is a cylinder, 0
     a cone); torus: ring in the local xy plane, ring radius size[0], tube radius size[2]; capsule: along local z, radius
-    size[0] at the bottom and size[0] * taper at the top, half length between the cap centres size[2]; arc: a capsule bent
-    to a piece of a ring in the local xz plane, whose middle is at +z: ring radius size[0], half length along the ring
-    size[1], tube radius size[2] at the end of smaller x and size[2] * taper at the other; wedge: half extents size at the
-    bottom, those of x and y times taper and taper_y at the top (0 and 1 make a roof, 0 and 0 a pyramid).
+    size[0] at the bottom and size[0] * taper at the top, half length between the cap centres size[2]; arc: a capsule
+    bent to a piece of a ring in the local xz plane, whose middle is at +z: ring radius size[0], half length along the
+    ring size[1], tube radius size[2] at the end of smaller x and size[2] * taper at the other; wedge: half extents
+    size at the bottom, those of x and y times taper and taper_y at the top (0 and 1 make a roof, 0 and 0 a pyramid).
     """
 
     kind: Literal["ellipsoid", "box", "frustum", "torus", "capsule", "arc", "wedge"]

@@ -143,8 +143,14 @@ def tent(rng: random.Random) -> Built:
     h, w = rng.uniform(0.34, 0.46), rng.uniform(0.46, 0.58)
     details = [(second, "stripes")] if striped else []
     if rng.random() < 0.35:
-        parts = [stump(coat, (0, 0, 1.3 * h), w, 1.3 * h, 0.1, rounding=0.0), wedge(dark, (w - 0.2, 0, 0.3), (0.26, 0.17, 0.32), 1.0, 0.05, cut=True)]
-        parts += [rod(pole, (0.05 * c, 0.05 * s, 2.45 * h), (-0.1 * c, -0.1 * s, 2.6 * h + 0.2), 0.03) for c, s in ((1, 0), (-0.5, 0.87), (-0.5, -0.87))]
+        parts = [
+            stump(coat, (0, 0, 1.3 * h), w, 1.3 * h, 0.1, rounding=0.0),
+            wedge(dark, (w - 0.2, 0, 0.3), (0.26, 0.17, 0.32), 1.0, 0.05, cut=True),
+        ]
+        parts += [
+            rod(pole, (0.05 * c, 0.05 * s, 2.45 * h), (-0.1 * c, -0.1 * s, 2.6 * h + 0.2), 0.03)
+            for c, s in ((1, 0), (-0.5, 0.87), (-0.5, -0.87))
+        ]
         return parts, Words(("tipi",), cloth, [], [*details, (pole, "poles")], pal.typical)
     parts = [
         wedge(coat, (0, 0, h), (0.7, w, h), 0.86, 0.02), wedge(dark, (0.68, 0, 0.8 * h - 0.03), (0.36, 0.72 * w, 0.84 * h), 1.0, 0.05, cut=True),
@@ -180,11 +186,17 @@ def pyramid(rng: random.Random) -> Built:
     details = [(door, "door|entrance")]
     if rng.random() < 0.35:
         n = 5
-        parts = [box(rock, (0, 0, (2 * k + 1) * h / n), (0.72 - 0.13 * k, 0.72 - 0.13 * k, h / n + 0.005), rounding=0.01) for k in range(n)]
+        parts = [
+            box(rock, (0, 0, (2 * k + 1) * h / n), (0.72 - 0.13 * k, 0.72 - 0.13 * k, h / n + 0.005), rounding=0.01)
+            for k in range(n)
+        ]
         parts += [box(door, (0.22, 0, 1.8 * h), (0.03, 0.06, 0.17 * h), rounding=0.0)]
         nouns = ("step pyramid",)
     else:
-        parts = [wedge(rock, (0, 0, h), (0.75, 0.75, h), 0.0, 0.0), box(door, (0.62, 0, 0.12), (0.12, 0.1, 0.13), rounding=0.0)]
+        parts = [
+            wedge(rock, (0, 0, h), (0.75, 0.75, h), 0.0, 0.0),
+            box(door, (0.62, 0, 0.12), (0.12, 0.1, 0.13), rounding=0.0),
+        ]
         if rng.random() < 0.4 and rock.name not in ("yellow", "gold", "orange", "beige", "bronze"):
             parts.append(wedge(tip, (0, 0, 1.76 * h + 0.02), (0.19, 0.19, 0.25 * h), 0.0, 0.0))
             details.append((tip, "tip|top"))
@@ -213,16 +225,30 @@ def bridge(rng: random.Random) -> Built:
     deck = pal.pick("stone", "red", "wooden", also=("stone", "wooden"))
     rail = deck if rng.random() < 0.4 else pal.pick("brown", "white", "grey", unlike=(deck,))
     w, bow = rng.uniform(0.24, 0.34), rng.uniform(1.0, 1.25)
-    edge = math.sqrt(bow * bow - 0.85**2)
-    dark = darker(deck, 0.6)
-    parts = [
-        wedge(deck, (0, 0, 0.06), (0.85, w, 0.06), 0.9, 1.0), stump(deck, (0, 0, -edge), bow, w, rotation=ALONG_Y, rounding=0.0),
-        box(deck, (0, 0, -2.0), (3.0, 1.0, 2.0), cut=True, rounding=0.0), ball(dark, (0, 0, 0), (0.52, 1.5, 0.72 * (bow - edge)), cut=True),
-    ]  # fmt: skip
+    edge = math.sqrt(bow * bow - 0.85**2)  # the centre of the bow lies this far below the ends
+
+    def rise(x: float) -> float:
+        return math.sqrt(bow * bow - x * x) - edge
+
+    n = 7
+    parts = []
+    for k in range(n):
+        x = 0.8 * (2 * k - n + 1) / n
+        slope = rotation_from_euler(0, math.degrees(math.asin(x / bow)), 0)
+        parts.append(box(deck, (x, 0, rise(x)), (0.95 / n, w, 0.055), rotation=slope, rounding=0.01))
+    parts += [box(deck, (s * 0.72, 0, 0.08), (0.14, w, 0.12), rounding=0.02) for s in (1, -1)]
     for s in (1, -1):
-        parts.append(arc(rail, (0, s * w, -edge + 0.15), bow, math.degrees(math.asin(0.8 / bow)), 0.035))
-        parts += [rod(rail, (x, s * w, math.sqrt(bow * bow - x * x) - edge - 0.05), (x, s * w, math.sqrt(bow * bow - x * x) - edge + 0.17), 0.04) for x in (-0.76, -0.4, 0.0, 0.4, 0.76)]
-    return parts, Words(("bridge",), deck, sized(w, 0.27, 0.31, "narrow", "wide"), [(rail, "railings|rails")] if rail is not deck else [], pal.typical)
+        parts.append(arc(rail, (0, s * w, -edge + 0.22), bow, math.degrees(math.asin(0.8 / bow)), 0.035))
+        parts += [
+            rod(rail, (x, s * w, rise(x)), (x, s * w, rise(x) + 0.22), 0.04) for x in (-0.76, -0.4, 0.0, 0.4, 0.76)
+        ]
+    return parts, Words(
+        ("bridge",),
+        deck,
+        sized(w, 0.27, 0.31, "narrow", "wide"),
+        [(rail, "railings|rails")] if rail is not deck else [],
+        pal.typical,
+    )
 
 
 def church(rng: random.Random) -> Built:
@@ -230,7 +256,11 @@ def church(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0)
     wall = pal.pick("white", "beige", "stone", also=("stone",))
     roof = pal.pick("red", "grey", "brown", "blue", unlike=(wall,))
-    door, glass, cross = pal.pick("brown", unlike=(wall,)), pal.fixed("blue", "teal") if wall.name not in ("blue", "teal") else pal.fixed("yellow"), pal.fixed("gold")
+    door, glass, cross = (
+        pal.pick("brown", unlike=(wall,)),
+        pal.fixed("blue", "teal") if wall.name not in ("blue", "teal") else pal.fixed("yellow"),
+        pal.fixed("gold"),
+    )
     h, spire = rng.uniform(0.24, 0.32), rng.uniform(0.3, 0.42)
     top = 2 * h + 0.5
     parts = [
@@ -239,7 +269,13 @@ def church(rng: random.Random) -> Built:
         box(door, (0.61, 0, 0.14), (0.03, 0.095, 0.14), rounding=0.0), stump(door, (0.61, 0, 0.28), 0.095, 0.03, rotation=ALONG_X), stump(glass, (0.42, 0, 2 * h + 0.22), 0.09, 0.215, rotation=ALONG_X), stump(glass, (0.42, 0, 2 * h + 0.22), 0.09, 0.215, rotation=ALONG_Y),
         *[box(glass, (x, 0, 1.05 * h), (0.07, 0.355, 0.14), rounding=0.0) for x in (-0.56, -0.26, 0.04)],
     ]  # fmt: skip
-    return parts, Words(("church",), wall, sized(spire, 0.33, 0.39, "short", "tall"), [(roof, "roof|spire"), (door, "door"), (glass, "windows")], pal.typical)
+    return parts, Words(
+        ("church",),
+        wall,
+        sized(spire, 0.33, 0.39, "short", "tall"),
+        [(roof, "roof|spire"), (door, "door"), (glass, "windows")],
+        pal.typical,
+    )
 
 
 def skyscraper(rng: random.Random) -> Built:

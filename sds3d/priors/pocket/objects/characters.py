@@ -21,8 +21,13 @@ def ghost(rng: random.Random) -> Built:
         rod(cloth, (0, 0, 0.3), (0, 0, z), 0.4, taper=0.78), *[ball(cloth, (x, y, 0.16), (0.13, 0.13, 0.16)) for x, y, _ in around(7, 0.33)],
         *[rod(cloth, (0.05, s * 0.3, 0.75 * z), (0.26, s * 0.52, 0.72 * z), 0.1) for s in (1, -1)],
     ])  # fmt: skip
-    parts += [*pair(ball, dark, (0.28, 0.12, z + 0.07), (0.06, 0.065, 0.1)), ball(dark, (0.33, 0, z - 0.14), (0.06, 0.07, 0.09))]
-    return parts, Words(("ghost",), cloth, sized(tall, 0.44, 0.51, "short", "tall"), [(dark, "eyes|mouth")], pal.typical)
+    parts += [
+        *pair(ball, dark, (0.28, 0.12, z + 0.07), (0.06, 0.065, 0.1)),
+        ball(dark, (0.33, 0, z - 0.14), (0.06, 0.07, 0.09)),
+    ]
+    return parts, Words(
+        ("ghost",), cloth, sized(tall, 0.44, 0.51, "short", "tall"), [(dark, "eyes|mouth")], pal.typical
+    )
 
 
 def gnome(rng: random.Random) -> Built:
@@ -31,7 +36,10 @@ def gnome(rng: random.Random) -> Built:
     hat = pal.pick("red", "red", "green")
     coat = pal.pick("blue", "green", unlike=(hat,))
     skin, dark = pal.fixed("beige"), pal.fixed("black")
-    beard, boots = pal.pick("white", unlike=(coat, hat)) if pal.typical else pal.fixed("white", "grey"), pal.fixed("brown")
+    beard, boots = (
+        pal.pick("white", unlike=(coat, hat)) if pal.typical else pal.fixed("white", "grey"),
+        pal.fixed("brown"),
+    )
     peak = rng.uniform(0.3, 0.45)
     z = 0.84
     parts = [
@@ -62,7 +70,9 @@ def alien(rng: random.Random) -> Built:
         *pair(ball, skin, (0.02, 0.25, z + head + 0.27), 0.075),
         *[ball(eye, (0.78 * head, s * 0.44 * head, z - 0.02), (0.09, 0.09, 0.145), rotation=rotation_from_euler(s * -28, 0, 0)) for s in (1, -1)],
     ]  # fmt: skip
-    return parts, Words(("alien",), skin, pal.adjectives + sized(head, 0.32, 0.36, "small", "big headed"), [(eye, "eyes")], pal.typical)
+    return parts, Words(
+        ("alien",), skin, pal.adjectives + sized(head, 0.32, 0.36, "small", "big headed"), [(eye, "eyes")], pal.typical
+    )
 
 
 def astronaut(rng: random.Random) -> Built:

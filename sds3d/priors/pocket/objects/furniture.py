@@ -164,7 +164,7 @@ def barrel(rng: random.Random) -> Built:
     wood = pal.pick("wooden", "brown", also=("wooden",))
     hoop = pal.pick("grey", "black", "silver", unlike=(wood,))
     h = rng.uniform(0.45, 0.65)
-    parts = [stump(wood, (0, 0, h / 2), 0.45, h / 2, 0.8, rounding=0.0)]
+    parts = [stump(wood, (0, 0, h / 2), 0.45, h / 2 + 0.004, 0.8, rounding=0.0)]
     parts.append(stump(wood, (0, 0, -h / 2), 0.36, h / 2, 1.25, rounding=0.0))
     parts += [stump(hoop, (0, 0, s * 0.68 * h), 0.41, 0.06, rounding=0.01) for s in (1, -1)]
     parts += [stump(hoop, (0, 0, s * 0.14 * h), 0.455, 0.04, rounding=0.01) for s in (1, -1)]
@@ -196,7 +196,10 @@ def bookshelf(rng: random.Random) -> Built:
     wood = pal.pick("wooden", "brown", "white", also=("wooden",))
     n, w = rng.choice((2, 3, 3)), rng.uniform(0.4, 0.55)
     step = 0.46
-    parts = [*pair(box, wood, (0, w, n * step / 2), (0.2, 0.04, n * step / 2)), box(wood, (-0.18, 0, n * step / 2), (0.03, w, n * step / 2))]
+    parts = [
+        *pair(box, wood, (0, w, n * step / 2), (0.2, 0.04, n * step / 2)),
+        box(wood, (-0.18, 0, n * step / 2), (0.03, w, n * step / 2)),
+    ]
     parts += [box(wood, (0, 0, k * step), (0.2, w + 0.03, 0.04)) for k in range(n + 1)]
     hues = ("red", "blue", "green", "yellow", "purple", "orange", "teal")
     for k in range(n):
@@ -225,7 +228,9 @@ def wardrobe(rng: random.Random) -> Built:
     if drawer:
         parts += [box(door, (0.3, 0, 0.19), (0.03, 0.445, 0.09)), *pair(ball, knob, (0.35, 0.22, 0.19), 0.04)]
     details = [(knob, "knobs")] + ([(door, "doors")] if door is not wood else [])
-    return parts, Words(("wardrobe",), wood, pal.adjectives + sized(h, 0.66, 0.75, "short", "tall"), details, pal.typical)
+    return parts, Words(
+        ("wardrobe",), wood, pal.adjectives + sized(h, 0.66, 0.75, "short", "tall"), details, pal.typical
+    )
 
 
 def television(rng: random.Random) -> Built:
@@ -234,7 +239,13 @@ def television(rng: random.Random) -> Built:
     case = pal.pick("wooden", "brown", "red", also=("wooden",))
     knob, dark = pal.pick("silver", "gold", "white", unlike=(case,)), pal.fixed("black")
     lit = rng.random() < 0.4
-    screen = glowing(pal.fixed("teal", "blue")) if lit else pal.fixed("grey") if case.name not in ("grey", "silver", "stone") else dark
+    screen = (
+        glowing(pal.fixed("teal", "blue"))
+        if lit
+        else pal.fixed("grey")
+        if case.name not in ("grey", "silver", "stone")
+        else dark
+    )
     w, h = rng.uniform(0.46, 0.58), rng.uniform(0.3, 0.38)
     z = 0.2 + h
     parts = [

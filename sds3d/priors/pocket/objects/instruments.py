@@ -25,7 +25,13 @@ def trumpet(rng: random.Random) -> Built:
         *[stump(brass, (x, 0, 0.17), 0.075, 0.22) for x in (-0.16, 0.02, 0.2)], *[stump(button, (x, 0, 0.42), 0.06, 0.05) for x in (-0.16, 0.02, 0.2)],
         stump(brass, (-n - 0.07, 0, 0.3), 0.1, 0.08, 0.5, rotation=ALONG_X),
     ]  # fmt: skip
-    return parts, Words(("trumpet",), brass, pal.adjectives + sized(n, 0.54, 0.6, "short", "long"), [(button, "valves|buttons")], pal.typical)
+    return parts, Words(
+        ("trumpet",),
+        brass,
+        pal.adjectives + sized(n, 0.54, 0.6, "short", "long"),
+        [(button, "valves|buttons")],
+        pal.typical,
+    )
 
 
 def bell(rng: random.Random) -> Built:
@@ -39,7 +45,9 @@ def bell(rng: random.Random) -> Built:
         stump(darker(metal), (0, 0, h - 0.09), wide - 0.07, h, 0.5, cut=True), 
         rod(grip, (0, 0, 2 * h + 0.1), (0, 0, 2 * h + 0.46), 0.075), ball(grip, (0, 0, 2 * h + 0.5), 0.11),
     ]  # fmt: skip
-    return parts, Words(("bell",), metal, pal.adjectives + sized(wide, 0.44, 0.48, "thin", "wide"), [(grip, "handle|grip")], pal.typical)
+    return parts, Words(
+        ("bell",), metal, pal.adjectives + sized(wide, 0.44, 0.48, "thin", "wide"), [(grip, "handle|grip")], pal.typical
+    )
 
 
 def xylophone(rng: random.Random) -> Built:
@@ -52,8 +60,13 @@ def xylophone(rng: random.Random) -> Built:
     for k in range(n):
         y = -0.68 + 1.36 * k / (n - 1)
         parts.append(box(pal.fixed(hues[k]), (0, y, 0.18), (0.46 - 0.2 * k / (n - 1), 0.57 / n, 0.055)))
-    parts += [rod(frame, (0.4, -0.5, 0.3), (-0.2, 0.3, 0.28), 0.035), ball(pal.pick("red", "white", unlike=(frame,)), (-0.25, 0.36, 0.3), 0.085)]
-    return parts, Words(("xylophone",), None, sized(n, 5, 6, "small", "long"), [("colorful", "bars"), (frame, "rails")], True)
+    parts += [
+        rod(frame, (0.4, -0.5, 0.3), (-0.2, 0.3, 0.28), 0.035),
+        ball(pal.pick("red", "white", unlike=(frame,)), (-0.25, 0.36, 0.3), 0.085),
+    ]
+    return parts, Words(
+        ("xylophone",), None, sized(n, 5, 6, "small", "long"), [("colorful", "bars"), (frame, "rails")], True
+    )
 
 
 def piano(rng: random.Random) -> Built:
@@ -69,8 +82,13 @@ def piano(rng: random.Random) -> Built:
         box(white, (0.02, 0, 1.42 * h), (0.03, 0.4 * w, 0.17 * h), rounding=0.0, rotation=rotation_from_euler(0, -12, 0)), box(case, (0.0, 0, 0.06), (0.34, w, 0.06)),
     ]  # fmt: skip
     keys = 12
-    parts += [box(dark, (0.13, w * (-0.8 + 1.6 * k / (keys - 1)), 0.62 * h + 0.12), (0.085, 0.026, 0.03), rounding=0.0) for k in range(keys)]
-    return parts, Words(("piano",), case, pal.adjectives + sized(w, 0.64, 0.71, "small", "wide"), [(white, "keys")], pal.typical)
+    parts += [
+        box(dark, (0.13, w * (-0.8 + 1.6 * k / (keys - 1)), 0.62 * h + 0.12), (0.085, 0.026, 0.03), rounding=0.0)
+        for k in range(keys)
+    ]
+    return parts, Words(
+        ("piano",), case, pal.adjectives + sized(w, 0.64, 0.71, "small", "wide"), [(white, "keys")], pal.typical
+    )
 
 
 def maraca(rng: random.Random) -> Built:
@@ -81,7 +99,12 @@ def maraca(rng: random.Random) -> Built:
     stick = pal.pick("wooden", "black", unlike=(body,), also=("wooden",))
     pattern, fat = rng.choice(("stripes", "dots", "checks", "plain")), rng.uniform(0.3, 0.38)
     coat = pal.patterned(body, pattern, 3.6, second) if pattern != "plain" else body
-    parts = [ball(coat, (0, 0, 1.05), (fat, fat, 0.44)), rod(stick, (0, 0, 0.08), (0, 0, 0.7), 0.075), ball(stick, (0, 0, 0.06), 0.11), ring(second, (0, 0, 0.66), 0.1, 0.04)]
+    parts = [
+        ball(coat, (0, 0, 1.05), (fat, fat, 0.44)),
+        rod(stick, (0, 0, 0.08), (0, 0, 0.7), 0.075),
+        ball(stick, (0, 0, 0.06), 0.11),
+        ring(second, (0, 0, 0.66), 0.1, 0.04),
+    ]
     details = [(stick, "handle|stick")] + ([(second, pattern)] if pattern != "plain" else [])
     return parts, Words(("maraca",), body, pal.adjectives + sized(fat, 0.32, 0.36, "thin", "fat"), details, pal.typical)
 

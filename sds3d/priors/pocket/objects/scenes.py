@@ -11,14 +11,21 @@ import numpy as np
 
 from sds3d.priors.pocket.objects.kinds import CATEGORIES, OBJECTS
 from sds3d.priors.pocket.objects.vocabulary import (
-    Paint, Palette, Words, caption, framed, is_countable, noun_phrase, with_article,
+    Paint,
+    Palette,
+    Words,
+    caption,
+    framed,
+    is_countable,
+    noun_phrase,
+    with_article,
 )  # fmt: skip
 from sds3d.priors.pocket.parts import GLOWING, MATTE, MAX_PARTS, METALLIC, Part, box_around, moved
 
 # form of a scene -> its share
 SHARES = {"object": 0.56, "surface": 0.18, "count": 0.09, "stack": 0.03, "on top": 0.07, "next to": 0.07}
-STACKED = ("book", "crate", "cube", "dice", "cylinder", "barrel")  # flat above and below
-SUPPORTS = ("table", "stool", "crate", "cube", "cylinder", "barrel", "book", "dice")  # flat above
+STACKED = ("book", "crate", "cube", "cylinder", "barrel")  # flat above and below
+SUPPORTS = ("table", "stool", "crate", "cube", "cylinder", "barrel", "book")  # flat above
 SINK = 0.02  # of the height: how far what lies on something is in it, so that both are one body
 GAP = 0.15  # of the width of the wider: between things side by side
 NUMBERS = {2: ("two", "two", "a pair of", "2"), 3: ("three", "three", "three", "3"), 4: ("four", "four", "four", "4")}
@@ -42,9 +49,9 @@ class Scene:
     bodies: int = 1
 
 
-def sample_scene(rng: random.Random) -> Scene:
-    """A random scene of at most MAX_PARTS parts; a form for which the drawn kinds do not do is drawn anew with others."""
-    form = rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
+def sample_scene(rng: random.Random, form: str | None = None) -> Scene:
+    """A random scene of at most MAX_PARTS parts, of any form if none is given; kinds that do not do are drawn anew."""
+    form = form or rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
     while True:
         match form:
             case "object":
@@ -75,7 +82,11 @@ def with_surface(rng: random.Random, parts: list[Part], words: Words) -> Scene |
     look: dict[str, object] = {"shine": {"metallic": METALLIC, "glowing": GLOWING}.get(kind, main.shine)}
     if kind in ("stripes", "dots", "checks"):
         low, high = box_around(parts)
-        look |= {"pattern": kind, "pattern_scale": rng.uniform(5.0, 8.0) / float((high - low).max()), "color2": second.color}
+        look |= {
+            "pattern": kind,
+            "pattern_scale": rng.uniform(5.0, 8.0) / float((high - low).max()),
+            "color2": second.color,
+        }
     said = tuple(text.format(color, second.words[0]) for text in SURFACES[kind])
     painted = [replace(p, **look) if p.color == main.color else p for p in parts]
     if kind == "halves":
@@ -108,7 +119,11 @@ def several(rng: random.Random, parts: list[Part], words: Words) -> Scene | None
     low, high = box_around(parts)
     depth, width = (high - low)[:2] + GAP * (high - low)[:2].max()
     row = [(0.0, k * width) for k in range(count)]
-    places = {2: row, 3: rng.choice((row, [(0, 0), (0, width), (-depth, width / 2)])), 4: [(0, 0), (0, width), (-depth, 0), (-depth, width)]}
+    places = {
+        2: row,
+        3: rng.choice((row, [(0, 0), (0, width), (-depth, width / 2)])),
+        4: [(0, 0), (0, width), (-depth, 0), (-depth, width)],
+    }
     copies = [p for x, y in places[count] for p in moved(parts, 1.0, np.array([x, y, 0.0]))]
 
     def say(rng: random.Random) -> str:
@@ -128,7 +143,12 @@ def stacked(rng: random.Random, parts: list[Part], words: Words) -> Scene | None
 
     def say(rng: random.Random) -> str:
         number, things = NUMBERS[count][0], noun_phrase(rng, words, plural=True)
-        forms = (f"a stack of {number} {things}", f"{number} stacked {things}", f"a pile of {number} {things}", f"{number} {things} on top of each other")
+        forms = (
+            f"a stack of {number} {things}",
+            f"{number} stacked {things}",
+            f"a pile of {number} {things}",
+            f"{number} {things} on top of each other",
+        )
         return framed(rng, rng.choice(forms))
 
     return Scene(copies, say)
@@ -137,15 +157,23 @@ def stacked(rng: random.Random, parts: list[Part], words: Words) -> Scene | None
 def together(rng: random.Random, form: str) -> Scene:
     """Two objects: the first on top of the second, or beside it and at times much smaller or larger."""
     on_top = form == "on top"
-    (parts, words), (other, other_words) = (OBJECTS[rng.choice(kinds)](rng) for kinds in (CATEGORIES, SUPPORTS if on_top else CATEGORIES))
+    (parts, words), (other, other_words) = (
+        OBJECTS[rng.choice(kinds)](rng) for kinds in (CATEGORIES, SUPPORTS if on_top else CATEGORIES)
+    )
     size = other_size = ""
     ratio = rng.uniform(0.8, 1.2)
     if on_top:
         ratio = rng.uniform(0.7, 0.95)
     elif rng.random() < 0.5:
-        ratio, size, other_size = rng.choice(((0.5, "small", "big"), (0.5, "tiny", "large"), (2.0, "big", "small"), (2.0, "large", "little")))
+        ratio, size, other_size = rng.choice(
+            ((0.5, "small", "big"), (0.5, "tiny", "large"), (2.0, "big", "small"), (2.0, "large", "little"))
+        )
     (low, high), (other_low, other_high) = box_around(parts), box_around(other)
-    reach, other_reach = ((high - low)[:2].max(), (other_high - other_low)[:2].max()) if on_top else ((high - low).max(), (other_high - other_low).max())
+    reach, other_reach = (
+        ((high - low)[:2].max(), (other_high - other_low)[:2].max())
+        if on_top
+        else ((high - low).max(), (other_high - other_low).max())
+    )
     scale = ratio * float(other_reach / reach)
     low, high = scale * low, scale * high
     shift = (other_low + other_high - low - high) / 2
@@ -158,7 +186,9 @@ def together(rng: random.Random, form: str) -> Scene:
     def say(rng: random.Random) -> str:
         one = with_article(noun_phrase(rng, words, size))
         two = with_article(noun_phrase(rng, other_words, other_size))
-        link = rng.choice(("on top of", "on top of", "on", "standing on") if on_top else ("next to", "next to", "beside", "near"))
+        link = rng.choice(
+            ("on top of", "on top of", "on", "standing on") if on_top else ("next to", "next to", "beside", "near")
+        )
         if rng.random() < 0.2:
             return framed(rng, f"{two} with {one} {'on top' if on_top else 'next to it'}")
         return framed(rng, f"{one} {link} {two}")

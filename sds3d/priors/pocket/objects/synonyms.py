@@ -219,7 +219,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "ornaments": ("decorations",), "pot": ("flowerpot", "planter", "plant pot"), "center": ("centre", "middle"),
     "icing": ("frosting", "glaze"), "sprinkles": ("sugar sprinkles",), "cherry": ("cherry on top",),
     "wrapper": ("paper cup", "liner", "paper case"), "candles": ("birthday candles",), "patty": ("meat patty", "beef patty"),
-    "tomatoes": ("tomato slices",), "cheese": ("cheese slice",), "lettuce": ("salad",), "tips": ("ends",), "hat": ("top hat",),
+    "tomatoes": ("tomato slices",), "lettuce": ("salad",), "tips": ("ends",), "hat": ("top hat",),
     "chest panel": ("front panel", "panel"), "belly": ("tummy", "stomach"), "bow tie": ("bow",), "ears": ("hanging ears", "floppy ears"),
     "snout": ("nose", "muzzle"), "beak": ("bill",), "lid": ("cover",), "label": ("sticker", "paper label"),
     "gems": ("gemstones", "precious stones"), "guard": ("crossguard", "cross guard"), "band": ("hatband",),
@@ -228,7 +228,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "dome": ("glass dome",), "railings": ("handrails",), "entrance": ("doorway", "opening"), "seeds": ("pips",),
     "flame": ("candle flame",), "shell": ("hard shell",), "tusks": ("curved tusks",), "tentacles": ("long arms",), "beard": ("long beard",),
     "visor": ("face shield", "glass visor"), "plume": ("feathers",), "shield": ("round shield",), "keys": ("piano keys",), "bristles": ("brush hairs",),
-    "post": ("pole",), "handles": ("grips",), "rind": ("crust",), 
+    "post": ("pole",), "handles": ("grips",), "rind": ("skin",), 
 }  # fmt: skip
 
 # an adjective -> others

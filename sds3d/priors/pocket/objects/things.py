@@ -35,7 +35,9 @@ def dumbbell(rng: random.Random) -> Built:
     parts += pair(stump, weight, (0, n, 0), r, 0.11, rotation=ALONG_Y)
     if plates == 2:
         parts += pair(stump, weight, (0, n + 0.17, 0), 0.76 * r, 0.09, rotation=ALONG_Y)
-    return parts, Words(("dumbbell",), weight, pal.adjectives + sized(r, 0.3, 0.34, "small", "big"), [(bar, "bar|handle")], pal.typical)
+    return parts, Words(
+        ("dumbbell",), weight, pal.adjectives + sized(r, 0.3, 0.34, "small", "big"), [(bar, "bar|handle")], pal.typical
+    )
 
 
 def pencil(rng: random.Random) -> Built:
@@ -50,7 +52,9 @@ def pencil(rng: random.Random) -> Built:
         stump(metal, (0, 0, -0.06), 0.135, 0.075), stump(rubber, (0, 0, -0.19), 0.12, 0.09, rounding=0.04),
     ]  # fmt: skip
     nouns = ("pencil", "crayon pencil") if lead is paint else ("pencil",)
-    return parts, Words(nouns, paint, sized(n, 0.57, 0.69, "short", "long"), [(rubber, "eraser"), (lead, "tip|point")], pal.typical)
+    return parts, Words(
+        nouns, paint, sized(n, 0.57, 0.69, "short", "long"), [(rubber, "eraser"), (lead, "tip|point")], pal.typical
+    )
 
 
 def book(rng: random.Random) -> Built:
@@ -64,7 +68,9 @@ def book(rng: random.Random) -> Built:
         stump(cover, (-w, 0, 0), h + 0.05, d, rotation=ALONG_Y, rounding=0.01), box(band, (0.05, 0, h + 0.05), (0.6 * w, 0.2, 0.014), rounding=0.0),
     ]  # fmt: skip
     parts += pair(box, band, (-w, 0.7 * d, 0), (h + 0.06, 0.035, h + 0.06), rounding=0.03)
-    return parts, Words(("book",), cover, sized(h, 0.11, 0.17, "thin", "thick"), [(band, "title|bands"), (pages, "pages")], pal.typical)
+    return parts, Words(
+        ("book",), cover, sized(h, 0.11, 0.17, "thin", "thick"), [(band, "title|bands"), (pages, "pages")], pal.typical
+    )
 
 
 def hourglass(rng: random.Random) -> Built:
@@ -72,7 +78,10 @@ def hourglass(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.2)
     frame = pal.pick("wooden", "gold", "brown", also=("wooden",))
     sand = pal.pick("yellow", "blue", "red", "orange", unlike=(frame,))
-    glass, h = pal.fixed("white") if frame.name not in ("white", "silver") else pal.fixed("teal"), rng.uniform(0.42, 0.52)
+    glass, h = (
+        pal.fixed("white") if frame.name not in ("white", "silver") else pal.fixed("teal"),
+        rng.uniform(0.42, 0.52),
+    )
     if sand.name in ("white", glass.name):
         sand = pal.fixed("red" if frame.name != "red" else "blue")
     parts = [
@@ -80,7 +89,13 @@ def hourglass(rng: random.Random) -> Built:
         stump(sand, (0, 0, -0.74 * h), 0.28, 0.26 * h, 0.95, rounding=0.0), stump(glass, (0, 0, -0.24 * h), 0.265, 0.26 * h, 0.2, rounding=0.0),
         stump(sand, (0, 0, 0.24 * h), 0.05, 0.26 * h, 5.4, rounding=0.0), stump(glass, (0, 0, 0.74 * h), 0.27, 0.26 * h, 1.05, rounding=0.0),
     ]  # fmt: skip
-    return parts, Words(("hourglass",), None, sized(h, 0.45, 0.49, "short", "tall"), [(sand, "sand"), (frame, "posts|stand")], pal.typical)
+    return parts, Words(
+        ("hourglass",),
+        None,
+        sized(h, 0.45, 0.49, "short", "tall"),
+        [(sand, "sand"), (frame, "posts|stand")],
+        pal.typical,
+    )
 
 
 def crown(rng: random.Random) -> Built:
@@ -89,11 +104,20 @@ def crown(rng: random.Random) -> Built:
     metal = pal.pick("gold", "gold", "silver")
     gem, lining = pal.pick("red", "blue", "green", unlike=(metal,)), darker(metal)
     n, h = rng.choice((5, 6, 7)), rng.uniform(0.2, 0.3)
-    parts = [stump(metal, (0, 0, 0.16), 0.45, 0.16, 1.06, rounding=0.02), ring(metal, (0, 0, 0.03), 0.45, 0.05), stump(lining, (0, 0, 0.3), 0.38, 0.24, 1.06, cut=True)]
+    parts = [
+        stump(metal, (0, 0, 0.16), 0.45, 0.16, 1.06, rounding=0.02),
+        ring(metal, (0, 0, 0.03), 0.45, 0.05),
+        stump(lining, (0, 0, 0.3), 0.38, 0.24, 1.06, cut=True),
+    ]
     for x, y, a in around(n, 0.45):
-        parts += [wedge(metal, (x, y, 0.28 + h), (0.045, 1.15 / n, h), 1.0, 0.05, rotation=rotation_from_euler(0, 6, a)), ball(gem, (1.07 * x, 1.07 * y, 0.31 + 2 * h), 0.065)]
+        parts += [
+            wedge(metal, (x, y, 0.28 + h), (0.045, 1.15 / n, h), 1.0, 0.05, rotation=rotation_from_euler(0, 6, a)),
+            ball(gem, (1.07 * x, 1.07 * y, 0.31 + 2 * h), 0.065),
+        ]
     parts += [ball(gem, (x, y, 0.16), 0.075) for x, y, _ in around(n, 0.46)]
-    return parts, Words(("crown",), metal, pal.adjectives + sized(h, 0.23, 0.27, "low", "tall"), [(gem, "gems|jewels")], pal.typical)
+    return parts, Words(
+        ("crown",), metal, pal.adjectives + sized(h, 0.23, 0.27, "low", "tall"), [(gem, "gems|jewels")], pal.typical
+    )
 
 
 def candle(rng: random.Random) -> Built:
@@ -107,7 +131,13 @@ def candle(rng: random.Random) -> Built:
         stump(wax, (0, 0, 0.08 + h), 0.17, h), *[rod(wax, (x, y, 2 * h + 0.05), (1.05 * x, 1.05 * y, 2 * h - 0.05 - 0.1 * k), 0.045, blend=0.02) for k, (x, y, _) in enumerate(around(4, 0.15))],
         rod(dark, (0, 0, 2 * h), (0, 0, 2 * h + 0.16), 0.025), ball(flame, (0, 0, 2 * h + 0.27), (0.09, 0.09, 0.12)), stump(flame, (0, 0, 2 * h + 0.4), 0.075, 0.1, 0.1),
     ]  # fmt: skip
-    return parts, Words(("candle",), wax, sized(h, 0.31, 0.43, "short", "tall"), [("glowing", "flame"), (dish, "holder|dish")], pal.typical)
+    return parts, Words(
+        ("candle",),
+        wax,
+        sized(h, 0.31, 0.43, "short", "tall"),
+        [("glowing", "flame"), (dish, "holder|dish")],
+        pal.typical,
+    )
 
 
 def camera(rng: random.Random) -> Built:
@@ -122,7 +152,9 @@ def camera(rng: random.Random) -> Built:
         stump(metal, (0.26, 0, 0.34), 0.26, 0.1, rotation=ALONG_X), stump(dark, (0.38, 0, 0.34), 0.22, 0.09, rotation=ALONG_X), ball(glass, (0.45, 0, 0.34), (0.06, 0.16, 0.16)),
         box(pal.fixed("white"), (0.13, 0, 0.77), (0.025, 0.12, 0.055), rounding=0.01), stump(metal, (0, -0.66 * w, 0.73), 0.08, 0.05), stump(dark, (0, 0.66 * w, 0.72), 0.12, 0.045),
     ]  # fmt: skip
-    return parts, Words(("camera",), body, sized(w, 0.54, 0.58, "small", "wide"), [(metal, "trim|top"), (glass, "lens")], pal.typical)
+    return parts, Words(
+        ("camera",), body, sized(w, 0.54, 0.58, "small", "wide"), [(metal, "trim|top"), (glass, "lens")], pal.typical
+    )
 
 
 def mailbox(rng: random.Random) -> Built:
@@ -137,7 +169,13 @@ def mailbox(rng: random.Random) -> Built:
         stump(body, (0, 0, z + 0.26), 0.24, 0.46, rotation=ALONG_X, rounding=0.02), stump(trim, (0.45, 0, z + 0.25), 0.2, 0.03, rotation=ALONG_X), box(trim, (0.45, 0, z + 0.14), (0.03, 0.2, 0.1), rounding=0.0),
         ball(flag, (0.49, 0, z + 0.3), 0.045), rod(flag, (0.05, 0.26, z + 0.22), (0.05, 0.26, z + 0.62), 0.035), box(flag, (-0.06, 0.26, z + 0.58), (0.13, 0.03, 0.08), rounding=0.01),
     ]  # fmt: skip
-    return parts, Words(("mailbox",), body, pal.adjectives + sized(h, 0.37, 0.45, "short", "tall"), [(flag, "little flag"), (post, "post")], pal.typical)
+    return parts, Words(
+        ("mailbox",),
+        body,
+        pal.adjectives + sized(h, 0.37, 0.45, "short", "tall"),
+        [(flag, "little flag"), (post, "post")],
+        pal.typical,
+    )
 
 
 def traffic_light(rng: random.Random) -> Built:
@@ -146,24 +184,46 @@ def traffic_light(rng: random.Random) -> Built:
     case = pal.pick("black", "grey", "yellow")
     pole, h = pal.fixed("grey") if case.name not in ("grey", "silver") else pal.fixed("black"), rng.uniform(0.3, 0.5)
     lit = rng.choice(("red", "yellow", "green"))
-    parts = [stump(pole, (0, 0, h), 0.07, h), stump(pole, (0, 0, 0.04), 0.24, 0.05, 0.8), box(case, (0, 0, 2 * h + 0.46), (0.16, 0.21, 0.5), rounding=0.05)]
+    parts = [
+        stump(pole, (0, 0, h), 0.07, h),
+        stump(pole, (0, 0, 0.04), 0.24, 0.05, 0.8),
+        box(case, (0, 0, 2 * h + 0.46), (0.16, 0.21, 0.5), rounding=0.05),
+    ]
     for k, name in enumerate(("green", "yellow", "red")):
         z = 2 * h + 0.15 + 0.31 * k
         lamp = pal.fixed(name)
-        parts += [ball(glowing(lamp) if name == lit else darker(lamp, 0.45), (0.15, 0, z), (0.07, 0.125, 0.125)), box(case, (0.2, 0, z + 0.13), (0.1, 0.13, 0.02))]
-    return parts, Words(("traffic light",), case, sized(h, 0.35, 0.45, "short", "tall"), [(f"glowing {lit}", "lamp"), (pole, "pole|post")], pal.typical)
+        parts += [
+            ball(glowing(lamp) if name == lit else darker(lamp, 0.45), (0.15, 0, z), (0.07, 0.125, 0.125)),
+            box(case, (0.2, 0, z + 0.13), (0.1, 0.13, 0.02)),
+        ]
+    return parts, Words(
+        ("traffic light",),
+        case,
+        sized(h, 0.35, 0.45, "short", "tall"),
+        [(f"glowing {lit}", "lamp"), (pole, "pole|post")],
+        pal.typical,
+    )
 
 
 def light_bulb(rng: random.Random) -> Built:
     """A glowing bulb, screw down."""
     pal = Palette(rng, glossy=0.3)
     light = pal.pick("yellow", "yellow", "white")
-    metal, r = pal.fixed("silver", "gold" if light.name not in ("gold", "yellow", "orange") else "silver"), rng.uniform(0.36, 0.44)
+    metal, r = (
+        pal.fixed("silver", "gold" if light.name not in ("gold", "yellow", "orange") else "silver"),
+        rng.uniform(0.36, 0.44),
+    )
     lit = rng.random() < 0.75
     glass = glowing(light) if lit else light
     parts = [ball(glass, (0, 0, 0.75), r), stump(glass, (0, 0, 0.4), 0.17, 0.18, 1.75, rounding=0.0, blend=0.1)]
-    parts += [stump(metal, (0, 0, 0.13), 0.16, 0.13), *[ring(metal, (0, 0, z), 0.155, 0.035) for z in (0.05, 0.14, 0.23)], ball(pal.fixed("black"), (0, 0, -0.01), (0.1, 0.1, 0.06))]
-    return parts, Words(("light bulb",), light, ["glowing"] if lit else pal.adjectives, [(metal, "screw|socket")], pal.typical)
+    parts += [
+        stump(metal, (0, 0, 0.13), 0.16, 0.13),
+        *[ring(metal, (0, 0, z), 0.155, 0.035) for z in (0.05, 0.14, 0.23)],
+        ball(pal.fixed("black"), (0, 0, -0.01), (0.1, 0.1, 0.06)),
+    ]
+    return parts, Words(
+        ("light bulb",), light, ["glowing"] if lit else pal.adjectives, [(metal, "screw|socket")], pal.typical
+    )
 
 
 def bowling_pin(rng: random.Random) -> Built:
@@ -175,7 +235,13 @@ def bowling_pin(rng: random.Random) -> Built:
         ball(body, (0, 0, 0.45), (fat, fat, 0.46)), stump(body, (0, 0, 0.08), 0.17, 0.08, 1.2), rod(body, (0, 0, 0.6), (0, 0, 1.12), 0.21, taper=0.62, blend=0.12), ball(body, (0, 0, 1.22), (0.165, 0.165, 0.19), blend=0.06),
         *[ring(band, (0, 0, z), 0.115 + 0.01 * k, 0.045) for k, z in enumerate((1.06, 0.96))],
     ]  # fmt: skip
-    return parts, Words(("bowling pin",), body, pal.adjectives + sized(fat, 0.29, 0.32, "thin", "fat"), [(band, "stripes|bands")], pal.typical)
+    return parts, Words(
+        ("bowling pin",),
+        body,
+        pal.adjectives + sized(fat, 0.29, 0.32, "thin", "fat"),
+        [(band, "stripes|bands")],
+        pal.typical,
+    )
 
 
 def chess_pawn(rng: random.Random) -> Built:
@@ -221,7 +287,13 @@ def yo_yo(rng: random.Random) -> Built:
         *pair(stump, body, (0, thick + 0.035, 0.45), 0.42, thick, rotation=ALONG_Y, rounding=0.07), stump(string, (0, 0, 0.45), 0.2, 0.06, rotation=ALONG_Y),
         *pair(stump, cap, (0, 2 * thick + 0.03, 0.45), 0.2, 0.03, rotation=ALONG_Y), rod(string, (0.17, 0, 0.5), (0.19, 0, 1.25), 0.03), ring(string, (0.19, 0, 1.35), 0.1, 0.03, rotation=rotation_from_euler(90, 0, 0)),
     ]  # fmt: skip
-    return parts, Words(("yo-yo",), body, pal.adjectives + sized(thick, 0.125, 0.145, "thin", "thick"), [(cap, "cap|center"), (string, "string")], pal.typical)
+    return parts, Words(
+        ("yo-yo",),
+        body,
+        pal.adjectives + sized(thick, 0.125, 0.145, "thin", "thick"),
+        [(cap, "cap|center"), (string, "string")],
+        pal.typical,
+    )
 
 
 def crate(rng: random.Random) -> Built:
@@ -230,7 +302,19 @@ def crate(rng: random.Random) -> Built:
     wood = pal.pick("wooden", "brown", also=("wooden",))
     edge = pal.pick("brown", "grey", "black", unlike=(wood,)) if rng.random() < 0.5 else wood
     w, h = 0.45, rng.uniform(0.34, 0.45)
-    parts = [box(wood, (0, 0, 0), (w, w, h)), *four(box, edge, (w - 0.02, w - 0.02, 0), (0.07, 0.07, h + 0.02), rounding=0.01)]
-    for z in (-h, h):
-        parts += [*pair(box, edge, (0, w - 0.02, z * 0.93), (w, 0.07, 0.07), rounding=0.01), *[box(edge, (s * (w - 0.02), 0, z * 0.93), (0.07, w, 0.07), rounding=0.01) for s in (1, -1)]]
-    return parts, Words(("crate",), wood, sized(h, 0.37, 0.42, "flat", "tall"), [(edge, "edges|corners")] if edge is not wood else [], pal.typical)
+    parts = [
+        box(wood, (0, 0, 0), (w, w, h)),
+        *four(box, edge, (w - 0.02, w - 0.02, 0), (0.07, 0.07, h + 0.005), rounding=0.01),
+    ]
+    for z in (0.065 - h, h - 0.065):  # flush with the lid, on which other things stand
+        parts += [
+            *pair(box, edge, (0, w - 0.02, z), (w, 0.07, 0.07), rounding=0.01),
+            *[box(edge, (s * (w - 0.02), 0, z), (0.07, w, 0.07), rounding=0.01) for s in (1, -1)],
+        ]
+    return parts, Words(
+        ("crate",),
+        wood,
+        sized(h, 0.37, 0.42, "flat", "tall"),
+        [(edge, "edges|corners")] if edge is not wood else [],
+        pal.typical,
+    )

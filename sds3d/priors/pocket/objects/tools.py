@@ -35,7 +35,13 @@ def screwdriver(rng: random.Random) -> Built:
         *[rod(grip, (x, y, 0.12), (x, y, 0.62), 0.05) for x, y, _ in around(6, 0.16)],
         stump(steel, (0, 0, -n), 0.055, n), wedge(steel, (0, 0, -2 * n - 0.07), (0.055, 0.1, 0.09), 0.35, 0.9, rotation=rotation_from_euler(180, 0, 0)),
     ]  # fmt: skip
-    return parts, Words(("screwdriver",), None, sized(n, 0.39, 0.46, "short", "long"), [(grip, "handle|grip"), (cap, "end cap")], pal.typical)
+    return parts, Words(
+        ("screwdriver",),
+        None,
+        sized(n, 0.39, 0.46, "short", "long"),
+        [(grip, "handle|grip"), (cap, "end cap")],
+        pal.typical,
+    )
 
 
 def shovel(rng: random.Random) -> Built:
@@ -49,7 +55,9 @@ def shovel(rng: random.Random) -> Built:
         ball(darker(scoop), (0.19, 0, 0.36), (0.13, 0.19, 0.3), cut=True, rotation=bend),
         stump(pole, (0, 0, 0.62 + n), 0.055, n), rod(pole, (0, -0.17, 0.66 + 2 * n), (0, 0.17, 0.66 + 2 * n), 0.065), stump(scoop, (0, 0, 0.68), 0.08, 0.12),
     ]  # fmt: skip
-    return parts, Words(("shovel",), None, sized(n, 0.5, 0.6, "short", "long"), [(scoop, "scoop"), (pole, "handle")], pal.typical)
+    return parts, Words(
+        ("shovel",), None, sized(n, 0.5, 0.6, "short", "long"), [(scoop, "scoop"), (pole, "handle")], pal.typical
+    )
 
 
 def magnet(rng: random.Random) -> Built:
@@ -63,7 +71,9 @@ def magnet(rng: random.Random) -> Built:
         arc(body, (0, 0, 0), r, 90, thick, rotation=turn), *[rod(body, (0, s * r, 0), (0, s * r, -leg), thick) for s in (1, -1)],
         *pair(stump, tip, (0, r, -leg - 0.12), thick + 0.005, 0.14),
     ]  # fmt: skip
-    return parts, Words(("magnet",), body, pal.adjectives + sized(thick, 0.12, 0.13, "thin", "thick"), [(tip, "tips")], pal.typical)
+    return parts, Words(
+        ("magnet",), body, pal.adjectives + sized(thick, 0.12, 0.13, "thin", "thick"), [(tip, "tips")], pal.typical
+    )
 
 
 def anchor(rng: random.Random) -> Built:
@@ -106,7 +116,10 @@ def ladder(rng: random.Random) -> Built:
     h = 0.3 * n + 0.2
     parts = []
     for s in (1, -1):
-        parts += [rod(rail, (0.3, s * w, 0), (0, s * 0.75 * w, h), 0.055), rod(rail, (-0.34, s * w, 0), (0, s * 0.75 * w, h), 0.05)]
+        parts += [
+            rod(rail, (0.3, s * w, 0), (0, s * 0.75 * w, h), 0.055),
+            rod(rail, (-0.34, s * w, 0), (0, s * 0.75 * w, h), 0.05),
+        ]
     for k in range(n):
         z = 0.26 + 0.3 * k
         wide = w * (1 - 0.25 * z / h)
@@ -127,7 +140,13 @@ def broom(rng: random.Random) -> Built:
         stump(straw, (0, 0, 0.27), 0.34, 0.27, 0.36, rounding=0.03), *[rod(wisp, (x, y, 0.03), (0.4 * x, 0.4 * y, 0.5), 0.07) for x, y, _ in around(9, 0.3)],
         ring(band, (0, 0, 0.53), 0.12, 0.055), stump(pole, (0, 0, 0.5 + n), 0.055, n), ball(pole, (0, 0, 0.5 + 2 * n), 0.065),
     ]  # fmt: skip
-    return parts, Words(("broom",), None, sized(n, 0.55, 0.65, "short", "long"), [(straw, "bristles|straw"), (pole, "handle"), (band, "binding")], pal.typical)
+    return parts, Words(
+        ("broom",),
+        None,
+        sized(n, 0.55, 0.65, "short", "long"),
+        [(straw, "bristles|straw"), (pole, "handle"), (band, "binding")],
+        pal.typical,
+    )
 
 
 def saw(rng: random.Random) -> Built:
@@ -156,4 +175,10 @@ def paintbrush(rng: random.Random) -> Built:
         rod(grip, (0, 0, 0.1), (0, 0, 0.1 + 2 * n), 0.06, taper=1.6), box(metal, (0, 0, 2 * n + 0.22), (0.1, 0.19, 0.13), rounding=0.04),
         wedge(wet, (0, 0, 2 * n + 0.52), (0.095, 0.18, 0.2), 0.5, 0.95), ring(grip, (0, 0, 0.07), 0.05, 0.03, rotation=ALONG_X),
     ]  # fmt: skip
-    return parts, Words(("paintbrush",), None, sized(n, 0.44, 0.51, "short", "long"), [(wet, "bristles|paint"), (grip, "handle")], pal.typical)
+    return parts, Words(
+        ("paintbrush",),
+        None,
+        sized(n, 0.44, 0.51, "short", "long"),
+        [(wet, "bristles|paint"), (grip, "handle")],
+        pal.typical,
+    )

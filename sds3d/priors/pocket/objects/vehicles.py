@@ -6,7 +6,18 @@ import math
 import random
 
 from sds3d.priors.pocket.objects.shapes import (
-    ALONG_X, ALONG_Y, arc, around, axles, ball, box, pair, ring, rod, stump, wedge,
+    ALONG_X,
+    ALONG_Y,
+    arc,
+    around,
+    axles,
+    ball,
+    box,
+    pair,
+    ring,
+    rod,
+    stump,
+    wedge,
 )  # fmt: skip
 from sds3d.priors.pocket.objects.vocabulary import Paint, Palette, Words, darker, glowing, sized
 from sds3d.priors.pocket.parts import Part, rotation_from_euler
@@ -184,7 +195,7 @@ def _sail(paint: Paint, foot: float, top: float, low: float, high: float) -> lis
     run, rise = top - foot, high - low
     length, outward = math.hypot(run, rise), math.copysign(1.0, foot - top)
     middle = (foot + top) / 2, (low + high) / 2
-    depth = 0.52 * abs(run) * rise / length  # half the distance of the lost corner
+    depth = 0.7 * abs(run) * rise / length  # well over half the distance of the lost corner
     center = (middle[0] + outward * depth * rise / length, 0.0, middle[1] + depth * abs(run) / length)
     turn = rotation_from_euler(0, -math.degrees(math.atan2(rise, run)), 0)
     return [
@@ -248,7 +259,11 @@ def helicopter(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.4)
     body = pal.pick("red", "blue", "yellow", "green")
     rotor = pal.pick("black", "grey", unlike=(body,))
-    glass, spin, n = pal.fixed("teal", "black") if body.name not in ("teal", "black") else pal.fixed("blue"), rng.uniform(0, 90), rng.uniform(0.7, 0.9)
+    glass, spin, n = (
+        pal.fixed("teal", "black") if body.name not in ("teal", "black") else pal.fixed("blue"),
+        rng.uniform(0, 90),
+        rng.uniform(0.7, 0.9),
+    )
     parts = [
         ball(body, (0.1, 0, 0.5), (0.44, 0.3, 0.32)), ball(glass, (0.3, 0, 0.55), (0.27, 0.25, 0.22)), rod(body, (-0.2, 0, 0.58), (-0.95, 0, 0.66), 0.16, taper=0.45, blend=0.1),
         box(body, (-0.96, 0, 0.78), (0.1, 0.035, 0.18), rotation=rotation_from_euler(0, -20, 0)), box(rotor, (-0.95, 0.08, 0.74), (0.035, 0.025, 0.2), rotation=rotation_from_euler(0, spin, 0)),
@@ -256,7 +271,9 @@ def helicopter(rng: random.Random) -> Built:
         *[box(rotor, (0.05, 0, 0.98), (n, 0.065, 0.025), rotation=rotation_from_euler(0, 0, spin + a)) for a in (0, 90)],
         *[rod(rotor, (-0.32, s * 0.26, 0.05), (0.5, s * 0.26, 0.05), 0.045) for s in (1, -1)], *[rod(rotor, (x, s * 0.14, 0.3), (x, s * 0.26, 0.06), 0.04) for x in (-0.1, 0.26) for s in (1, -1)],
     ]  # fmt: skip
-    return parts, Words(("helicopter",), body, pal.adjectives, [(rotor, "rotor|skids"), (glass, "windshield")], pal.typical)
+    return parts, Words(
+        ("helicopter",), body, pal.adjectives, [(rotor, "rotor|skids"), (glass, "windshield")], pal.typical
+    )
 
 
 def tractor(rng: random.Random) -> Built:
@@ -292,7 +309,9 @@ def bicycle(rng: random.Random) -> Built:
         ring(metal, crank, 0.1, 0.025, rotation=turn), rod(metal, (-0.05, 0.12, 0.34), (0.06, 0.12, 0.2), 0.025), rod(metal, (-0.05, -0.12, 0.34), (-0.16, -0.12, 0.48), 0.025), rod(metal, (-0.05, -0.12, 0.34), (-0.05, 0.12, 0.34), 0.03),
         box(tire, (0.06, 0.16, 0.2), (0.06, 0.06, 0.025)), box(tire, (-0.16, -0.16, 0.48), (0.06, 0.06, 0.025)),
     ]  # fmt: skip
-    return parts, Words(("bicycle",), frame, pal.adjectives, [(tire, "wheels|tires"), (seat, "seat|saddle")], pal.typical)
+    return parts, Words(
+        ("bicycle",), frame, pal.adjectives, [(tire, "wheels|tires"), (seat, "seat|saddle")], pal.typical
+    )
 
 
 def ufo(rng: random.Random) -> Built:
@@ -305,7 +324,9 @@ def ufo(rng: random.Random) -> Built:
         ball(hull, (0, 0, 0), (0.8, 0.8, flat)), ring(hull, (0, 0, 0), 0.7, 0.085), ball(dome, (0, 0, 0.7 * flat), (0.36, 0.36, 0.34)), ring(hull, (0, 0, flat - 0.02), 0.36, 0.05),
         stump(hull, (0, 0, -flat), 0.24, 0.06, 1.3), *[ball(glowing(light), (x, y, 0.03), 0.085) for x, y, _ in around(n, 0.72)],
     ]  # fmt: skip
-    return parts, Words(("alien spaceship", "ufo"), hull, [], [(dome, "dome"), (f"glowing {light.words[0]}", "lights")], pal.typical)
+    return parts, Words(
+        ("alien spaceship", "ufo"), hull, [], [(dome, "dome"), (f"glowing {light.words[0]}", "lights")], pal.typical
+    )
 
 
 def skateboard(rng: random.Random) -> Built:
@@ -320,7 +341,9 @@ def skateboard(rng: random.Random) -> Built:
         *[box(metal, (s * 0.7 * n, 0, 0.18), (0.07, 0.12, 0.06)) for s in (1, -1)], *[stump(wheel, (s * 0.7 * n, t * 0.19, 0.1), 0.1, 0.06, rotation=ALONG_Y) for s in (1, -1) for t in (1, -1)],
         *[rod(metal, (s * 0.7 * n, -0.2, 0.1), (s * 0.7 * n, 0.2, 0.1), 0.035) for s in (1, -1)],
     ]  # fmt: skip
-    return parts, Words(("skateboard",), deck, pal.adjectives + sized(n, 0.54, 0.61, "short", "long"), [(wheel, "wheels")], pal.typical)
+    return parts, Words(
+        ("skateboard",), deck, pal.adjectives + sized(n, 0.54, 0.61, "short", "long"), [(wheel, "wheels")], pal.typical
+    )
 
 
 def wheelbarrow(rng: random.Random) -> Built:

@@ -6,7 +6,17 @@ import math
 import random
 
 from sds3d.priors.pocket.objects.shapes import (
-    ALONG_X, ALONG_Y, arc, around, ball, eyes, melted, pair, ring, rod, stump,
+    ALONG_X,
+    ALONG_Y,
+    arc,
+    around,
+    ball,
+    eyes,
+    melted,
+    pair,
+    ring,
+    rod,
+    stump,
 )  # fmt: skip
 from sds3d.priors.pocket.objects.vocabulary import Palette, Words, sized
 from sds3d.priors.pocket.parts import Part, rotation_from_euler
@@ -72,7 +82,13 @@ def elephant(rng: random.Random) -> Built:
         *eyes(pal.fixed("black" if hide.name != "black" else "white"), (0.7, 0.17, z + 0.1), 0.045),
         rod(hide, (-0.62, 0, 0.7), (-0.72, 0, 0.36), 0.045),
     ]  # fmt: skip
-    return parts, Words(("elephant",), hide, sized(fat, 0.38, 0.42, "thin", "fat"), [(tusk, "tusks"), (inner, "inner ears")], pal.typical)
+    return parts, Words(
+        ("elephant",),
+        hide,
+        sized(fat, 0.38, 0.42, "thin", "fat"),
+        [(tusk, "tusks"), (inner, "inner ears")],
+        pal.typical,
+    )
 
 
 def giraffe(rng: random.Random) -> Built:
@@ -92,7 +108,9 @@ def giraffe(rng: random.Random) -> Built:
         *[ball(fur, (0.38, s * 0.16, top + 0.1), (0.06, 0.11, 0.05), rotation=rotation_from_euler(s * 20, 0, 0)) for s in (1, -1)],
         rod(fur, (-0.38, 0, 0.75), (-0.5, 0, 0.45), 0.04), ball(patch, (-0.51, 0, 0.42), 0.06),
     ]  # fmt: skip
-    return parts, Words(("giraffe",), fur, sized(neck, 0.76, 0.88, "short", "tall"), [(patch, "patches|dots")], pal.typical)
+    return parts, Words(
+        ("giraffe",), fur, sized(neck, 0.76, 0.88, "short", "tall"), [(patch, "patches|dots")], pal.typical
+    )
 
 
 def sheep(rng: random.Random) -> Built:
@@ -146,9 +164,28 @@ def octopus(rng: random.Random) -> Built:
         parts.append(arc(skin, (x, y, 0.1), 0.22, 75, 0.115, taper=0.95, rotation=turn, blend=0.05))
         tip = 0.4 + 0.3
         c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        parts.append(arc(skin, (c * (tip + 0.07), s * (tip + 0.07), 0.13), 0.15, 70, 0.07, taper=0.6, rotation=turn @ rotation_from_euler(180, 0, 0)))
-    parts += [*pair(ball, white, (0.3, 0.14, 0.42 + 0.5 * tall), (0.08, 0.09, 0.11)), *eyes(dark, (0.36, 0.14, 0.41 + 0.5 * tall), 0.055)]
-    return parts, Words(("octopus",), skin, pal.adjectives + sized(tall, 0.41, 0.47, "flat", "tall"), [(skin, "arms|tentacles")], pal.typical)
+        parts.append(
+            arc(
+                skin,
+                (c * (tip + 0.07), s * (tip + 0.07), 0.13),
+                0.15,
+                70,
+                0.07,
+                taper=0.6,
+                rotation=turn @ rotation_from_euler(180, 0, 0),
+            )
+        )
+    parts += [
+        *pair(ball, white, (0.3, 0.14, 0.42 + 0.5 * tall), (0.08, 0.09, 0.11)),
+        *eyes(dark, (0.36, 0.14, 0.41 + 0.5 * tall), 0.055),
+    ]
+    return parts, Words(
+        ("octopus",),
+        skin,
+        pal.adjectives + sized(tall, 0.41, 0.47, "flat", "tall"),
+        [(skin, "arms|tentacles")],
+        pal.typical,
+    )
 
 
 def whale(rng: random.Random) -> Built:
@@ -167,7 +204,9 @@ def whale(rng: random.Random) -> Built:
     details = [(belly, "belly")]
     if spouts:
         parts += [rod(water, (0.2, 0, 0.75), (0.2, 0, 1.0), 0.05)]
-        parts += [arc(water, (0.2, s * 0.13, 0.98), 0.13, 85, 0.05, rotation=rotation_from_euler(0, 0, 90)) for s in (1, -1)]
+        parts += [
+            arc(water, (0.2, s * 0.13, 0.98), 0.13, 85, 0.05, rotation=rotation_from_euler(0, 0, 90)) for s in (1, -1)
+        ]
         details.append((water, "water spout"))
     return parts, Words(("whale",), skin, pal.adjectives + sized(fat, 0.38, 0.42, "thin", "fat"), details, pal.typical)
 
@@ -208,7 +247,13 @@ def owl(rng: random.Random) -> Built:
         *[ball(wing, (-0.04, s * 0.4, 0.9 * tall), (0.24, 0.08, 0.62 * tall), rotation=rotation_from_euler(s * 8, 8, 0)) for s in (1, -1)],
         *pair(ball, beak, (0.2, 0.14, 0.04), (0.16, 0.1, 0.05)),
     ]  # fmt: skip
-    return parts, Words(("owl",), coat, sized(tall, 0.53, 0.59, "short", "tall"), [(pale, "belly"), (iris, "eyes"), (wing, "wings")], pal.typical)
+    return parts, Words(
+        ("owl",),
+        coat,
+        sized(tall, 0.53, 0.59, "short", "tall"),
+        [(pale, "belly"), (iris, "eyes"), (wing, "wings")],
+        pal.typical,
+    )
 
 
 def butterfly(rng: random.Random) -> Built:
