@@ -30,7 +30,7 @@ def count_bodies(parts: list[Part]) -> int:
 
 
 def distances(parts: list[Part], points: np.ndarray) -> np.ndarray:
-    """What `object_distance` of trace.h computes, written anew: signed distances [P] at `points` [P, 3], or bounds of them."""
+    """Signed distances [P], or bounds of them, at `points` [P, 3]: `object_distance` of trace.h, written anew."""
     solid, cut = np.full(len(points), np.inf), np.full(len(points), -np.inf)
     for p in parts:
         d = distance_of_part(p, (points - p.center) @ p.rotation)
@@ -133,7 +133,7 @@ def captions() -> list[str]:
     rng = random.Random(0)
     builds = [OBJECTS[CATEGORIES[k % len(CATEGORIES)]](rng)[1] for k in range(30_000)]
     made = [scenes.sample_scene(rng) for _ in range(4000)]
-    return [caption(rng, words) for words in builds for _ in range(4)] + [
+    return [caption(rng, words) for words in builds for _ in range(6)] + [
         scene.say(rng) for scene in made for _ in "ab"
     ]
 

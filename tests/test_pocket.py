@@ -83,7 +83,7 @@ def test_parts_beside_a_ray_do_not_change_it():
         wide = packed.clone()
         wide[..., 29] = 1.5
         difference = (trace(packed, turntable(4, 48)) - trace(wide, turntable(4, 48))).abs()
-        assert difference.mean() < 1e-3  # rays that only graze an edge may end on either side of it
+        assert difference.mean() < 5e-3  # rays that graze a face may end on either side; a lost part changes more
 
 
 def test_a_cut_opens_the_object_and_shows_its_own_colour():
