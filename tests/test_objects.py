@@ -148,7 +148,7 @@ def test_captions_are_read_to_their_end(captions: list[str]) -> None:
     tokenizer = Tokenizer.from_file(str(SHIPPED / "text_encoder" / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    assert max(len(tokens) for tokens in tokenizer.encode_batch(captions)) <= MAX_TOKENS
+    assert max(len(tokens) for tokens in tokenizer.encode_batch(list(set(captions)))) <= MAX_TOKENS
 
 
 def test_captions_read_well(captions: list[str]) -> None:
