@@ -12,7 +12,7 @@ from sds3d.priors.pocket import data, learner, model, text, train
 from sds3d.priors.pocket.flat import flatten_parameters
 from sds3d.priors.pocket.objects import CATEGORIES, sample_object
 from sds3d.priors.pocket.objects.vocabulary import HELD_OUT
-from sds3d.priors.pocket.parts import Part, bounding_radius, half_extents, normalize, pack
+from sds3d.priors.pocket.parts import GLOWING, Part, bounding_radius, half_extents, normalize, pack, rotation_from_euler
 from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
 from sds3d.priors.pocket.quantize import dequantize, quantize
 from sds3d.priors.pocket.tracer import trace
@@ -33,12 +33,21 @@ def test_a_traced_ball_covers_the_disc_that_a_pinhole_sees():
     assert rgba[..., 1].max() < 0.4 * rgba[..., 0].max()  # red, but for the highlight
 
 
+def arc_facing_x(half_angle):
+    turn = rotation_from_euler(0, 0, 90)
+    return Part("arc", (0, 0, 0), (0.4, 0.4 * half_angle, 0.08), (1, 1, 1), rotation=turn)
+
+
 @pytest.mark.parametrize(
     ("part", "area"),
     [
         (Part("box", (0, 0, 0), (0.01, 0.4, 0.3), (1, 1, 1)), 0.8 * 0.6),
         (Part("frustum", (0, 0, 0), (0.3, 0, 0.4), (1, 1, 1), taper=0.5), 0.45 * 2 * 0.4),
         (Part("capsule", (0, 0, 0), (0.2, 0, 0.3), (1, 1, 1)), 0.4 * 0.6 + math.pi * 0.2**2),
+        (Part("capsule", (0, 0, 0), (0.2, 0, 0.3), (1, 1, 1), taper=0.5), 0.3 * 0.6 + math.pi * (0.2**2 + 0.1**2) / 2),
+        (Part("wedge", (0, 0, 0), (0.01, 0.4, 0.3), (1, 1, 1), taper_y=0.5), 0.6 * 0.6),
+        (arc_facing_x(half_angle=0.8), 2 * 0.8 * 0.4 * 0.16 + math.pi * 0.08**2),
+        (arc_facing_x(half_angle=2.2), 2 * 2.2 * 0.4 * 0.16 + math.pi * 0.08**2),
     ],
 )
 def test_silhouettes_of_the_primitives(part, area):
@@ -46,6 +55,35 @@ def test_silhouettes_of_the_primitives(part, area):
     cameras = orbit_cameras(torch.zeros(1), torch.zeros(1), torch.tensor([far]), 2 * math.atan(1 / far), 128)
     covered = trace(torch.from_numpy(pack([part]))[None], cameras)[..., 3].mean().item() * 4
     assert covered == pytest.approx(area, rel=0.03)
+
+
+def test_parts_melt_where_both_are_equally_far():
+    """On the plane between two balls the smooth minimum is their distance less a quarter of the blend (Quilez)."""
+    far, blend = 40.0, 0.2
+    balls = [Part("ellipsoid", (0, s * 0.3, 0), (0.3, 0.3, 0.3), (1, 1, 1), blend=blend) for s in (1, -1)]
+    cameras = orbit_cameras(torch.zeros(1), torch.zeros(1), torch.tensor([far]), 2 * math.atan(1 / far), 256)
+    middle = trace(torch.from_numpy(pack(balls))[None], cameras)[0, 0, :, 128, 3].mean().item()
+    neck = math.sqrt((0.3 + blend / 4) ** 2 - 0.3**2)
+    assert middle == pytest.approx(neck, abs=1 / 256)  # the column of pixels is 2 units high
+
+
+def test_what_glows_has_no_shadow():
+    color = (0.9, 0.2, 0.1)
+    rgba = picture(Part("ellipsoid", (0, 0, 0), (0.5, 0.5, 0.5), color, shine=GLOWING))
+    expected = torch.tensor([0.7 * c + 0.3 for c in color]).expand(96, 96, 3)
+    inside = rgba[..., 3] == 1
+    torch.testing.assert_close(rgba[..., :3][inside], expected[inside], atol=1e-5, rtol=0)
+
+
+def test_parts_beside_a_ray_do_not_change_it():
+    """With balls so wide that every ray goes through all of them nothing is left out, and the pictures are the same."""
+    rng = random.Random(1)
+    for _ in range(12):
+        packed = torch.from_numpy(pack(sample_object(rng, num_captions=1)[0]))[None]
+        wide = packed.clone()
+        wide[..., 29] = 1.5
+        difference = (trace(packed, turntable(4, 48)) - trace(wide, turntable(4, 48))).abs()
+        assert difference.mean() < 5e-3  # rays that graze a face may end on either side; a lost part changes more
 
 
 def test_a_cut_opens_the_object_and_shows_its_own_colour():
@@ -146,9 +184,10 @@ def test_a_clean_image_is_recognised_as_such(prior):
 
 
 def test_nouns_that_training_never_saw_are_near_what_they_mean():
-    """Of 24 held-out nouns, 18 or more lie nearest to the name of their kind among all; chance is 1 in 74.
+    """Of 24 held-out nouns, 17 or more lie nearest to the name of their kind among all; chance is 1 in 154.
 
-    18 is what the shipped encoder finds.
+    17 is what the shipped encoder finds. Of the 74 kinds that it was trained with it finds 18: a toadstool is now
+    nearest to a frog.
     """
     meant = {
         "toadstool": "mushroom", "automobile": "car", "lorry": "truck", "jet": "airplane", "cottage": "house",
@@ -165,7 +204,7 @@ def test_nouns_that_training_never_saw_are_near_what_they_mean():
 
     nearest = (sentences(meant) @ sentences(CATEGORIES).T).argmax(1)
     found = {noun: CATEGORIES[index] for noun, index in zip(meant, nearest.tolist(), strict=True)}
-    assert sum(found[noun] == kind for noun, kind in meant.items()) >= 18, found
+    assert sum(found[noun] == kind for noun, kind in meant.items()) >= 17, found
 
 
 def arguments(out, steps):

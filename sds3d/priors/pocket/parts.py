@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 MAX_PARTS = 28
-KINDS = ("ellipsoid", "box", "frustum", "torus", "capsule")
+KINDS = ("ellipsoid", "box", "frustum", "torus", "capsule", "arc", "wedge")
 PATTERNS = ("plain", "dots", "stripes", "checks", "halves")
 # columns of a packed part: kind, cut, pattern, pattern_scale, shine, rounding, taper, present | center 3 | size 3 |
-# color 3 | color2 3 | rotation 9 | radius of a ball that holds the part
-NUM_COLUMNS = 8 + 3 + 3 + 3 + 3 + 9 + 1
+# color 3 | color2 3 | rotation 9 | radius of a ball that holds the part and where it melts | blend | taper_y.
+# An arc has the sine of its half angle in the middle size, and the cosine in the place of the rounding.
+NUM_COLUMNS = 8 + 3 + 3 + 3 + 3 + 9 + 1 + 2
+MATTE, GLOSSY, METALLIC, GLOWING = 0.0, 0.5, 1.0, 2.0  # values of Part.shine
 
 Vec3 = tuple[float, float, float]
 
@@ -25,21 +27,26 @@ class Part:
     size means: ellipsoid: radii (x, y, z); box: half extents; frustum: a cone stump along local z, radius at the
     bottom size[0], half height size[2], radius at the top size[0] * taper (size[1] is ignored; taper 1 is a cylinder, 0
     a cone); torus: ring in the local xy plane, ring radius size[0], tube radius size[2]; capsule: along local z, radius
-    size[0], half length between the cap centres size[2].
+    size[0] at the bottom and size[0] * taper at the top, half length between the cap centres size[2]; arc: a capsule
+    bent to a piece of a ring in the local xz plane, whose middle is at +z: ring radius size[0], half length along the
+    ring size[1], tube radius size[2] at the end of smaller x and size[2] * taper at the other; wedge: half extents
+    size at the bottom, those of x and y times taper and taper_y at the top (0 and 1 make a roof, 0 and 0 a pyramid).
     """
 
-    kind: Literal["ellipsoid", "box", "frustum", "torus", "capsule"]
+    kind: Literal["ellipsoid", "box", "frustum", "torus", "capsule", "arc", "wedge"]
     center: Vec3
     size: Vec3
     color: Vec3  # sRGB in [0, 1]
     color2: Vec3 = (1.0, 1.0, 1.0)  # the second colour of a pattern
     pattern: Literal["plain", "dots", "stripes", "checks", "halves"] = "plain"
-    pattern_scale: float = 6.0  # repeats per world unit
+    pattern_scale: float = 6.0  # repeats per world unit; of halves the local z of the seam
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))  # local to world
     rounding: float = 0.0  # radius of softened edges (box, frustum), world units
     taper: float = 1.0
-    shine: float = 0.0  # 0 matte, 0.5 glossy, 1 metal
+    taper_y: float = 1.0
+    shine: float = MATTE
     cut: bool = False  # taken away from the union of all other parts; its colour paints the hollow
+    blend: float = 0.0  # width in world units over which it melts into the parts before it, 0 for a sharp seam
 
 
 def rotation_from_euler(x_deg: float = 0.0, y_deg: float = 0.0, z_deg: float = 0.0) -> np.ndarray:
@@ -57,14 +64,35 @@ def half_extents(part: Part) -> np.ndarray:
     if part.kind == "ellipsoid":
         return np.sqrt(((part.rotation * np.array(s)) ** 2).sum(1))
     if part.kind == "capsule":
-        return np.abs(part.rotation[:, 2]) * s[2] + s[0]
+        return np.abs(part.rotation[:, 2]) * s[2] + s[0] * max(1.0, part.taper)
+    if part.kind == "arc":
+        low, high = bounds(part)
+        return np.maximum(high - part.center, part.center - low)
     radius = max(s[0], s[0] * part.taper)
-    local = {
-        "box": np.array(s),
-        "frustum": np.array([radius, radius, s[2]]),
-        "torus": np.array([s[0] + s[2], s[0] + s[2], s[2]]),
-    }[part.kind]
-    return np.abs(part.rotation) @ local
+    if part.kind in ("frustum", "torus"):
+        axis = part.rotation[:, 2]
+        disc = radius * np.sqrt(np.maximum(1 - axis * axis, 0.0))  # of a circle about the axis
+        return disc + s[2] * (np.abs(axis) if part.kind == "frustum" else 1.0)
+    local = s if part.kind == "box" else (radius, s[1] * max(1.0, part.taper_y), s[2])
+    return np.abs(part.rotation) @ np.array(local)
+
+
+def bounds(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest corner [3] of a world-axis box around `part`."""
+    center = np.array(part.center)
+    if part.kind == "arc":
+        middle = _arc_points(part) @ part.rotation.T + center
+        tube = part.size[2] * max(1.0, part.taper)
+        return middle.min(0) - tube, middle.max(0) + tube
+    half = half_extents(part)
+    return center - half, center + half
+
+
+def _arc_points(part: Part) -> np.ndarray:
+    """Nine points [9, 3] of the middle line of an arc, in its own frame."""
+    radius, half_length, _ = part.size
+    angles = np.linspace(-1, 1, 9) * (half_length / radius)
+    return radius * np.stack([np.sin(angles), np.zeros(9), np.cos(angles)], 1)
 
 
 def bounding_radius(part: Part) -> float:
@@ -76,58 +104,80 @@ def bounding_radius(part: Part) -> float:
         return math.hypot(*s)
     if part.kind == "frustum":
         return math.hypot(s[0] * max(1.0, part.taper), s[2])
-    return s[0] + s[2]
+    if part.kind == "wedge":
+        return math.hypot(s[0] * max(1.0, part.taper), s[1] * max(1.0, part.taper_y), s[2])
+    if part.kind == "capsule":
+        return s[0] * max(1.0, part.taper) + s[2]
+    return s[0] + s[2] * max(1.0, part.taper)
 
 
 def normalize(parts: list[Part], radius: float = 0.9) -> list[Part]:
     """The same object moved so that its bounding box is centred, and scaled to reach out to `radius`."""
-    solid = [p for p in parts if not p.cut]
-    centers = np.array([p.center for p in solid])
-    halves = np.array([half_extents(p) for p in solid])
-    middle = ((centers - halves).min(0) + (centers + halves).max(0)) / 2
-    scale = radius / max(_reach(p, middle) for p in solid)
-    x, y, z = middle.tolist()
+    low, high = box_around(parts)
+    middle = (low + high) / 2
+    scale = radius / max(_reach(p, middle) for p in parts if not p.cut)
+    return moved(parts, scale, -scale * middle)
+
+
+def box_around(parts: list[Part]) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest corner [3] of a world-axis box around the solid parts."""
+    corners = [bounds(p) for p in parts if not p.cut]
+    return np.min([low for low, _ in corners], 0), np.max([high for _, high in corners], 0)
+
+
+def moved(parts: list[Part], scale: float, shift: np.ndarray) -> list[Part]:
+    """The same object times `scale` about the origin, then shifted."""
+    x, y, z = shift.tolist()
     return [
-        replace(
-            p,
-            center=((p.center[0] - x) * scale, (p.center[1] - y) * scale, (p.center[2] - z) * scale),
-            size=(p.size[0] * scale, p.size[1] * scale, p.size[2] * scale),
-            rounding=p.rounding * scale,
-            pattern_scale=p.pattern_scale / scale,
+        Part(  # by place, in the order of the fields: dataclasses.replace takes four times as long
+            p.kind,
+            (p.center[0] * scale + x, p.center[1] * scale + y, p.center[2] * scale + z),
+            (p.size[0] * scale, p.size[1] * scale, p.size[2] * scale),
+            p.color,
+            p.color2,
+            p.pattern,
+            p.pattern_scale * scale if p.pattern == "halves" else p.pattern_scale / scale,
+            p.rotation,
+            p.rounding * scale,
+            p.taper,
+            p.taper_y,
+            p.shine,
+            p.cut,
+            p.blend * scale,
         )
         for p in parts
     ]
 
 
-_CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
-_ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES), np.zeros(16)], 1)
-
-
 def _reach(part: Part, origin: np.ndarray) -> float:
-    """An upper bound of the distance from `origin` to the surface of `part`."""
+    """The greatest distance from `origin` to the surface of `part`, or an upper bound of it."""
     offset = np.subtract(part.center, origin)
-    if part.kind == "ellipsoid":
-        return math.hypot(*offset) + max(part.size)
-    if part.kind == "capsule":
-        axis = part.rotation[:, 2] * part.size[2]
-        return max(math.hypot(*(offset + axis)), math.hypot(*(offset - axis))) + part.size[0]
-    if part.kind == "box":
-        points, extra = _CORNERS * part.size, 0.0
-    elif part.kind == "torus":
-        points, extra = _CIRCLE * part.size[0], part.size[2]
-    else:
-        rise = np.array([0.0, 0.0, part.size[2]])
-        points = np.concatenate([_CIRCLE * part.size[0] - rise, _CIRCLE * (part.size[0] * part.taper) + rise])
-        extra = 0.0
-    points = points @ part.rotation.T + offset
-    return math.sqrt((points * points).sum(1).max()) + extra
+    x, y, z = (offset @ part.rotation).tolist()  # of the centre, in the part's own frame
+    beside, (a, b, c) = math.hypot(x, y), part.size
+    match part.kind:
+        case "ellipsoid":
+            return math.hypot(x, y, z) + max(a, b, c)
+        case "box":
+            return math.hypot(abs(x) + a, abs(y) + b, abs(z) + c)
+        case "frustum":
+            return max(math.hypot(beside + a, z - c), math.hypot(beside + a * part.taper, z + c))
+        case "torus":
+            return math.hypot(beside + a, z) + c
+        case "capsule":
+            return max(math.hypot(beside, z - c) + a, math.hypot(beside, z + c) + a * part.taper)
+        case "wedge":
+            top = math.hypot(abs(x) + a * part.taper, abs(y) + b * part.taper_y, z + c)
+            return max(math.hypot(abs(x) + a, abs(y) + b, z - c), top)
+        case "arc":
+            points = _arc_points(part) @ part.rotation.T + offset
+            return float(np.linalg.norm(points, axis=1).max()) + c * max(1.0, part.taper)
 
 
 def pack(parts: list[Part]) -> np.ndarray:
     """The array form [MAX_PARTS, NUM_COLUMNS] float32 that the tracer reads; absent parts are zero rows."""
     if len(parts) > MAX_PARTS:
         raise ValueError(f"an object has {len(parts)} parts; the most is {MAX_PARTS}")
+    melting = 1.25 * max((p.blend for p in parts), default=0.0)  # as far as one part changes the surface of another
     packed = np.zeros((MAX_PARTS, NUM_COLUMNS), np.float32)
     for row, p in zip(packed, parts, strict=False):
         row[:8] = (
@@ -142,5 +192,8 @@ def pack(parts: list[Part]) -> np.ndarray:
         )
         row[8:20] = [*p.center, *p.size, *p.color, *p.color2]
         row[20:29] = np.asarray(p.rotation).reshape(-1)
-        row[29] = bounding_radius(p)
+        row[29:] = bounding_radius(p) + melting, p.blend, p.taper_y
+        if p.kind == "arc":
+            angle = p.size[1] / p.size[0]
+            row[12], row[5] = math.sin(angle), math.cos(angle)
     return packed

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from sds3d.priors.pocket.objects.shapes import ALONG_X, ball, box, pair, rod, stump
-from sds3d.priors.pocket.objects.vocabulary import Palette, Words, sized
+from sds3d.priors.pocket.objects.shapes import ALONG_X, ALONG_Y, arc, ball, box, pair, ring, rod, stump, wedge
+from sds3d.priors.pocket.objects.vocabulary import Palette, Words, darker, sized
 from sds3d.priors.pocket.parts import Part, rotation_from_euler
 
 Built = tuple[list[Part], Words]
@@ -130,3 +130,165 @@ def windmill(rng: random.Random) -> Built:
     door = pal.fixed("brown")
     parts += [box(door, (0.33, 0, 0.18), (0.05, 0.1, 0.18)), box(door, (0, 0, 1.1 * h), (0.08, 0.32, 0.09))]
     return parts, Words(("windmill",), wall, [], [(sail, "sails|vanes|arms"), (cap, "cap|roof")], pal.typical)
+
+
+def tent(rng: random.Random) -> Built:
+    """A ridge tent with an open front, poles and pegs, or a round tipi."""
+    pal = Palette(rng, glossy=0)
+    cloth = pal.pick("green", "orange", "blue", "red", "beige")
+    pole, dark = pal.fixed("wooden"), darker(cloth, 0.45)
+    second = pal.pick("white", "yellow", "red", unlike=(cloth,))
+    striped = rng.random() < 0.25
+    coat = pal.patterned(cloth, "stripes", 3.5, second) if striped else cloth
+    h, w = rng.uniform(0.34, 0.46), rng.uniform(0.46, 0.58)
+    details = [(second, "stripes")] if striped else []
+    if rng.random() < 0.35:
+        parts = [
+            stump(coat, (0, 0, 1.3 * h), w, 1.3 * h, 0.1, rounding=0.0),
+            wedge(dark, (w - 0.2, 0, 0.3), (0.26, 0.17, 0.32), 1.0, 0.05, cut=True),
+        ]
+        parts += [
+            rod(pole, (0.05 * c, 0.05 * s, 2.45 * h), (-0.1 * c, -0.1 * s, 2.6 * h + 0.2), 0.03)
+            for c, s in ((1, 0), (-0.5, 0.87), (-0.5, -0.87))
+        ]
+        return parts, Words(("tipi",), cloth, [], [*details, (pole, "poles")], pal.typical)
+    parts = [
+        wedge(coat, (0, 0, h), (0.7, w, h), 0.86, 0.02), wedge(dark, (0.68, 0, 0.8 * h - 0.03), (0.36, 0.72 * w, 0.84 * h), 1.0, 0.05, cut=True),
+        *[rod(pole, (x, 0, 2 * h - 0.06), (x * 1.05, 0, 2 * h + 0.1), 0.035) for x in (-0.58, 0.58)], box(pole, (0, 0, 0.0), (0.76, w + 0.05, 0.02)),
+    ]  # fmt: skip
+    return parts, Words(("tent",), cloth, sized(h, 0.37, 0.43, "low", "tall"), [*details, (pole, "poles")], pal.typical)
+
+
+def igloo(rng: random.Random) -> Built:
+    """A dome of snow blocks with a tunnel for a door."""
+    pal = Palette(rng, glossy=0)
+    snow = pal.fixed("white")
+    if not pal.typical:
+        snow = pal.pick("blue", "grey", "teal", "white")
+    joint = pal.fixed("blue")._replace(color=(0.72, 0.82, 0.92)) if snow.name == "white" else darker(snow, 0.85)
+    coat = pal.patterned(snow, "checks", rng.uniform(4.0, 5.0), joint)
+    tall, dark = rng.uniform(0.5, 0.62), pal.fixed("black")
+    parts = [
+        ball(coat, (0, 0, 0), (0.62, 0.62, tall)), stump(coat, (0.5, 0, 0.02), 0.26, 0.3, rotation=ALONG_X, rounding=0.02), box(snow, (0, 0, -0.45), (1.2, 1.2, 0.45), cut=True, rounding=0.0),
+        stump(dark, (0.7, 0, 0.02), 0.18, 0.25, rotation=ALONG_X, cut=True),
+    ]  # fmt: skip
+    return parts, Words(("igloo",), snow, sized(tall, 0.53, 0.59, "low", "tall"), [(dark, "entrance")], pal.typical)
+
+
+def pyramid(rng: random.Random) -> Built:
+    """Four smooth sides, or steps, and a dark door; at times a golden tip."""
+    pal = Palette(rng, glossy=0)
+    rock = pal.pick("beige", "stone", "yellow", also=("stone",))
+    door, tip, h = pal.fixed("black", "brown"), pal.fixed("gold"), rng.uniform(0.34, 0.5)
+    if rock.name in ("black", "brown", "wooden"):
+        door = pal.fixed("white")
+    nouns: tuple[str, ...] = ("pyramid",)
+    details = [(door, "door|entrance")]
+    if rng.random() < 0.35:
+        n = 5
+        parts = [
+            box(rock, (0, 0, (2 * k + 1) * h / n), (0.72 - 0.13 * k, 0.72 - 0.13 * k, h / n + 0.005), rounding=0.01)
+            for k in range(n)
+        ]
+        parts += [box(door, (0.22, 0, 1.8 * h), (0.03, 0.06, 0.17 * h), rounding=0.0)]
+        nouns = ("step pyramid",)
+    else:
+        parts = [
+            wedge(rock, (0, 0, h), (0.75, 0.75, h), 0.0, 0.0),
+            box(door, (0.62, 0, 0.12), (0.12, 0.1, 0.13), rounding=0.0),
+        ]
+        if rng.random() < 0.4 and rock.name not in ("yellow", "gold", "orange", "beige", "bronze"):
+            parts.append(wedge(tip, (0, 0, 1.76 * h + 0.02), (0.19, 0.19, 0.25 * h), 0.0, 0.0))
+            details.append((tip, "tip|top"))
+    return parts, Words(nouns, rock, sized(h, 0.38, 0.46, "flat", "tall"), details, pal.typical)
+
+
+def well(rng: random.Random) -> Built:
+    """A round stone wall with a roof on two posts, a winch and a hanging bucket."""
+    pal = Palette(rng, glossy=0)
+    wall = pal.pick("stone", "grey", also=("stone", "stone"))
+    roof = pal.pick("red", "brown", "wooden", unlike=(wall,))
+    wood = pal.fixed("wooden") if roof.name not in ("wooden", "brown") else pal.fixed("brown")
+    dark, r, h = pal.fixed("black", "blue"), rng.uniform(0.42, 0.5), rng.uniform(0.2, 0.28)
+    top = 2 * h + 0.62
+    parts = [
+        stump(wall, (0, 0, h), r, h, rounding=0.02), ring(wall, (0, 0, 2 * h), r - 0.05, 0.07), stump(dark, (0, 0, 2 * h), r - 0.14, 0.22, cut=True), *pair(box, wood, (0, r - 0.04, h + 0.4), (0.06, 0.05, h + 0.24)),
+        wedge(roof, (0, 0, top + 0.14), (0.45, r + 0.14, 0.18), 0.02, 1.0), rod(wood, (0, -r - 0.06, 2 * h + 0.42), (0, r + 0.06, 2 * h + 0.42), 0.06), rod(wood, (0, r + 0.1, 2 * h + 0.42), (0.13, r + 0.1, 2 * h + 0.32), 0.035),
+        rod(wood, (0, 0, 2 * h + 0.2), (0, 0, 2 * h + 0.42), 0.025), stump(wood, (0, 0, 2 * h + 0.14), 0.09, 0.1, 1.2),
+    ]  # fmt: skip
+    return parts, Words(("well",), wall, [], [(roof, "roof"), (wood, "posts|bucket")], pal.typical)
+
+
+def bridge(rng: random.Random) -> Built:
+    """An arched deck with railings over a round opening."""
+    pal = Palette(rng, glossy=0)
+    deck = pal.pick("stone", "red", "wooden", also=("stone", "wooden"))
+    rail = deck if rng.random() < 0.4 else pal.pick("brown", "white", "grey", unlike=(deck,))
+    w, bow = rng.uniform(0.24, 0.34), rng.uniform(1.0, 1.25)
+    edge = math.sqrt(bow * bow - 0.85**2)  # the centre of the bow lies this far below the ends
+
+    def rise(x: float) -> float:
+        return math.sqrt(bow * bow - x * x) - edge
+
+    n = 7
+    parts = []
+    for k in range(n):
+        x = 0.8 * (2 * k - n + 1) / n
+        slope = rotation_from_euler(0, math.degrees(math.asin(x / bow)), 0)
+        parts.append(box(deck, (x, 0, rise(x)), (0.95 / n, w, 0.055), rotation=slope, rounding=0.01))
+    parts += [box(deck, (s * 0.72, 0, 0.08), (0.14, w, 0.12), rounding=0.02) for s in (1, -1)]
+    for s in (1, -1):
+        parts.append(arc(rail, (0, s * w, -edge + 0.22), bow, math.degrees(math.asin(0.8 / bow)), 0.035))
+        parts += [
+            rod(rail, (x, s * w, rise(x)), (x, s * w, rise(x) + 0.22), 0.04) for x in (-0.76, -0.4, 0.0, 0.4, 0.76)
+        ]
+    return parts, Words(
+        ("bridge",),
+        deck,
+        sized(w, 0.27, 0.31, "narrow", "wide"),
+        [(rail, "railings|rails")] if rail is not deck else [],
+        pal.typical,
+    )
+
+
+def church(rng: random.Random) -> Built:
+    """A nave with a gable roof, and a square tower with a spire in front."""
+    pal = Palette(rng, glossy=0)
+    wall = pal.pick("white", "beige", "stone", also=("stone",))
+    roof = pal.pick("red", "grey", "brown", "blue", unlike=(wall,))
+    door, glass, cross = (
+        pal.pick("brown", unlike=(wall,)),
+        pal.fixed("blue", "teal") if wall.name not in ("blue", "teal") else pal.fixed("yellow"),
+        pal.fixed("gold"),
+    )
+    h, spire = rng.uniform(0.24, 0.32), rng.uniform(0.3, 0.42)
+    top = 2 * h + 0.5
+    parts = [
+        box(wall, (-0.2, 0, h), (0.56, 0.34, h), rounding=0.0), wedge(roof, (-0.2, 0, 2 * h + 0.15), (0.6, 0.41, 0.17), 1.0, 0.02), box(wall, (0.42, 0, top / 2), (0.2, 0.2, top / 2), rounding=0.0),
+        wedge(roof, (0.42, 0, top + spire - 0.01), (0.25, 0.25, spire), 0.0, 0.0), rod(cross, (0.42, 0, top + 2 * spire - 0.1), (0.42, 0, top + 2 * spire + 0.2), 0.03), rod(cross, (0.42, -0.08, top + 2 * spire + 0.11), (0.42, 0.08, top + 2 * spire + 0.11), 0.03),
+        box(door, (0.61, 0, 0.14), (0.03, 0.095, 0.14), rounding=0.0), stump(door, (0.61, 0, 0.28), 0.095, 0.03, rotation=ALONG_X), stump(glass, (0.42, 0, 2 * h + 0.22), 0.09, 0.215, rotation=ALONG_X), stump(glass, (0.42, 0, 2 * h + 0.22), 0.09, 0.215, rotation=ALONG_Y),
+        *[box(glass, (x, 0, 1.05 * h), (0.07, 0.355, 0.14), rounding=0.0) for x in (-0.56, -0.26, 0.04)],
+    ]  # fmt: skip
+    return parts, Words(
+        ("church",),
+        wall,
+        sized(spire, 0.33, 0.39, "short", "tall"),
+        [(roof, "roof|spire"), (door, "door"), (glass, "windows")],
+        pal.typical,
+    )
+
+
+def skyscraper(rng: random.Random) -> Built:
+    """A tall block with rows of windows, a set-back top and a mast."""
+    pal = Palette(rng, glossy=0.3)
+    wall = pal.pick("grey", "silver", "blue", "brown")
+    glass = pal.pick("blue", "white", "yellow", "teal", unlike=(wall,))
+    h, w, steps = rng.uniform(0.6, 0.85), rng.uniform(0.3, 0.38), rng.choice((1, 2, 3))
+    parts, z = [box(wall, (0, 0, 0.05), (w + 0.1, w + 0.1, 0.06))], 0.05
+    for k in range(steps):
+        half, side = h * (1.0, 0.45, 0.25)[k], w * (1 - 0.25 * k)
+        parts.append(box(pal.patterned(wall, "checks", 5.0, glass), (0, 0, z + half), (side, side, half), rounding=0.0))
+        z += 2 * half
+        parts.append(box(wall, (0, 0, z), (side + 0.015, side + 0.015, 0.035), rounding=0.0))
+    parts.append(rod(wall, (0, 0, z), (0, 0, z + 0.3), 0.035, taper=0.4))
+    return parts, Words(("skyscraper",), wall, sized(h, 0.67, 0.78, "short", "tall"), [(glass, "windows")], pal.typical)

@@ -7,8 +7,8 @@ import random
 
 import numpy as np
 
-from sds3d.priors.pocket.objects.shapes import ball, box, pair, ring, rod, stump
-from sds3d.priors.pocket.objects.vocabulary import Paint, Palette, Words, make_paint, sized
+from sds3d.priors.pocket.objects.shapes import arc, around, ball, box, pair, ring, rod, stump
+from sds3d.priors.pocket.objects.vocabulary import Paint, Palette, Words, darker, make_paint, sized
 from sds3d.priors.pocket.parts import Part, rotation_from_euler
 
 Built = tuple[list[Part], Words]
@@ -326,3 +326,79 @@ def banana(rng: random.Random) -> Built:
         ball(tip, (0.0, 0.76, points[4][2] + 0.09), 0.09),
     ]
     return parts, Words(("banana",), skin, [], [(tip, "tips")], pal.typical)
+
+
+def palm_tree(rng: random.Random) -> Built:
+    """A leaning, ringed trunk, fronds that hang over, and coconuts."""
+    pal = Palette(rng, glossy=0)
+    leaf, trunk = pal.pick("green"), pal.fixed("brown")
+    bark, n, lean = (
+        trunk._replace(pattern="stripes", pattern_scale=5.0, color2=darker(trunk).color),
+        rng.choice((6, 7)),
+        rng.uniform(0.05, 0.25),
+    )
+    top, nuts = rng.uniform(0.95, 1.2), rng.random() < 0.6
+    parts = [rod(bark, (0, 0, 0.05), (lean, 0, top), 0.14, taper=0.65), ball(leaf, (lean, 0, top), 0.14)]
+    for x, y, a in around(n, 0.3):
+        parts.append(
+            arc(
+                leaf,
+                (lean + x, y, top - 0.18),
+                0.34,
+                62,
+                0.1,
+                taper=0.45,
+                rotation=rotation_from_euler(0, 0, a),
+                blend=0.03,
+            )
+        )
+    details = [(trunk, "trunk"), (leaf, "leaves")]
+    if nuts:
+        nut = pal.fixed("brown")
+        parts += [ball(nut, (lean + x, y, top - 0.14), 0.1) for x, y, _ in around(3, 0.14, 20)]
+        details.append((nut, "coconuts"))
+    return parts, Words(("palm tree",), leaf, sized(top, 1.02, 1.14, "short", "tall"), details, pal.typical)
+
+
+def tulip(rng: random.Random) -> Built:
+    """A closed cup of petals on a stem with two long leaves."""
+    pal = Palette(rng, glossy=0.1)
+    petal = pal.pick("red", "pink", "yellow", "purple")
+    green, h = pal.fixed("green"), rng.uniform(0.4, 0.55)
+    z = 2 * h + 0.16
+    parts = [rod(green, (0, 0, 0), (0, 0, 2 * h), 0.05)]
+    for k, (x, y, a) in enumerate(around(6, 0.1)):
+        parts.append(ball(petal, (x, y, z + 0.03 * (k % 2)), (0.1, 0.16, 0.27), rotation=rotation_from_euler(0, 12, a)))
+    parts += [
+        ball(green, (0, s * 0.16, 0.85 * h), (0.08, 0.05, 0.8 * h), rotation=rotation_from_euler(-s * 18, 0, 0))
+        for s in (1, -1)
+    ]
+    return parts, Words(("tulip",), petal, sized(h, 0.44, 0.51, "short", "tall"), [(green, "stem|leaves")], pal.typical)
+
+
+def sunflower(rng: random.Random) -> Built:
+    """A wide head of many narrow petals around a dark centre, on a tall stem with leaves."""
+    pal = Palette(rng, glossy=0)
+    petal = pal.pick("yellow", "yellow", "orange")
+    middle = pal.pick("brown", "black", unlike=(petal,))
+    green, h, n = pal.fixed("green"), rng.uniform(0.9, 1.15), 13
+    tilt = rotation_from_euler(0, 62, 0)
+    parts = [rod(green, (0, 0, 0), (-0.02, 0, h), 0.055), stump(green, (-0.03, 0, h - 0.02), 0.24, 0.03, rotation=tilt)]
+    for x, y, a in around(n, 0.36):
+        spot = tilt @ np.array([x, y, 0.0])
+        turn = tilt @ rotation_from_euler(0, 0, a)
+        parts.append(
+            ball(petal, (float(spot[0]), float(spot[1]), h + float(spot[2])), (0.2, 0.1, 0.045), rotation=turn)
+        )
+    parts.append(stump(middle, (0.03, 0, h + 0.015), 0.24, 0.06, rotation=tilt, rounding=0.04))
+    parts += [
+        ball(green, (0, s * 0.2, 0.4 + 0.1 * s), (0.1, 0.2, 0.045), rotation=rotation_from_euler(s * 28, 0, 0))
+        for s in (1, -1)
+    ]
+    return parts, Words(
+        ("sunflower",),
+        petal,
+        sized(h, 0.97, 1.08, "short", "tall"),
+        [(middle, "center"), (green, "stem|leaves")],
+        pal.typical,
+    )

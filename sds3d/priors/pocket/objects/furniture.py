@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from sds3d.priors.pocket.objects.shapes import ALONG_X, ALONG_Y, ball, box, pair, ring, rod, stump
-from sds3d.priors.pocket.objects.vocabulary import Palette, Words, sized
+from sds3d.priors.pocket.objects.shapes import ALONG_X, ALONG_Y, arc, ball, box, four, pair, ring, rod, stump
+from sds3d.priors.pocket.objects.vocabulary import Paint, Palette, Words, glowing, sized
 from sds3d.priors.pocket.parts import Part
 
 Built = tuple[list[Part], Words]
@@ -164,10 +164,95 @@ def barrel(rng: random.Random) -> Built:
     wood = pal.pick("wooden", "brown", also=("wooden",))
     hoop = pal.pick("grey", "black", "silver", unlike=(wood,))
     h = rng.uniform(0.45, 0.65)
-    parts = [stump(wood, (0, 0, h / 2), 0.45, h / 2, 0.8, rounding=0.0)]
+    parts = [stump(wood, (0, 0, h / 2), 0.45, h / 2 + 0.004, 0.8, rounding=0.0)]
     parts.append(stump(wood, (0, 0, -h / 2), 0.36, h / 2, 1.25, rounding=0.0))
     parts += [stump(hoop, (0, 0, s * 0.68 * h), 0.41, 0.06, rounding=0.01) for s in (1, -1)]
     parts += [stump(hoop, (0, 0, s * 0.14 * h), 0.455, 0.04, rounding=0.01) for s in (1, -1)]
     return parts, Words(
         ("barrel",), wood, pal.adjectives + sized(h, 0.5, 0.6, "small", "tall"), [(hoop, "hoops")], pal.typical
     )
+
+
+def bench(rng: random.Random) -> Built:
+    """A park bench: slats for a seat and a back on two iron frames."""
+    pal = Palette(rng, glossy=0)
+    slat = pal.pick("wooden", "brown", "green", also=("wooden",))
+    iron = pal.pick("black", "grey", unlike=(slat,))
+    w, back = rng.uniform(0.7, 0.9), rng.uniform(0.28, 0.4)
+    parts = [box(slat, (x, 0, 0.42), (0.085, w, 0.04)) for x in (-0.2, 0.0, 0.2)]
+    parts += [box(slat, (-0.34 - 0.1 * z, 0, 0.55 + z), (0.035, w, 0.075)) for z in (0.06, 0.06 + 0.7 * back)]
+    for s in (1, -1):
+        y = 0.82 * s * w
+        parts += [
+            rod(iron, (0.24, y, 0.03), (0.2, y, 0.38), 0.05), rod(iron, (-0.3, y, 0.03), (-0.27, y, 0.4), 0.05), rod(iron, (-0.27, y, 0.38), (0.24, y, 0.38), 0.045),
+            rod(iron, (-0.31, y, 0.38), (-0.42, y, 0.62 + 0.8 * back), 0.045), arc(iron, (-0.02, y, 0.38), 0.27, 80, 0.04),
+        ]  # fmt: skip
+    return parts, Words(("bench",), slat, sized(w, 0.76, 0.84, "short", "long"), [(iron, "legs|sides")], pal.typical)
+
+
+def bookshelf(rng: random.Random) -> Built:
+    """Shelves between two sides, with rows of books."""
+    pal = Palette(rng, glossy=0)
+    wood = pal.pick("wooden", "brown", "white", also=("wooden",))
+    n, w = rng.choice((2, 3, 3)), rng.uniform(0.4, 0.55)
+    step = 0.46
+    parts = [
+        *pair(box, wood, (0, w, n * step / 2), (0.2, 0.04, n * step / 2)),
+        box(wood, (-0.18, 0, n * step / 2), (0.03, w, n * step / 2)),
+    ]
+    parts += [box(wood, (0, 0, k * step), (0.2, w + 0.03, 0.04)) for k in range(n + 1)]
+    hues = ("red", "blue", "green", "yellow", "purple", "orange", "teal")
+    for k in range(n):
+        y = 0.05 - w
+        for _ in range(5):
+            half, tall = rng.uniform(0.05, 0.085), rng.uniform(0.13, 0.19)
+            if y + 2 * half > w - 0.04:
+                break
+            parts.append(box(pal.fixed(*hues), (0.02, y + half, k * step + 0.03 + tall), (0.15, half, tall)))
+            y += 2 * half
+    return parts, Words(("bookshelf",), wood, sized(n, 3, 2, "short", "tall"), [("colorful", "books")], pal.typical)
+
+
+def wardrobe(rng: random.Random) -> Built:
+    """A tall cabinet with two doors, knobs, a cornice and feet; at times a drawer below."""
+    pal = Palette(rng, glossy=0.1)
+    wood = pal.pick("wooden", "brown", "white", also=("wooden",))
+    door = wood if rng.random() < 0.5 else pal.pick("white", "beige", "blue", unlike=(wood,))
+    knob, h = pal.pick("gold", "black", "silver", unlike=(wood, door)), rng.uniform(0.6, 0.8)
+    drawer, w = rng.random() < 0.5, 0.48
+    low = 0.3 if drawer else 0.1
+    parts = [
+        box(wood, (0, 0, h + 0.05), (0.3, w, h)), box(wood, (0, 0, 2 * h + 0.06), (0.34, w + 0.05, 0.05)), *pair(box, door, (0.3, 0.235, (low + 2 * h) / 2 + 0.03), (0.03, 0.21, h - low / 2 - 0.03)),
+        *pair(ball, knob, (0.35, 0.06, h), 0.045), *four(box, wood, (0.22, w - 0.08, 0.03), (0.07, 0.07, 0.06)),
+    ]  # fmt: skip
+    if drawer:
+        parts += [box(door, (0.3, 0, 0.19), (0.03, 0.445, 0.09)), *pair(ball, knob, (0.35, 0.22, 0.19), 0.04)]
+    details = [(knob, "knobs")] + ([(door, "doors")] if door is not wood else [])
+    return parts, Words(
+        ("wardrobe",), wood, pal.adjectives + sized(h, 0.66, 0.75, "short", "tall"), details, pal.typical
+    )
+
+
+def television(rng: random.Random) -> Built:
+    """A boxy set on legs with a screen, two knobs and a pair of antennas."""
+    pal = Palette(rng, glossy=0.2)
+    case = pal.pick("wooden", "brown", "red", also=("wooden",))
+    knob, dark = pal.pick("silver", "gold", "white", unlike=(case,)), pal.fixed("black")
+    lit = rng.random() < 0.4
+    screen = (
+        glowing(pal.fixed("teal", "blue"))
+        if lit
+        else pal.fixed("grey")
+        if case.name not in ("grey", "silver", "stone")
+        else dark
+    )
+    w, h = rng.uniform(0.46, 0.58), rng.uniform(0.3, 0.38)
+    z = 0.2 + h
+    parts = [
+        box(case, (0, 0, z), (0.28, w, h), rounding=0.06), box(screen, (0.25, 0.12, z), (0.06, w - 0.2, h - 0.08), rounding=0.05),
+        *[stump(knob, (0.28, 0.1 - w, z + dz), 0.055, 0.04, rotation=ALONG_X) for dz in (0.14, 0.0)], box(dark, (0.27, 0.1 - w, z - 0.17), (0.025, 0.055, 0.07)),
+        *[rod(dark, (0.2 * x, 0.75 * y * w, 0.24), (0.24 * x, 0.85 * y * w, 0.03), 0.045) for x in (1, -1) for y in (1, -1)],
+        *[rod(knob, (-0.05, s * 0.05, z + h), (-0.05, s * 0.3, z + h + 0.42), 0.025) for s in (1, -1)], ball(dark, (-0.05, 0, z + h), (0.1, 0.13, 0.07)),
+    ]  # fmt: skip
+    details: list[tuple[Paint | str, str]] = [(knob, "antennas|knobs"), ("glowing" if lit else screen, "screen")]
+    return parts, Words(("television",), case, pal.adjectives, details, pal.typical)

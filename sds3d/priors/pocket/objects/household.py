@@ -6,14 +6,10 @@ import math
 import random
 
 from sds3d.priors.pocket.objects.shapes import ALONG_X, UPRIGHT, ball, box, pair, ring, rod, stump
-from sds3d.priors.pocket.objects.vocabulary import Paint, Palette, Words, make_paint, sized
+from sds3d.priors.pocket.objects.vocabulary import Palette, Words, darker, make_paint, sized
 from sds3d.priors.pocket.parts import Part, rotation_from_euler
 
 Built = tuple[list[Part], Words]
-
-
-def _hollow(paint: Paint) -> Paint:
-    return paint._replace(pattern="plain", color=(paint.color[0] * 0.8, paint.color[1] * 0.8, paint.color[2] * 0.8))
 
 
 def mug(rng: random.Random) -> Built:
@@ -29,7 +25,7 @@ def mug(rng: random.Random) -> Built:
     deep = 0.16 if full else 2 * h - 0.12
     inner = r * (taper - (taper - 1) * deep / (4 * h)) - 0.075
     parts = [
-        stump(outer, (0, 0, h), r, h, taper), stump(drink if full else _hollow(body), (0, 0, 2 * h + 0.05 - deep / 2 + 0.05), inner, deep / 2 + 0.05, cut=True),
+        stump(outer, (0, 0, h), r, h, taper), stump(drink if full else darker(body), (0, 0, 2 * h + 0.05 - deep / 2 + 0.05), inner, deep / 2 + 0.05, cut=True),
         ring(handle, (0, r * 1.05 + 0.1, h), min(0.24, 0.6 * h), 0.065, rotation=rotation_from_euler(0, 90, 0)),
     ]  # fmt: skip
     details = [(second, pattern)] if pattern != "plain" else []
@@ -90,7 +86,7 @@ def vase(rng: random.Random) -> Built:
     parts = [
         ball(coat, (0, 0, tall), (r, r, tall)), stump(body, (0, 0, 0.06), 0.24, 0.08, 0.8), stump(body, (0, 0, z), neck, 0.17, rounding=0.0),
         stump(body, (0, 0, z + 0.24), neck, 0.1, 1.6, rounding=0.0), ring(body, (0, 0, z + 0.34), neck * 1.55, 0.04),
-        stump(_hollow(body), (0, 0, z + 0.25), neck - 0.06, 0.17, 2.2, cut=True),
+        stump(darker(body), (0, 0, z + 0.25), neck - 0.06, 0.17, 2.2, cut=True),
     ]  # fmt: skip
     names = {"stripes": "stripes", "dots": "dots", "checks": "checks"}
     details = [(second, names[pattern])] if pattern != "plain" else []
@@ -112,8 +108,8 @@ def bowl(rng: random.Random) -> Built:
         parts[1:2] = [box(soup, (0, 0, 2 * deep), (0.7, 0.7, deep), cut=True, rounding=0.0)]
         parts[1] = stump(soup, (0, 0, deep + 0.5), 0.7, 0.53, cut=True, rounding=0.0)
     else:
-        parts[1] = ball(_hollow(body), (0, 0, deep + 0.02), (0.5, 0.5, deep - 0.1), cut=True)
-        parts.append(stump(_hollow(body), (0, 0, deep + 0.5), 0.7, 0.5, cut=True, rounding=0.0))
+        parts[1] = ball(darker(body), (0, 0, deep + 0.02), (0.5, 0.5, deep - 0.1), cut=True)
+        parts.append(stump(darker(body), (0, 0, deep + 0.5), 0.7, 0.5, cut=True, rounding=0.0))
     details = [(rim, "rim")] * (rim is not body) + [(soup, "soup")] * full
     return parts, Words(
         ("bowl",), body, pal.adjectives + sized(deep, 0.38, 0.46, "shallow", "deep"), details, pal.typical
@@ -128,7 +124,7 @@ def goblet(rng: random.Random) -> Built:
     z = 0.45 + h
     parts = [
         stump(body, (0, 0, 0.05), 0.3, 0.06, 0.7), stump(body, (0, 0, 0.28), 0.07, 0.24), ball(body, (0, 0, 0.3), 0.12),
-        stump(body, (0, 0, z), 0.22, h, 1.5), stump(_hollow(body), (0, 0, z + 0.1), 0.15, h, 1.6, cut=True),
+        stump(body, (0, 0, z), 0.22, h, 1.5), stump(darker(body), (0, 0, z + 0.1), 0.15, h, 1.6, cut=True),
     ]  # fmt: skip
     for k in range(6):
         a = math.pi * k / 3
@@ -144,7 +140,7 @@ def trophy(rng: random.Random) -> Built:
     z = 0.5 + h
     parts = [
         box(base, (0, 0, 0.12), (0.26, 0.26, 0.13)), stump(cup, (0, 0, 0.29), 0.2, 0.06, 0.5), stump(cup, (0, 0, 0.42), 0.075, 0.14),
-        stump(cup, (0, 0, z), 0.2, h, 1.85), stump(_hollow(cup), (0, 0, z + 0.1), 0.16, h, 1.85, cut=True),
+        stump(cup, (0, 0, z), 0.2, h, 1.85), stump(darker(cup), (0, 0, z + 0.1), 0.16, h, 1.85, cut=True),
         *[ring(cup, (0, s * 0.4, z + 0.02), 0.19, 0.055, rotation=rotation_from_euler(0, 90, 0)) for s in (1, -1)],
     ]  # fmt: skip
     return parts, Words(("trophy",), cup, pal.adjectives, [(base, "base")], pal.typical)
@@ -255,7 +251,7 @@ def umbrella(rng: random.Random) -> Built:
             stump(coat, (0, 0, 0.9 + tall * (0.2 + 0.39 * k - 0.05 * k * k)), low, 0.2 * tall, high / low, rounding=0.0)
         )
     parts += [
-        stump(_hollow(cloth), (0, 0, 0.88), 0.7, 0.04), rod(stick, (0, 0, 0.1), (0, 0, 0.9 + 1.25 * tall), 0.05),
+        stump(darker(cloth), (0, 0, 0.88), 0.7, 0.04), rod(stick, (0, 0, 0.1), (0, 0, 0.9 + 1.25 * tall), 0.05),
         rod(stick, (0, 0, 0.1), (0.08, 0, 0.0), 0.055), rod(stick, (0.08, 0, 0.0), (0.2, 0, 0.0), 0.055), rod(stick, (0.2, 0, 0.0), (0.27, 0, 0.12), 0.055),
     ]  # fmt: skip
     details = [(stick, "handle")] + ([(second, "dots")] if dotted else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,12 @@ def pair(make: Any, paint: Paint, center: Vec3, *args: Any, **options: Any) -> l
     return [make(paint, (x, s * y, z), *args, **options) for s in (1, -1)]
 
 
+def four(make: Any, paint: Paint, center: Vec3, *args: Any, **options: Any) -> list[Part]:
+    """The same part at x and -x, y and -y."""
+    x, y, z = center
+    return [make(paint, (s * x, t * y, z), *args, **options) for s in (1, -1) for t in (1, -1)]
+
+
 def axles(tire: Paint, hub: Paint, xs: Sequence[float], half_width: float, z: float, radius: float) -> list[Part]:
     """Wheels on both sides at each x: two tires an axle, and a hub that shows on both sides."""
     parts = []
@@ -77,3 +84,24 @@ def axles(tire: Paint, hub: Paint, xs: Sequence[float], half_width: float, z: fl
 def eyes(paint: Paint, center: Vec3, radius: float) -> list[Part]:
     """Two beads at y and -y."""
     return pair(ball, paint, center, radius)
+
+
+def arc(paint: Paint, center: Vec3, radius: float, half_angle_deg: float, tube: float, **options: Any) -> Part:
+    """A bent rod: a piece of a ring around `center` in the xz plane, its middle at the top."""
+    return _part("arc", paint, center, (radius, radius * math.radians(half_angle_deg), tube), **options)
+
+
+def wedge(paint: Paint, center: Vec3, half: Vec3, taper: float = 0.0, taper_y: float = 1.0, **options: Any) -> Part:
+    """A box whose top is narrower: a roof (the defaults: its ridge along y), a pyramid (0, 0) or a stump of one."""
+    return _part("wedge", paint, center, half, taper=taper, taper_y=taper_y, **options)
+
+
+def around(count: int, radius: float, start: float = 0.0) -> list[tuple[float, float, float]]:
+    """x, y and the angle in degrees of `count` even places on a circle about z, from `start` degrees on."""
+    angles = [start + 360 * k / count for k in range(count)]
+    return [(radius * math.cos(math.radians(a)), radius * math.sin(math.radians(a)), a) for a in angles]
+
+
+def melted(width: float, parts: Sequence[Part]) -> list[Part]:
+    """`parts`, each melting into those before it over `width`."""
+    return [replace(part, blend=width) for part in parts]

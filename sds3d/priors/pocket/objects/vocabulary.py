@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sds3d.priors.pocket.objects.synonyms import ADJECTIVES, NOUNS, PARTS
-from sds3d.priors.pocket.parts import Vec3
+from sds3d.priors.pocket.parts import GLOSSY, GLOWING, METALLIC, Vec3
 
 # Words that no training caption contains: they test whether the text encoder carries meaning over to new words.
 HELD_OUT = (
@@ -109,8 +109,9 @@ CLOSE: dict[str, tuple[str, ...]] = {
 }
 METALS = ("gold", "silver", "bronze")
 MASS_NOUNS = (
-    "frosting", "icing", "glaze", "hair", "snow", "tea", "coffee", "fur", "cheese", "trim", "lettuce", "salad", "soup",
-    "cream", "gelato", "foliage", "dice",
+    "frosting", "icing", "glaze", "hair", "snow", "tea", "coffee", "fur", "trim", "lettuce", "salad", "soup",
+    "cream", "gelato", "foliage", "dice", "seaweed", "flesh", "sand", "soil", "straw", "syrup", "butter", "water", "rice",
+    "paint", "sauce", "ketchup", "mustard", "sushi", "earth", "cheese", "skin",
 )  # fmt: skip
 PLAIN_SHARE = 0.5  # of the captions have no frame
 MAX_FRAMED_LENGTH = 60  # letters: longer ones stay without a frame, so that 24 wordpieces hold them
@@ -180,7 +181,18 @@ def make_paint(rng: random.Random, name: str, shine: float = 0.0) -> Paint:
         words = ("stone", "grey stone", "gray stone", "stone brick")
         return Paint(name, words, (base, base, base * 0.97), (base * 0.86,) * 3, "checks", 6.0)
     color, words = rng.choice(COLORS[name])
-    return Paint(name, words, _jitter(rng, color), shine=1.0 if name in METALS else shine)
+    return Paint(name, words, _jitter(rng, color), shine=METALLIC if name in METALS else shine)
+
+
+def darker(paint: Paint, share: float = 0.8) -> Paint:
+    """`paint` as it looks in a hollow: plain, and `share` as bright."""
+    r, g, b = (share * c for c in paint.color)
+    return paint._replace(pattern="plain", color=(r, g, b))
+
+
+def glowing(paint: Paint) -> Paint:
+    """`paint` as of something that gives light."""
+    return paint._replace(shine=GLOWING)
 
 
 class Palette:
@@ -190,7 +202,7 @@ class Palette:
         self.rng = rng
         self.typical = rng.random() < 0.4
         is_glossy = rng.random() < glossy
-        self.shine = 0.5 if is_glossy else 0.0
+        self.shine = GLOSSY if is_glossy else 0.0
         self.adjectives = [rng.choice(tuple(glossy_words))] if is_glossy else []
 
     def pick(self, *typical: str, unlike: Sequence[Paint] = (), also: Sequence[str] = ()) -> Paint:
@@ -223,7 +235,8 @@ def with_article(phrase: str) -> str:
     noun = phrase.split()[-1]
     if noun in MASS_NOUNS or _is_plural(noun):
         return phrase
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+    vowel = phrase.startswith("hour") or (phrase[0] in "aeiou" and not phrase.startswith("ufo"))
+    return ("an " if vowel else "a ") + phrase
 
 
 def pick_word(rng: random.Random, words: Sequence[str]) -> str:
@@ -248,11 +261,58 @@ def caption(rng: random.Random, words: Words) -> str:
     color, tail = ("", "") if bare else _describe(rng, words)
     named = f"{color} {noun}".strip()
     head = f"{adjective} {named}" if adjective and adjective not in named else named
-    with_the_article = with_article(head) + tail
+    if rng.random() < 0.3 * PLAIN_SHARE:
+        return head + tail
+    return framed(rng, with_article(head) + tail)
+
+
+def framed(rng: random.Random, text: str) -> str:
+    """`text` as it is, or as what a picture or model shows."""
     if rng.random() < PLAIN_SHARE:
-        return head + tail if rng.random() < 0.3 else with_the_article
-    framed = rng.choice(FRAMES).format(with_the_article)
-    return framed if len(framed) <= MAX_FRAMED_LENGTH else with_the_article
+        return text
+    longer = rng.choice(FRAMES).format(text)
+    return longer if len(longer) <= MAX_FRAMED_LENGTH else text
+
+
+def noun_phrase(rng: random.Random, words: Words, size: str = "", plural: bool = False) -> str:
+    """A short name of an object without an article: its size, most often its colour, and its noun."""
+    noun = rng.choice(words.nouns)
+    if rng.random() < 0.3:
+        noun = rng.choice(NOUNS[noun])
+    color = pick_word(rng, words.main.words) if words.main and rng.random() < 0.8 else ""
+    return " ".join(word for word in (size, color, pluralize(noun) if plural else noun) if word)
+
+
+def is_countable(words: Words) -> bool:
+    """Whether one can say "two" of it: its names are neither plurals nor stuff."""
+    names = [name for noun in words.nouns for name in (noun, *NOUNS[noun])]
+    return not any(name.split()[-1] in MASS_NOUNS or _is_plural(name) for name in names)
+
+
+_IRREGULAR = {"person": "people", "fungus": "fungi", "sheep": "sheep", "fish": "fish", "finch": "finches"}
+_LINKING = (" of ", " in ", " on ", " with ")
+
+
+def pluralize(noun: str) -> str:
+    """The plural of a noun, or of the noun before "of", "in", "on" or "with"."""
+    cuts = [noun.index(link) for link in _LINKING if link in noun]
+    head, rest = (noun[: min(cuts)], noun[min(cuts) :]) if cuts else (noun, "")
+    *before, last = head.split()
+    if last in _IRREGULAR:
+        last = _IRREGULAR[last]
+    elif last.endswith("man"):
+        last = last[:-3] + "men"
+    elif last.endswith("fish"):
+        pass
+    elif last.endswith(("lf", "eaf")):
+        last = last[:-1] + "ves"
+    elif last.endswith(("s", "x", "z", "ch", "sh")):
+        last += "es"
+    elif last.endswith("y") and last[-2] not in "aeiou":
+        last = last[:-1] + "ies"
+    else:
+        last += "s"
+    return " ".join([*before, last]) + rest
 
 
 def _describe(rng: random.Random, words: Words) -> tuple[str, str]:
