@@ -17,6 +17,7 @@ from tiny_prior import write_tiny_prior
 
 from sds3d import trainer
 from sds3d.config import Config, EstimatorConfig, ISMConfig, SDIConfig, SDSConfig, StageConfig, VSDConfig
+from sds3d.evaluation.wordings import INVERSE, SYNONYMS, reword
 from sds3d.interfaces import Render, TexturedMesh
 from sds3d.mesh.export import write_glb
 from sds3d.priors.pocket.objects import sample_object
@@ -51,21 +52,21 @@ def test_rewording_keeps_word_borders_and_articles() -> None:
         ("a carrot beside a pine tree", "a carrot beside a fir"),
         ("a teapot", "a teapot"),
     ):
-        assert wordings.reword(trained, wordings.SYNONYMS) == unseen
-        assert wordings.reword(unseen, wordings.INVERSE) == trained
+        assert reword(trained, SYNONYMS) == unseen
+        assert reword(unseen, INVERSE) == trained
 
 
 def test_rewording_can_be_undone(captions: list[str]) -> None:
-    assert len(wordings.INVERSE) == len(wordings.SYNONYMS)
+    assert len(INVERSE) == len(SYNONYMS)
     for caption in captions:
-        assert wordings.reword(wordings.reword(caption, wordings.SYNONYMS), wordings.INVERSE) == caption
+        assert reword(reword(caption, SYNONYMS), INVERSE) == caption
 
 
 def test_synonyms_pair_spoken_words_with_unspoken_ones(captions: list[str]) -> None:
     spoken = set().union(*map(words, captions))
-    assert {word for trained in wordings.SYNONYMS for word in trained.split()} <= spoken
-    assert set(wordings.INVERSE) <= set(HELD_OUT)
-    assert not set(wordings.INVERSE) & spoken
+    assert {word for trained in SYNONYMS for word in trained.split()} <= spoken
+    assert set(INVERSE) <= set(HELD_OUT)
+    assert not set(INVERSE) & spoken
 
 
 def test_samples_differ_in_held_out_words_alone() -> None:
