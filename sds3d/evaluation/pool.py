@@ -7,11 +7,18 @@ import random
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from sds3d.evaluation.wordings import INVERSE, SYNONYMS, reword
 from sds3d.priors.pocket.objects import CATEGORIES, sample_object
 from sds3d.priors.pocket.objects.vocabulary import COLORS, FRAMES
-from sds3d.priors.pocket.parts import Part
+from sds3d.priors.pocket.parts import Part, pack
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from sds3d.cameras import Cameras
 
 SIZE = 200
 SEED = "held-out pool"  # a text, so that no numbered training run has it
@@ -49,7 +56,7 @@ def _draw(rng: random.Random, category: str, said: list[frozenset[str]]) -> Held
     for _ in range(TRIES):
         parts, (plain,) = sample_object(rng, category, num_captions=1)
         caption = reword(plain, SYNONYMS)
-        if caption == plain or _has_shade(plain) or _is_framed(plain):
+        if caption == plain or _has_shade(plain) or unframed(plain) != plain:
             continue
         colors = named_colors(caption)
         if colors and not any(colors <= other or other <= colors for other in said):
@@ -85,20 +92,22 @@ def _shades() -> tuple[str, ...]:
     return tuple(word for word, _ in _color_words() if " " in word and reword(word, SYNONYMS) != word)
 
 
-def _is_framed(caption: str) -> bool:
-    """Whether `caption` speaks of a picture ("a photo of ...") beside the object."""
-    return any(piece and piece in caption for frame in FRAMES for piece in frame.split("{}"))
+def unframed(caption: str) -> str:
+    """`caption` without what it says of a picture: "a photo of ...", "..., 3d model"."""
+    for before, after in (frame.split("{}") for frame in FRAMES):
+        if caption.startswith(before) and caption.endswith(after):
+            caption = caption.removeprefix(before).removesuffix(after)
+    return caption
 
 
-def without_article(caption: str) -> str:
-    """`caption` without its first "a" or "an"."""
-    return re.sub(r"^an? ", "", caption)
+def bare(caption: str) -> str:
+    """`caption` unframed and without its first "a" or "an": the same for captions that say the same in these words."""
+    return re.sub(r"^an? ", "", unframed(caption))
 
 
 @cache
 def _bare_captions() -> re.Pattern[str]:
-    bare = sorted(without_article(held.caption) for held in held_out_pool())
-    return re.compile("|".join(map(re.escape, bare)))
+    return re.compile("|".join(re.escape(bare(held.caption)) for held in held_out_pool()))
 
 
 def is_held_out(caption: str) -> bool:
@@ -109,3 +118,21 @@ def is_held_out(caption: str) -> bool:
 def pool_id() -> str:
     """Hex sha256 of the captions in their order: it changes when the grammar does."""
     return hashlib.sha256("\n".join(held.caption for held in held_out_pool()).encode()).hexdigest()
+
+
+def draw_pool(count: int, cameras: Cameras, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Premultiplied colours [count, V, 3, H, W] and alphas [count, V, 1, H, W] of the first objects of the pool.
+
+    All are seen by the same V `cameras`, under the light of the prior's training pictures.
+    """
+    import torch
+
+    from sds3d.cameras import Cameras
+    from sds3d.priors.pocket.tracer import trace
+
+    parts = torch.stack([torch.from_numpy(pack(held.parts)) for held in held_out_pool()[:count]]).to(device)
+    repeated = Cameras(
+        cameras.viewmats.repeat(count, 1, 1), cameras.Ks.repeat(count, 1, 1), cameras.width, cameras.height
+    )
+    rgba = trace(parts, repeated).movedim(-1, 2)
+    return rgba[:, :, :3], rgba[:, :, 3:]
