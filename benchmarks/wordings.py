@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import random
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sds3d.evaluation.wordings import SYNONYMS, reword
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -26,17 +27,6 @@ if TYPE_CHECKING:
 FRACTIONS = (0.4, 0.6, 0.8)  # of T
 TEXTS = ("true", "held-out words", "another object", "empty")
 
-# trained -> held out; one to one, so that INVERSE reads it the other way
-SYNONYMS: dict[str, str] = {
-    "mushroom": "toadstool", "car": "automobile", "truck": "lorry", "airplane": "jet", "house": "cottage",
-    "castle": "fortress", "lighthouse": "beacon", "pine tree": "fir", "donut": "doughnut", "dog": "puppy",
-    "cat": "kitten", "pig": "piglet", "duck": "duckling", "lamp": "lantern", "axe": "hatchet", "sword": "blade",
-    "robot": "android", "goblet": "chalice", "ball": "orb", "present": "parcel",
-    "red": "crimson", "blue": "azure", "white": "ivory", "green": "emerald", "purple": "violet", "pink": "magenta",
-    "black": "charcoal", "shiny": "gleaming", "tall": "lofty", "thin": "slender",
-}  # fmt: skip
-INVERSE = {held_out: trained for trained, held_out in SYNONYMS.items()}
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -45,19 +35,6 @@ class Sample:
     parts: list[Part]
     caption: str
     held_out_caption: str
-
-
-def reword(text: str, words: Mapping[str, str]) -> str:
-    """`text` with every key of `words`, as a whole word, replaced by its value; "a" or "an" before it is made right."""
-    keys = "|".join(re.escape(key) for key in sorted(words, key=len, reverse=True))  # "pine tree" before "pine"
-
-    def replacement(match: re.Match[str]) -> str:
-        word = words[match["word"]]
-        if match["article"] is None:
-            return word
-        return ("an " if word[0] in "aeiou" else "a ") + word
-
-    return re.sub(rf"\b(?:(?P<article>an?) )?(?P<word>{keys})\b", replacement, text)
 
 
 def draw_samples(count: int, seed: int) -> list[Sample]:

@@ -5,6 +5,7 @@ import json
 import random
 import sys
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import get_args
 
@@ -17,10 +18,16 @@ from tiny_prior import write_tiny_prior
 
 from sds3d import trainer
 from sds3d.config import Config, EstimatorConfig, ISMConfig, SDIConfig, SDSConfig, StageConfig, VSDConfig
+from sds3d.errors import UserError
+from sds3d.evaluation.judge import save_towers
+from sds3d.evaluation.pool import SIZE, pool_id
+from sds3d.evaluation.towers import Towers
+from sds3d.evaluation.wordings import INVERSE, SYNONYMS, reword
 from sds3d.interfaces import Render, TexturedMesh
 from sds3d.mesh.export import write_glb
 from sds3d.priors.pocket.objects import sample_object
 from sds3d.priors.pocket.objects.vocabulary import HELD_OUT
+from sds3d.priors.sample import sample_views
 from sds3d.priors.weights import file_sha256
 from sds3d.runs import OUTPUTS, RunFolder
 from sds3d.schedules import Ramp
@@ -28,8 +35,8 @@ from sds3d.settings import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-asset, estimators, sheet, wordings = (
-    importlib.import_module(f"benchmarks.{name}") for name in ("asset", "estimators", "sheet", "wordings")
+asset, estimators, quality, sheet, wordings = (
+    importlib.import_module(f"benchmarks.{name}") for name in ("asset", "estimators", "quality", "sheet", "wordings")
 )
 
 
@@ -51,21 +58,21 @@ def test_rewording_keeps_word_borders_and_articles() -> None:
         ("a carrot beside a pine tree", "a carrot beside a fir"),
         ("a teapot", "a teapot"),
     ):
-        assert wordings.reword(trained, wordings.SYNONYMS) == unseen
-        assert wordings.reword(unseen, wordings.INVERSE) == trained
+        assert reword(trained, SYNONYMS) == unseen
+        assert reword(unseen, INVERSE) == trained
 
 
 def test_rewording_can_be_undone(captions: list[str]) -> None:
-    assert len(wordings.INVERSE) == len(wordings.SYNONYMS)
+    assert len(INVERSE) == len(SYNONYMS)
     for caption in captions:
-        assert wordings.reword(wordings.reword(caption, wordings.SYNONYMS), wordings.INVERSE) == caption
+        assert reword(reword(caption, SYNONYMS), INVERSE) == caption
 
 
 def test_synonyms_pair_spoken_words_with_unspoken_ones(captions: list[str]) -> None:
     spoken = set().union(*map(words, captions))
-    assert {word for trained in wordings.SYNONYMS for word in trained.split()} <= spoken
-    assert set(wordings.INVERSE) <= set(HELD_OUT)
-    assert not set(wordings.INVERSE) & spoken
+    assert {word for trained in SYNONYMS for word in trained.split()} <= spoken
+    assert set(INVERSE) <= set(HELD_OUT)
+    assert not set(INVERSE) & spoken
 
 
 def test_samples_differ_in_held_out_words_alone() -> None:
@@ -311,3 +318,79 @@ def test_the_comparison_from_end_to_end_and_again(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("sds3d.steps.Steps.start", refuse)
     assert estimators.main() == 0
     assert page.read_text() == first and (tmp_path / "picture.png").read_bytes() == picture
+
+
+def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a prior and a judge that know nothing; the second time nothing is optimised again."""
+    prior = write_tiny_prior(tmp_path / "prior")
+    torch.manual_seed(0)
+    sizes = {"channels": [8], "text_width": 16}
+    save_towers(Towers(**sizes), sizes, pool_id(), tmp_path / "judge")
+    config, page = tmp_path / "tiny.yaml", tmp_path / "page.md"
+    stages = "[{name: one, steps: 4, resolution: 32}]"
+    config.write_text(f"device: cpu\nprior: {{path: {prior}}}\nstages: {stages}\nrepresentation: {{num_init: 60}}\n")
+    page.write_text("before\n<!-- quality: begin -->\nold\n<!-- quality: end -->\nafter\n")
+    arguments = ["--judge", tmp_path / "judge", "--samples", "2", "--prompts", "3", "--config", config]
+    arguments += ["--out", tmp_path / "runs", "--write", page]
+    monkeypatch.setattr(sys, "argv", ["quality.py", *map(str, arguments)])
+    monkeypatch.setattr(trainer, "build_prior", trainer.build_prior)  # and its own after the test
+    monkeypatch.setattr(quality, "describe_machine", lambda device: "a machine")
+    monkeypatch.setattr(quality, "RESOLUTION", 32)  # 800 pictures of true objects are traced, and once
+    monkeypatch.setattr(quality, "true_objects", cache(quality.true_objects))
+    monkeypatch.setattr("sds3d.priors.sample.sample_views", partial(sample_views, steps=2))
+    assert quality.main() == 0
+    first = page.read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in first.splitlines()[2:7]]
+    assert all(len(row) == len(quality.HEADINGS) for row in rows)
+    assert [row[:2] for row in rows[2:]] == [
+        ["samples of the prior", "2"],
+        ["optimised Gaussians", "3"],
+        ["true objects", "200"],
+    ]
+    assert rows[2][6:] == ["", "", ""]  # what the prior draws has no alpha
+    assert rows[4][6:] == ["0.0000", "200 of 200", "0 of 200"]  # true objects are sound, or a metric is not
+    assert "our dual encoder" in first and "a machine" in first
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("sds3d.steps.Steps.start", refuse)
+    assert quality.main() == 0
+    assert page.read_text() == first
+
+
+def test_quality_tells_how_to_train_a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["quality.py", "--judge", str(tmp_path)])
+    with pytest.raises(SystemExit, match="no judge there .* train one with `python -m sds3d.evaluation.train_judge"):
+        quality.main()
+
+
+def test_quality_refuses_a_judge_of_another_pool(tmp_path: Path) -> None:
+    sizes = {"channels": [8], "text_width": 16}
+    save_towers(Towers(**sizes), sizes, "another", tmp_path)
+    with pytest.raises(UserError, match="have changed since this judge was trained"):
+        quality.check_pool(tmp_path)
+    save_towers(Towers(**sizes), sizes, pool_id(), tmp_path)
+    quality.check_pool(tmp_path)
+
+
+def test_quality_finds_the_right_captions_and_no_others() -> None:
+    """A judge that reads a number from the pictures and from the texts, and errs by one in one view of four."""
+
+    class Counting:
+        def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.eye(4)[images[:, 0, 0, 0].long()]
+
+    images = torch.arange(3.0)[:, None, None, None, None].expand(3, quality.NUM_VIEWS, 3, 8, 8).clone()
+    images[0, 1] = 3
+    pictures = quality.Pictures("numbers", images)
+    cells = [cell.strip() for cell in quality.line(Counting(), pictures, torch.eye(4), pictures).strip("|").split("|")]
+    assert cells[:4] == ["numbers", "3", "1.000", f"{11 / 12:.3f}"]
+
+
+def test_quality_page_has_a_place_for_the_table() -> None:
+    assert quality.SIZE == SIZE
+    text = (ROOT / "docs" / "pocket.md").read_text()
+    assert quality.replace_block(text, "quality", "x") != text

@@ -19,30 +19,34 @@ SAMPLE = 1 << 20  # bytes at the start, in the middle and at the end of a file t
 POCKET = Path(__file__).parent / "pocket" / "weights"
 
 
-def verify(folder: Path) -> None:
-    """Raises UserError unless every file that `folder`/sha256.json names is there and as it was made."""
-    for name, expected in read_manifest(folder).items():
+def verify(folder: Path, remedy: str = "") -> None:
+    """Raises UserError unless every file that `folder`/sha256.json names is there and as it was made.
+
+    `remedy` says what to do about it where the files are no prior's.
+    """
+    remedy = remedy or _remedy(folder)
+    for name, expected in read_manifest(folder, remedy).items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path}: missing, {MANIFEST} beside it lists it; {_remedy(folder)}")
+            raise UserError(f"{path}: missing, {MANIFEST} beside it lists it; {remedy}")
         got = file_sha256(path)
         if got != expected:
-            raise UserError(f"{path}: damaged: expected sha256 {expected}, got {got}; {_remedy(folder)}")
+            raise UserError(f"{path}: damaged: expected sha256 {expected}, got {got}; {remedy}")
 
 
-def read_manifest(folder: Path) -> dict[str, str]:
-    """File name to hex sha256."""
-    path = folder / MANIFEST
+def read_manifest(folder: Path, remedy: str = "") -> dict[str, str]:
+    """File name to hex sha256; `remedy` as for `verify`."""
+    path, remedy = folder / MANIFEST, remedy or _remedy(folder)
     try:
         manifest = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {_remedy(folder)}") from error
+        raise UserError(f"{path}: cannot be read ({error}); {remedy}") from error
     if not isinstance(manifest, dict) or not manifest:
-        raise UserError(f"{path}: expected file names and their sha256; {_remedy(folder)}")
+        raise UserError(f"{path}: expected file names and their sha256; {remedy}")
     for name, digest in manifest.items():
         inside = (folder / name).resolve().is_relative_to(folder.resolve())
         if not inside or not isinstance(digest, str) or len(digest) != 64:
-            raise UserError(f"{path}: the entry {name!r} is no file in that folder with its sha256; {_remedy(folder)}")
+            raise UserError(f"{path}: the entry {name!r} is no file in that folder with its sha256; {remedy}")
     return manifest
 
 

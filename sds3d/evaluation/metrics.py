@@ -1,0 +1,106 @@
+"""What is measured of pictures of assets: whether texts find them, whether views agree, whether shapes are sound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+SOLID = 0.5  # alpha from which a pixel is of the object
+MARGIN = 1 / 32  # of the picture's side: how far a soft edge may reach beyond the solid pixels
+SPECK = 1e-3  # of the object's pixels: smaller pieces are not counted
+TWO_SIDED = 0.05  # mean difference of colours from which an object has a front and a back
+HALF = 0.5  # of that difference: an asset with less has a second face
+
+
+def ranks(images: Tensor, texts: Tensor, own: Tensor) -> Tensor:
+    """How many other `texts` [P, D] are at least as near to each of `images` [K, D] as its `own` [K] one; long [K]."""
+    cosines = images @ texts.T
+    mine = cosines.gather(1, own[:, None])
+    return (cosines >= mine).sum(1) - 1
+
+
+def r_precision(images: Tensor, texts: Tensor, own: Tensor) -> float:
+    """Share of `images` [K, D] whose `own` [K] text is the nearest of all `texts` [P, D], all unit vectors.
+
+    CLIP R-precision as in Dream Fields (arXiv:2112.01455); it says something only beside P.
+    """
+    return (ranks(images, texts, own) == 0).double().mean().item()
+
+
+def views_together(embeddings: Tensor) -> Tensor:
+    """One unit vector [K, D] for each asset: the direction of the sum of its views' [K, V, D]."""
+    return F.normalize(embeddings.sum(1), dim=-1)
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Mean cosines between embedded views of assets: high where views show one and the same thing."""
+
+    neighbours: float  # of one asset, next to each other in its ring
+    opposite: float  # of one asset, half a ring apart
+    strangers: float  # of two assets, from the same side: what views have in common that do not belong together
+
+    @property
+    def score(self) -> float:
+        """0 where neighbours are as different as strangers are, 1 where they are alike; NaN where all are alike."""
+        if self.strangers >= 1:
+            return math.nan
+        return (self.neighbours - self.strangers) / (1 - self.strangers)
+
+
+def view_consistency(embeddings: Tensor) -> Consistency:
+    """Of K >= 2 assets with an even number of V views [K, V, D], equally spaced in a ring, all unit vectors.
+
+    They say something only beside those of true objects, whose views differ, too.
+    """
+    assets, views = embeddings.shape[:2]
+    neighbours = (embeddings * embeddings.roll(1, 1)).sum(-1).mean()
+    opposite = (embeddings * embeddings.roll(views // 2, 1)).sum(-1).mean()
+    # |sum of K unit vectors|^2 = K + the cosines of all ordered pairs
+    pairs = embeddings.sum(0).square().sum(-1) - assets
+    strangers = pairs.mean() / (assets * (assets - 1))
+    return Consistency(neighbours.item(), opposite.item(), strangers.item())
+
+
+def haze(alphas: Tensor) -> float:
+    """Mean of `alphas` [C, 1, H, W] outside of the object's hull: its solid pixels and MARGIN around them."""
+    reach = round(MARGIN * alphas.shape[-1])
+    solid = (alphas >= SOLID).to(alphas)
+    outside = 1 - F.max_pool2d(solid, 2 * reach + 1, stride=1, padding=reach)
+    return ((alphas * outside).sum() / outside.sum().clamp(min=1)).item()
+
+
+def components(alphas: Tensor) -> int:
+    """The most pieces that the solid pixels of one view fall into, over views [C, 1, H, W]; 0 if all are empty.
+
+    An object in one piece has one in every view, as its silhouette is its continuous image; so more than one here is
+    more than one in space. Pixels that touch at a corner are connected.
+    """
+    from scipy import ndimage
+
+    most = 0
+    for view in (alphas[:, 0] >= SOLID).cpu().numpy():
+        labels, count = ndimage.label(view, structure=[[1, 1, 1]] * 3)
+        sizes = ndimage.sum_labels(view, labels, range(1, count + 1))
+        most = max(most, int((sizes >= max(1.0, SPECK * view.sum())).sum()))
+    return most
+
+
+def side_difference(front: Tensor, back: Tensor, covered: Tensor) -> float:
+    """Mean absolute difference of colours [3, H, W] in [0, 1] where both sides show the object, 0 to 1.
+
+    `covered` [1, H, W] is the product of their alphas; 0 where they have no pixel in common.
+    """
+    return (((front - back).abs() * covered).sum() / (3 * covered.sum()).clamp(min=1)).item()
+
+
+def has_second_face(asset: float, true: float) -> bool:
+    """Whether an object whose sides should differ by about `true` has sides that differ by no more than HALF of it.
+
+    A proxy: both are `side_difference`s, `true` of an object that fits the same text. Objects that look the same from
+    both sides, such as balls, cannot have a second face.
+    """
+    return true >= TWO_SIDED and asset < HALF * true

@@ -1,0 +1,30 @@
+"""Words that no training caption of the pocket prior contains, each beside the trained word that means the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+# trained -> held out; one to one, so that INVERSE reads it the other way
+SYNONYMS: dict[str, str] = {
+    "mushroom": "toadstool", "car": "automobile", "truck": "lorry", "airplane": "jet", "house": "cottage",
+    "castle": "fortress", "lighthouse": "beacon", "pine tree": "fir", "donut": "doughnut", "dog": "puppy",
+    "cat": "kitten", "pig": "piglet", "duck": "duckling", "lamp": "lantern", "axe": "hatchet", "sword": "blade",
+    "robot": "android", "goblet": "chalice", "ball": "orb", "present": "parcel",
+    "red": "crimson", "blue": "azure", "white": "ivory", "green": "emerald", "purple": "violet", "pink": "magenta",
+    "black": "charcoal", "shiny": "gleaming", "tall": "lofty", "thin": "slender",
+}  # fmt: skip
+INVERSE = {held_out: trained for trained, held_out in SYNONYMS.items()}
+
+
+def reword(text: str, words: Mapping[str, str]) -> str:
+    """`text` with every key of `words`, as a whole word, replaced by its value; "a" or "an" before it is made right."""
+    keys = "|".join(re.escape(key) for key in sorted(words, key=len, reverse=True))  # "pine tree" before "pine"
+
+    def replacement(match: re.Match[str]) -> str:
+        word = words[match["word"]]
+        if match["article"] is None:
+            return word
+        return ("an " if word[0] in "aeiou" else "a ") + word
+
+    return re.sub(rf"\b(?:(?P<article>an?) )?(?P<word>{keys})\b", replacement, text)
