@@ -258,5 +258,5 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path, monkey
 def test_it_learns(tmp_path: Path) -> None:
     """400 steps of a small network find the caption of an unseen object ten times as often as chance, 1 of 200."""
     small = ["--batch", "128", "--channels", "16", "32", "64", "--text-width", "64", "--rays", "1", "--device", "cpu"]
-    train_judge.main(["--out", str(tmp_path), *small, "--workers", "0", "--steps", "400"])
+    train_judge.main(["--out", str(tmp_path), *small, "--workers", "0", "--steps", "400", "--save-every", "3600"])
     assert train_judge.pool_precision(judge.load_judge(tmp_path, CPU), CPU) > 10 / len(held_out_pool())
