@@ -35,8 +35,7 @@ class Towers(nn.Module):
 class ImageTower(nn.Module):
     """Two residual blocks a level, each level half as large as the one before; then its mean and its maximum.
 
-    The mean tells mostly of the background. With the maximum beside it 300 steps of 128 pictures, in a network a
-    quarter as wide, took the loss from 4.85 to 3.92; without it to 4.40.
+    The mean tells mostly of the background, which the maximum does not.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:

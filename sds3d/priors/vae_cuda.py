@@ -1,7 +1,7 @@
-"""The encoder of an AutoencoderKL on a GPU in half precision: what diffusers computes, in a third of the time.
+"""The encoder of an AutoencoderKL on a GPU in half precision: what diffusers computes, in less time.
 
-Most of that time goes to normalisations, which torch does in another layout than its convolutions, and to adding biases
-and residuals in passes of their own. Here one kernel does what stands between two convolutions (norm_cuda.py).
+torch normalises in another layout than it convolves, and adds biases and residuals in passes of their own. Here one
+kernel does what stands between two convolutions (norm_cuda.py).
 """
 
 from __future__ import annotations
