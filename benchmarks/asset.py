@@ -182,6 +182,13 @@ def replace_block(text: str, name: str, block: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{block.strip()}\n{match[2]}", text)
 
 
+def write_block(path: Path, name: str, block: str) -> None:
+    """The file at `path` with its block `name` replaced."""
+    from sds3d.files import atomic_write
+
+    atomic_write(path, replace_block(path.read_text(encoding="utf-8"), name, block))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prompts", nargs="*", default=PROMPTS, metavar="PROMPT", help=f"default: {', '.join(PROMPTS)}")
@@ -203,10 +210,7 @@ def main() -> int:
     block = f"{table(rows)}\n\n{spent_text}\n{notes}"
     print(block)
     if args.write:
-        from sds3d.files import atomic_write
-
-        text = args.write.read_text(encoding="utf-8")
-        atomic_write(args.write, replace_block(text, machine.kind, block))
+        write_block(args.write, machine.kind, block)
     missed = {row.prompt: row.missed(limits) for row in rows if row.missed(limits)}
     for prompt, names in missed.items():
         print(f"missed: {prompt}: {', '.join(names)}", file=sys.stderr)

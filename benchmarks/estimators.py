@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.asset import describe_machine, replace_block
+from benchmarks.asset import describe_machine, write_block
 from benchmarks.sheet import ROWS, encode
 
 if TYPE_CHECKING:
@@ -269,9 +269,7 @@ def main() -> int:
         sys.exit(f"error: {error}")
     print(block)
     if args.write:
-        from sds3d.files import atomic_write
-
-        atomic_write(args.write, replace_block(args.write.read_text(encoding="utf-8"), "estimators", block))
+        write_block(args.write, "estimators", block)
     return 0
 
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.asset import write_block
 from benchmarks.rasterizer import shell
 from sds3d.captured_steps import CapturedSteps
 from sds3d.config import Config, GaussiansConfig, MVDreamConfig, SDSConfig, StageConfig
@@ -246,11 +247,7 @@ def report(rows: dict[str, float], args: argparse.Namespace) -> int:
     lines += ["", f"{args.splats:,} splats, medians of {args.blocks} prior calls; {machine}."]
     print("\n".join(lines), flush=True)
     if args.write:
-        from benchmarks.asset import replace_block
-        from sds3d.files import atomic_write
-
-        text = args.write.read_text(encoding="utf-8")
-        atomic_write(args.write, replace_block(text, "prior step", "\n".join(lines)))
+        write_block(args.write, "prior step", "\n".join(lines))
     for name in missed:
         print(f"missed: {name}", file=sys.stderr)
     return 1 if missed else 0

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.asset import describe_machine, replace_block
+from benchmarks.asset import describe_machine, write_block
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,6 @@ def prior_samples(prior: Prior, cfg: Config, count: int) -> Pictures:
     import torch
 
     from sds3d.cameras import turntable
-    from sds3d.config import PocketConfig
     from sds3d.evaluation.pool import held_out_pool
     from sds3d.pictures import BACKGROUND
     from sds3d.priors.sample import sample_views
@@ -69,11 +68,10 @@ def prior_samples(prior: Prior, cfg: Config, count: int) -> Pictures:
     device = prior.alphas_cumprod.device
     cameras = turntable(NUM_VIEWS, prior.resolution).to(device)
     backgrounds = torch.full((NUM_VIEWS, 3), BACKGROUND, device=device)
-    clip = isinstance(cfg.prior, PocketConfig)
     images = []
     for index, held in enumerate(held_out_pool()[:count]):
         generator = torch.Generator().manual_seed(cfg.seed * SIZE + index)
-        views = sample_views(prior, held.caption, cfg.negative_prompt, cameras, backgrounds, generator, clip=clip)
+        views = sample_views(prior, held.caption, cfg.negative_prompt, cameras, backgrounds, generator)
         images.append(views.float().cpu())
         print(f"sample {index + 1} of {count}: {held.caption}", file=sys.stderr)
     return Pictures("samples of the prior", torch.stack(images))
@@ -222,9 +220,7 @@ def main() -> int:
         sys.exit(f"error: {error}")
     print(block)
     if args.write:
-        from sds3d.files import atomic_write
-
-        atomic_write(args.write, replace_block(args.write.read_text(encoding="utf-8"), "quality", block))
+        write_block(args.write, "quality", block)
     return 0
 
 

@@ -209,7 +209,7 @@ def test_block_replacement_touches_nothing_else() -> None:
 
 def test_benchmark_page_has_a_place_for_each_kind_of_machine() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    for kind in asset.LIMITS:
+    for kind in (*asset.LIMITS, "prior step"):
         assert asset.replace_block(page, kind, "new") != page
 
 
@@ -393,4 +393,4 @@ def test_quality_finds_the_right_captions_and_no_others() -> None:
 def test_quality_page_has_a_place_for_the_table() -> None:
     assert quality.SIZE == SIZE
     text = (ROOT / "docs" / "pocket.md").read_text()
-    assert quality.replace_block(text, "quality", "x") != text
+    assert asset.replace_block(text, "quality", "x") != text
