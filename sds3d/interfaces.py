@@ -44,6 +44,7 @@ class Prior(Protocol):
 
     num_views: int
     resolution: int  # pixels of the square images that encode_images expects
+    pixel_latents: bool  # latents are pixels, so an image bounds them
     alphas_cumprod: Tensor  # [T]
 
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor: ...

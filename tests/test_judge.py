@@ -81,7 +81,7 @@ def test_storage_in_eight_bits_changes_little_and_fits(tmp_path: Path) -> None:
     [
         ("config.json", None, "no judge there"),
         ("config.json", b"[", "cannot be read"),
-        ("config.json", b"[]", "expected names and values"),
+        ("config.json", b"[]", "expected a JSON object"),
         ("config.json", b'{"model_type": "bert"}', "expected model_type"),
         ("weights.int8.safetensors", b"short", "damaged"),
         ("weights.int8.safetensors", None, "missing"),

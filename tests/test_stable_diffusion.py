@@ -18,8 +18,9 @@ from sds3d.cli.progress import LineProgress
 from sds3d.config import StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.priors import build_prior
+from sds3d.priors.pretrained import choose_dtype
 from sds3d.priors.schedule import flow_schedule, make_schedule
-from sds3d.priors.stable_diffusion import choose_dtype
+from sds3d.priors.stable_diffusion import HALF
 from sds3d.priors.text_encoders import join_pooled, split_pooled
 from sds3d.representations import build_representation
 from sds3d.runs import RunFolder
@@ -389,11 +390,12 @@ def test_what_is_not_read_is_said(folders):
 
 
 def test_precision_follows_family_device_and_choice(folders):
-    cuda = torch.device("cuda")
-    assert [choose_dtype("auto", family, cuda) for family in ("sd", "sdxl", "sd3")] == [
+    assert [choose_dtype("auto", "cuda", HALF[family]) for family in ("sd", "sdxl", "sd3")] == [
         torch.float16, torch.float16, torch.bfloat16,
     ]  # fmt: skip
-    assert choose_dtype("auto", "sd3", CPU) == torch.float32 and choose_dtype("bfloat16", "sd", CPU) == torch.bfloat16
+    assert choose_dtype("auto", "cpu", torch.bfloat16) == torch.float32
+    assert choose_dtype("auto", "cuda") == torch.float16
+    assert choose_dtype("bfloat16", "cpu") == torch.bfloat16
     prior = load(folders["sd"], dtype="float16")
     assert prior.network.unet.dtype == torch.float16 and prior.encode_prompt(PROMPT).dtype == torch.float16
     assert prior.vae.model.dtype == torch.bfloat16  # its config has force_upcast

@@ -76,7 +76,6 @@ def preview(argv: list[str]) -> int:
     import torch
 
     from sds3d.cameras import turntable
-    from sds3d.config import PocketConfig
     from sds3d.devices import resolve_device
     from sds3d.pictures import png
     from sds3d.priors import build_prior
@@ -87,8 +86,7 @@ def preview(argv: list[str]) -> int:
     cameras = turntable(prior.num_views, prior.resolution).to(device)
     backgrounds = torch.full((prior.num_views, 3), 0.5, device=device)
     generator = torch.Generator().manual_seed(cfg.seed)
-    clip = isinstance(cfg.prior, PocketConfig)
-    images = sample_views(prior, cfg.prompt, cfg.negative_prompt, cameras, backgrounds, generator, clip=clip)
+    images = sample_views(prior, cfg.prompt, cfg.negative_prompt, cameras, backgrounds, generator)
     row = images.movedim(1, -1).cpu()  # [C, H, W, 3]
     atomic_write(args.out, png(torch.cat(list(row), 1)))
     print(args.out)

@@ -16,6 +16,7 @@ from sds3d.evaluation.letters import pieces
 from sds3d.evaluation.towers import RESOLUTION, Towers
 from sds3d.files import atomic_write
 from sds3d.priors.pocket.quantize import load_int8, save_int8
+from sds3d.priors.pretrained import read_json
 from sds3d.priors.weights import MANIFEST, file_sha256, verify
 from sds3d.resizing import resize
 
@@ -104,13 +105,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: no judge there (no config.json); train one with `{TRAIN}`, or give a CLIP folder")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); train a judge with `{TRAIN}`") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: expected names and values; train a judge with `{TRAIN}`")
-    return config
+    return read_json(path, f"train a judge with `{TRAIN}`")
 
 
 def save_towers(towers: Towers, sizes: dict[str, Any], pool: str, folder: Path) -> None:

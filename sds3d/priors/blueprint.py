@@ -11,10 +11,10 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from sds3d.config import DType, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
+from sds3d.config import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.priors.known import find_known, locate
-from sds3d.priors.pretrained import read_json
+from sds3d.priors.pretrained import choose_dtype, read_json
 
 META = torch.device("meta")
 CAMERA = 16  # numbers that MVDream knows of a view
@@ -132,7 +132,7 @@ def _latent(cfg: MVDreamConfig | StableDiffusionConfig, device_type: str) -> Blu
     folder = _folder(cfg.path)
     config = _network_config(folder, cfg)
     is_sd3 = config.get("_class_name") == "SD3Transformer2DModel"
-    dtype = _dtype(cfg.dtype, device_type, is_sd3)
+    dtype = choose_dtype(cfg.dtype, device_type, torch.bfloat16 if is_sd3 else torch.float16)
     vae_config = _config_or(folder, "vae", VAE_SD3 if is_sd3 else VAE)
     with META:
         network = (SD3Transformer2DModel if is_sd3 else UNet2DConditionModel).from_config(config)
@@ -217,11 +217,3 @@ def _network_config(folder: Path | None, cfg: MVDreamConfig | StableDiffusionCon
 def _config_or(folder: Path | None, part: str, otherwise: dict[str, Any]) -> dict[str, Any]:
     path = folder / part / "config.json" if folder is not None else None
     return read_json(path) if path is not None and path.is_file() else otherwise
-
-
-def _dtype(name: DType, device_type: str, is_sd3: bool) -> torch.dtype:
-    if name != "auto":
-        return getattr(torch, name)
-    if device_type == "cpu":
-        return torch.float32
-    return torch.bfloat16 if is_sd3 else torch.float16

@@ -24,6 +24,8 @@ class LatentPrior:
     [B, Z, h, w] float32; it takes of these what its kind takes. The views of an orbit are adjacent in the batch.
     """
 
+    pixel_latents = False
+
     def __init__(
         self,
         network: nn.Module,

@@ -15,6 +15,7 @@ from sds3d.priors.clip_text import load_text_encoder
 from sds3d.priors.latent import LatentPrior
 from sds3d.priors.multiview import attend_across_views
 from sds3d.priors.mvdream_files import open_mvdream
+from sds3d.priors.pretrained import choose_dtype
 from sds3d.priors.schedule import make_schedule
 from sds3d.priors.texts import PromptCache
 from sds3d.priors.vae import Vae
@@ -40,7 +41,7 @@ class MultiViewUNet(nn.Module):
 def load_mvdream(cfg: MVDreamConfig, device: torch.device) -> LatentPrior:
     """The multi-view prior that `cfg` names, from any of the layouts that it comes in."""
     files = open_mvdream(known.locate(cfg.path))
-    dtype = _dtype(cfg, device)
+    dtype = choose_dtype(cfg.dtype, device.type)
     vae = Vae(build(files.vae, device, dtype), cfg.vae_batch)
     texts = PromptCache(
         partial(load_text_encoder, files.text, files.tokenizer, device),
@@ -58,9 +59,3 @@ def load_mvdream(cfg: MVDreamConfig, device: torch.device) -> LatentPrior:
         compiles=cfg.compile,
         device=device,
     )
-
-
-def _dtype(cfg: MVDreamConfig, device: torch.device) -> torch.dtype:
-    if cfg.dtype == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    return getattr(torch, cfg.dtype)

@@ -9,23 +9,31 @@ from typing import Any
 
 import torch
 
+from sds3d.config import DType
 from sds3d.errors import UserError
 
 STEMS = {"safetensors": ("diffusion_pytorch_model", "model"), "bin": ("diffusion_pytorch_model", "pytorch_model")}
 VARIANTS = (None, "fp16")  # what hubs call weights that are stored in half precision
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file; UserError if there is none."""
+def read_json(path: Path, remedy: str = "download it again") -> dict[str, Any]:
+    """The mapping in a JSON file; UserError if there is none, which ends in `remedy`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; download the model again, or choose another prior.path") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); download it again") from error
+        raise UserError(f"{path}: cannot be read as JSON ({error}); {remedy}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, got a {type(content).__name__}; download it again")
+        raise UserError(f"{path}: expected a JSON object, got a {type(content).__name__}; {remedy}")
     return content
+
+
+def choose_dtype(wanted: DType, device_type: str, half: torch.dtype = torch.float16) -> torch.dtype:
+    """What a network computes in; "auto" is `half` on a GPU and float32 elsewhere."""
+    if wanted != "auto":
+        return getattr(torch, wanted)
+    return half if device_type == "cuda" else torch.float32
 
 
 def load_model(cls: type, folder: Path, dtype: torch.dtype) -> Any:

@@ -19,12 +19,8 @@ def sample_views(
     generator: torch.Generator,
     guidance_scale: float = 5.0,
     steps: int = 30,
-    clip: bool = True,
 ) -> Tensor:
-    """Images [C, 3, H, W] in [0, 1] of `prompt` seen by `cameras`, over `backgrounds` [C, 3]; eta is 0.
-
-    `clip` keeps x0 within what an image can be; for priors whose latents are pixels.
-    """
+    """Images [C, 3, H, W] in [0, 1] of `prompt` seen by `cameras`, over `backgrounds` [C, 3]; eta is 0."""
     texts = [prior.encode_prompt(prompt), prior.encode_prompt(negative_prompt, negative=True)]
     alphas_cumprod = prior.alphas_cumprod
     blank = prior.encode_images(
@@ -38,7 +34,7 @@ def sample_views(
         noise = negative + guidance_scale * (text - negative)
         abar, abar_next = alphas_cumprod[t], alphas_cumprod[t_next]
         x0 = (latents - (1 - abar).sqrt() * noise) / abar.sqrt().clamp_min(1e-4)
-        x0 = x0.clamp(-1.1, 1.1) if clip else x0
+        x0 = x0.clamp(-1.1, 1.1) if prior.pixel_latents else x0
         noise = (latents - abar.sqrt() * x0) / (1 - abar).sqrt()
         latents = abar_next.sqrt() * x0 + (1 - abar_next).sqrt() * noise if t_next else x0
     return prior.decode_latents(latents)

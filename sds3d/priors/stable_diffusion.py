@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 import torch
 from torch import Tensor, nn
 
-from sds3d.config import DType, StableDiffusionConfig
+from sds3d.config import StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.native import cache_folder
 from sds3d.priors.known import locate
-from sds3d.priors.pretrained import load_model, read_json
+from sds3d.priors.pretrained import choose_dtype, load_model, read_json
 from sds3d.priors.schedule import Schedule, read_schedule
 from sds3d.priors.text_encoders import load_sd3_encoder, load_sd_encoder, load_sdxl_encoder, split_pooled
 from sds3d.priors.texts import Encode, PromptCache
@@ -33,6 +33,8 @@ PIECES: dict[Family, tuple[str, ...]] = {
     "sd3": ("transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
 }
 
+HALF: dict[Family, torch.dtype] = {"sd": torch.float16, "sdxl": torch.float16, "sd3": torch.bfloat16}  # as trained
+
 
 def load_stable_diffusion(cfg: StableDiffusionConfig, device: torch.device) -> SingleViewPrior:
     """The model in the folder that `cfg` names, frozen, on `device`."""
@@ -41,7 +43,7 @@ def load_stable_diffusion(cfg: StableDiffusionConfig, device: torch.device) -> S
     missing = [name for name in PIECES[family] if not (folder / name).is_dir()]
     if missing:
         raise UserError(f"{folder}: misses {', '.join(missing)}; download the whole model again")
-    dtype = choose_dtype(cfg.dtype, family, device)
+    dtype = choose_dtype(cfg.dtype, device.type, HALF[family])
     schedule = load_schedule(folder, family)
     vae = load_vae(folder / "vae", dtype, device, cfg.vae_batch)
     network, resolution, load_encoder = load_family(folder, family, vae, dtype, device)
@@ -85,15 +87,6 @@ def find_family(folder: Path) -> Family:
         f"{folder}: its U-Net has cross_attention_dim {config.get('cross_attention_dim')!r} and addition_embed_type "
         f"{config.get('addition_embed_type')!r}; {SUPPORTED}"
     )
-
-
-def choose_dtype(wanted: DType, family: Family, device: torch.device) -> torch.dtype:
-    """What network and text encoders compute in; "auto" is what a family was trained for."""
-    if wanted != "auto":
-        return getattr(torch, wanted)
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if family == "sd3" else torch.float16
 
 
 def load_schedule(folder: Path, family: Family) -> Schedule:

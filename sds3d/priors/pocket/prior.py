@@ -32,6 +32,7 @@ class PocketPrior:
 
     num_views = model.NUM_VIEWS
     resolution = model.RESOLUTION
+    pixel_latents = True
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         """Load the folder that `sds3d prior train` wrote, or the shipped one."""
