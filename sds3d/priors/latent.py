@@ -43,6 +43,7 @@ class LatentPrior:
         self.num_views, self.resolution = num_views, resolution
         self.predict = network
         if device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # shapes never change, so the fastest algorithm is worth a search
             if compiles:
                 self.predict = compiled(network)
             self.predict = CapturedCall(self.predict)

@@ -1,0 +1,127 @@
+"""What a training step of the pocket prior costs on a GPU, and how much of the GPU's matrix rate it uses.
+
+python -m benchmarks.prior_training [--batch N] [--steps N] [--kernels] [--write docs/pocket.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.asset import write_block
+from sds3d.priors.pocket import model, train
+from sds3d.priors.pocket.data import MadeUpObjects, draw
+from sds3d.priors.pocket.learner import Learner
+
+DEVICE = torch.device("cuda")
+WARM_UP = 12  # steps: compiling, choosing algorithms, recording
+MATRIX = 8192  # rows and columns of the product that gives the matrix rate
+
+
+def clock(function: Callable[[], object], repeats: int = 20) -> float:
+    """Median milliseconds from an idle GPU to an idle GPU."""
+    times = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        begun = time.perf_counter()
+        function()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - begun)
+    return 1e3 * statistics.median(times)
+
+
+def matrix_rate() -> float:
+    """Operations a second of a bfloat16 matrix product."""
+    left, right = (torch.randn(MATRIX, MATRIX, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * MATRIX**3 / (clock(lambda: left @ right) / 1e3)
+
+
+def operations(learner: Learner) -> int:
+    """Those of the network for one object's views: forward, and twice as many backward."""
+    unet = model.build_unet(tuple(learner.args.channels), learner.args.layers)
+    views, side = model.NUM_VIEWS, model.RESOLUTION // model.PATCH
+    shapes = [(views, 3 * model.PATCH**2, side, side), (views,), (views, *learner.inputs[1].shape[1:])]
+    with FlopCounterMode(display=False) as counter:
+        unet(*(torch.zeros(shape) for shape in shapes), torch.zeros(views, learner.inputs[2].shape[1]))
+    return 3 * counter.get_total_flops()
+
+
+def measure(args: argparse.Namespace) -> dict[str, float]:
+    """Milliseconds of a step and its parts; views a second; share of the matrix rate."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--out", folder, "--batch", str(args.batch), "--steps", str(WARM_UP + args.steps)]
+        settings = train.parse(options)
+    learner = Learner(settings, DEVICE)
+    data = MadeUpObjects(0, args.batch, range(settings.steps), learner.encoder.cpu())
+    loader = DataLoader(data, None, num_workers=settings.workers, pin_memory=True, prefetch_factor=4)
+    batches = iter(loader)
+    learner.encoder.to(DEVICE)
+    begun = time.perf_counter()
+    for _ in range(WARM_UP):
+        batch = next(batches)
+        learner.train_step(batch)
+    torch.cuda.synchronize()
+    rows = {"start-up s": time.perf_counter() - begun}
+    begun = time.perf_counter()
+    for batch in batches:
+        learner.train_step(batch)
+    torch.cuda.synchronize()
+    step = (time.perf_counter() - begun) / args.steps
+    batch = batch.to(DEVICE)
+    inputs = learner._inputs(batch)
+    rows |= {
+        "step ms": 1e3 * step,
+        "tracing ms": clock(lambda: draw(batch)),
+        "tracing, texts, noise ms": clock(lambda: learner._inputs(batch)),
+        "forward and backward ms": clock(lambda: learner._replay(inputs)),
+        "optimiser ms": clock(learner._apply),
+        "steps a second": 1 / step,
+        "pictures a second": model.NUM_VIEWS * args.batch / step,
+        "share of the matrix rate": args.batch * operations(learner) / step / matrix_rate(),
+        "peak GiB": torch.cuda.max_memory_reserved() / 2**30,
+    }
+    if args.kernels:
+        print_kernels(lambda: learner.train_step(batch))
+    return rows
+
+
+def print_kernels(function: Callable[[], object]) -> None:
+    """The 40 kernels that take longest."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        function()
+        torch.cuda.synchronize()
+    kernels = sorted(profiler.key_averages(), key=lambda entry: -entry.self_device_time_total)
+    for entry in kernels[:40]:
+        print(f"{entry.self_device_time_total / 1e3:8.3f} ms {entry.count:4d}  {entry.key[:120]}", file=sys.stderr)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="objects, four views each (default: 64)")
+    parser.add_argument("--steps", type=int, default=60, metavar="N", help="that are timed (default: 60)")
+    parser.add_argument("--kernels", action="store_true", help="also list what takes longest")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block in FILE")
+    args = parser.parse_args()
+    lines = ["| | measured |", "|---|--:|", *(f"| {name} | {value:,.2f} |" for name, value in measure(args).items())]
+    machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {datetime.date.today().isoformat()}"
+    lines += ["", f"{args.batch} objects, four views each; {machine}."]
+    print("\n".join(lines), flush=True)
+    if args.write:
+        write_block(args.write, "prior training", "\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
