@@ -64,25 +64,25 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     learner = Learner(settings, DEVICE)
     data = MadeUpObjects(0, args.batch, range(settings.steps), learner.encoder.cpu())
     loader = DataLoader(data, None, num_workers=settings.workers, pin_memory=True, prefetch_factor=4)
-    batches = iter(loader)
+    batches = iter(loader)  # the loaders start before the encoder goes to the GPU, which they must not touch
     learner.encoder.to(DEVICE)
+    losses = learner.train(batches)
     begun = time.perf_counter()
     for _ in range(WARM_UP):
-        batch = next(batches)
-        learner.train_step(batch)
+        next(losses)
     torch.cuda.synchronize()
     rows = {"start-up s": time.perf_counter() - begun}
     begun = time.perf_counter()
-    for batch in batches:
-        learner.train_step(batch)
+    for _ in losses:
+        pass
     torch.cuda.synchronize()
     step = (time.perf_counter() - begun) / args.steps
-    batch = batch.to(DEVICE)
-    inputs = learner._inputs(batch)
+    batch = data[0].to(DEVICE)
+    inputs = learner._inputs(batch, 0)
     rows |= {
         "step ms": 1e3 * step,
         "tracing ms": clock(lambda: draw(batch)),
-        "tracing, texts, noise ms": clock(lambda: learner._inputs(batch)),
+        "tracing, texts, noise ms": clock(lambda: learner._inputs(batch, 0)),
         "forward and backward ms": clock(lambda: learner._replay(inputs)),
         "optimiser ms": clock(learner._apply),
         "steps a second": 1 / step,
@@ -91,7 +91,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         "peak GiB": torch.cuda.max_memory_reserved() / 2**30,
     }
     if args.kernels:
-        print_kernels(lambda: learner.train_step(batch))
+        print_kernels(lambda: learner._take(learner._prepare(batch, learner.step)))
     return rows
 
 

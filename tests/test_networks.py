@@ -12,6 +12,7 @@ from sds3d.priors.pocket import model
 from sds3d.priors.pocket.prior import SHIPPED
 from sds3d.priors.pocket.quantize import load_int8
 from sds3d.priors.pocket.text import TextEncoder
+from sds3d.priors.pocket.unet import GroupNorm
 
 
 def reference_unet(folder):
@@ -100,3 +101,20 @@ def test_making_the_prior_imports_neither():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_normalisation_written_out_is_that_of_torch_and_leaves_images_channels_last():
+    """Forward and backward; the two sum in other orders."""
+    torch.manual_seed(0)
+    layer = GroupNorm(4, 16)
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    images, v_out = (torch.randn(2, 16, 8, 6).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    images.requires_grad_()
+    results = []
+    for function in (layer.written_out, torch.nn.GroupNorm.forward.__get__(layer)):
+        out = function(images)
+        results.append((out, *torch.autograd.grad(out, [images, layer.weight, layer.bias], v_out)))
+    for written_out, torchs in zip(*results, strict=True):
+        torch.testing.assert_close(written_out, torchs, rtol=1e-5, atol=1e-5)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in results[0][:2])

@@ -254,7 +254,7 @@ def test_training_on_own_objects_goes_on_as_if_it_had_not_stopped(tmp_path, tiny
 
     def steps(one, count):
         batches = train.training_data(args, one, own)
-        return torch.stack([one.train_step(batches[k]) for k in range(count)])
+        return torch.stack(list(one.train(batches[k] for k in range(count))))
 
     whole = learner.Learner(args, CPU)
     losses = steps(whole, 4)
@@ -272,7 +272,7 @@ def test_the_loss_on_own_objects_falls(tmp_path, tiny, folder, monkeypatch):
     own, others = (library.draw_library(folder, seed, CPU, lambda text: None, num_rings=4) for seed in (0, 1))
     args = arguments(folder, tiny, tmp_path, "--steps", "1000", "--mix", "0", "--batch", "2", "--lr", "0.03")
     one = learner.Learner(args, CPU)
-    inputs = one._inputs(MixedObjects(1, 16, range(1), one.encoder, own=others, mix=0.0)[0])
+    inputs = one._inputs(MixedObjects(1, 16, range(1), one.encoder, own=others, mix=0.0)[0], 0)
     latents, context, condition, timesteps, noise = inputs
 
     @torch.no_grad()
@@ -282,8 +282,7 @@ def test_the_loss_on_own_objects_falls(tmp_path, tiny, folder, monkeypatch):
 
     before = loss()
     batches = train.training_data(args, one, own)
-    for index in range(60):
-        one.train_step(batches[index])
+    list(one.train(batches[k] for k in range(60)))
     assert loss() < 0.85 * before
 
 

@@ -219,16 +219,13 @@ def test_training_stops_and_goes_on_as_if_it_had_not(tmp_path):
 
     whole = learner.Learner(flat(arguments(tmp_path / "a", 4)), CPU)
     batches = data.MadeUpObjects(0, 1, range(4), whole.encoder)
-    for index in range(4):
-        whole.train_step(batches[index])
+    list(whole.train(batches[k] for k in range(4)))
     first = learner.Learner(flat(arguments(tmp_path / "b", 4)), CPU)
-    for index in range(2):
-        first.train_step(batches[index])
+    list(first.train(batches[k] for k in range(2)))
     first.save(tmp_path / "state.safetensors")
     second = learner.Learner(flat(arguments(tmp_path / "b", 4)), CPU)
     second.load(tmp_path / "state.safetensors")
-    for index in range(2, 4):
-        second.train_step(batches[index])
+    list(second.train(batches[k] for k in range(2, 4)))
     for name, value in whole.unet.state_dict().items():
         torch.testing.assert_close(second.unet.state_dict()[name], value, rtol=0, atol=0)
 
@@ -259,7 +256,7 @@ def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
         args = train.parse(["--out", str(tmp_path), "--batch", "2", "--channels", "32", "64", "--no-compile"])
         one = learner.Learner(args, torch.device("cuda"))
         batches = data.MadeUpObjects(0, 2, steps, text.TextEncoder(args.text))
-        losses.append(torch.stack([one.train_step(batches[k]) for k in steps]))
+        losses.append(torch.stack(list(one.train(batches[k] for k in steps))))
         assert (one.graph is not None) == (warm_up < len(steps))
     # bfloat16 and sums in no fixed order, carried through eight steps
     torch.testing.assert_close(losses[0], losses[1], rtol=2e-2, atol=0)

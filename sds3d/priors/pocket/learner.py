@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -51,7 +52,8 @@ class Learner:
         self.args, self.device, self.rank, self.world, self.step = args, device, rank, world, 0
         self.on_gpu = device.type == "cuda"
         if self.on_gpu:
-            self.stream = torch.cuda.Stream(device)  # the default stream cannot be recorded
+            self.stream = torch.cuda.Stream(device, priority=-1)  # the default stream cannot be recorded
+            self.drawing = torch.cuda.Stream(device)  # gets what the step leaves idle
             torch.cuda.set_stream(self.stream)
         torch.manual_seed(args.seed)
         torch.backends.cudnn.benchmark = True  # the default convolution algorithms are slow here
@@ -77,16 +79,40 @@ class Learner:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warmed_up = 0
 
-    def train_step(self, batch: Batch) -> Tensor:
-        """One optimiser step; the loss of this process's share of the batch, still on the device."""
-        inputs = self._inputs(batch.to(self.device))
+    def train(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """One optimiser step for each batch; the loss of this process's share of it, still on the device.
+
+        While a step is taken, the next batch is drawn beside it.
+        """
+        ready: list[Tensor] | None = None
+        for step, batch in enumerate(batches, self.step):
+            following = self._prepare(batch, step)
+            if ready:
+                yield self._take(ready)
+            ready = following
+        if ready:
+            yield self._take(ready)
+
+    def _take(self, inputs: list[Tensor]) -> Tensor:
         loss = self._replay(inputs) if self.on_gpu else self._gradient(*inputs)
         self._apply()
         self.step += 1
         return loss
 
+    def _prepare(self, batch: Batch, step: int) -> list[Tensor]:
+        """`_inputs`, on a GPU in a stream of its own."""
+        if not self.on_gpu:
+            return self._inputs(batch.to(self.device), step)
+        with torch.cuda.stream(self.drawing):
+            inputs = self._inputs(batch.to(self.device), step)
+            for tensor in inputs:
+                tensor.record_stream(self.stream)  # its memory is not given away before the step has read it
+            self.drawn = self.drawing.record_event()
+        return inputs
+
     def _replay(self, inputs: list[Tensor]) -> Tensor:
         """`_gradient` as a CUDA graph: of the tensors of the first call, which later inputs are copied into."""
+        self.stream.wait_event(self.drawn)
         self.inputs = self.inputs or [x.clone() for x in inputs]
         torch._foreach_copy_(self.inputs, inputs)
         if self.warmed_up < WARM_UP_STEPS:
@@ -101,9 +127,9 @@ class Learner:
         return self.loss.clone()
 
     @torch.no_grad()
-    def _inputs(self, batch: Batch) -> list[Tensor]:
-        """Latents, context, camera condition, timesteps and noise of a batch."""
-        seed = (self.args.seed * 1_000_003 + self.step) * 64 + self.rank
+    def _inputs(self, batch: Batch, step: int) -> list[Tensor]:
+        """Latents, context, camera condition, timesteps and noise of the batch of a step."""
+        seed = (self.args.seed * 1_000_003 + step) * 64 + self.rank
         generator = torch.Generator(self.device).manual_seed(seed)
         latents = draw(batch).contiguous(memory_format=torch.channels_last)
         context = self.encoder(batch.ids)
@@ -119,10 +145,11 @@ class Learner:
         self, latents: Tensor, context: Tensor, condition: Tensor, timesteps: Tensor, noise: Tensor
     ) -> Tensor:
         """The loss, whose gradient replaces that of `weights`."""
-        self.weights.grad.zero_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.on_gpu):
             loss = v_prediction_loss(self.forward, latents, context, condition, self.alphas_cumprod, timesteps, noise)
-        loss.backward()
+        # gathered at the end, in a few kernels: added up one by one they are hundreds
+        parameters = list(self.unet.parameters())
+        torch._foreach_copy_([p.grad for p in parameters], torch.autograd.grad(loss, parameters))
         return loss.detach()
 
     @torch.no_grad()

@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> None:
     batches = iter(loader)  # the loaders start before the encoder goes to the GPU, which they must not touch
     learner.encoder.to(device)
     losses, since, saved = [], time.perf_counter(), time.perf_counter()
-    for batch in batches:
-        losses.append(learner.train_step(batch))
+    for loss_of_step in learner.train(batches):
+        losses.append(loss_of_step)
         if rank != 0:
             continue
         if learner.step % args.log_every == 0 or learner.step == args.steps:

@@ -49,7 +49,7 @@ class UNet(nn.Module):
             block.upsamplers = nn.ModuleList([Upsample(wanted)] if index else [])
             self.up_blocks.append(block)
             width = wanted
-        self.conv_norm_out = nn.GroupNorm(self.groups, width, eps=1e-5)
+        self.conv_norm_out = GroupNorm(self.groups, width, eps=1e-5)
         self.conv_out = nn.Conv2d(width, pixel_channels, 3, padding=1)
 
     def forward(self, images: Tensor, timesteps: Tensor, context: Tensor, camera: Tensor) -> Tensor:
@@ -83,6 +83,23 @@ def sinusoids(timesteps: Tensor, width: int) -> Tensor:
     exponents = -math.log(10000) * torch.arange(width // 2, dtype=torch.float32, device=timesteps.device)
     angles = timesteps[:, None].float() * torch.exp(exponents / (width // 2))
     return torch.cat([angles.cos(), angles.sin()], -1)
+
+
+class GroupNorm(nn.GroupNorm):
+    """That of torch. Compiled, for training, it is written out so that channels-last images stay channels-last.
+
+    Torch's own makes copies in the other layout, and with them every convolution beside it, on the way back too.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.written_out(images) if torch.compiler.is_compiling() else super().forward(images)
+
+    def written_out(self, images: Tensor) -> Tensor:
+        """The same of images [B, C, H, W], in float32."""
+        groups = images.float().unflatten(1, (self.num_groups, -1))
+        variance, mean = torch.var_mean(groups, (2, 3, 4), correction=0, keepdim=True)
+        normalised = ((groups - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)
+        return normalised * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class Embedding(nn.Module):
@@ -122,10 +139,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, before: int, after: int, embedding: int, groups: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups, before, eps=1e-5)
+        self.norm1 = GroupNorm(groups, before, eps=1e-5)
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
         self.time_emb_proj = nn.Linear(embedding, after)
-        self.norm2 = nn.GroupNorm(groups, after, eps=1e-5)
+        self.norm2 = GroupNorm(groups, after, eps=1e-5)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
@@ -163,7 +180,7 @@ class Transformer(nn.Module):
 
     def __init__(self, width: int, groups: int, num_views: int, context: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups, width, eps=1e-6)
+        self.norm = GroupNorm(groups, width, eps=1e-6)
         self.proj_in = nn.Conv2d(width, width, 1)
         self.transformer_blocks = nn.ModuleList([TransformerBlock(width, num_views, context)])
         self.proj_out = nn.Conv2d(width, width, 1)
