@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sds3d.evaluation.wordings import SYNONYMS, reword
+from sds3d.priors.pocket.objects.wordings import SYNONYMS, reword
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -22,11 +22,11 @@ from sds3d.errors import UserError
 from sds3d.evaluation.judge import save_towers
 from sds3d.evaluation.pool import SIZE, pool_id
 from sds3d.evaluation.towers import Towers
-from sds3d.evaluation.wordings import INVERSE, SYNONYMS, reword
 from sds3d.interfaces import Render, TexturedMesh
 from sds3d.mesh.export import write_glb
 from sds3d.priors.pocket.objects import sample_object
 from sds3d.priors.pocket.objects.vocabulary import HELD_OUT
+from sds3d.priors.pocket.objects.wordings import INVERSE, SYNONYMS, reword
 from sds3d.priors.sample import sample_views
 from sds3d.priors.weights import file_sha256
 from sds3d.runs import OUTPUTS, RunFolder

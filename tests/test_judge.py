@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from sds3d.cameras import Cameras, sample_orbits
 from sds3d.errors import UserError
 from sds3d.evaluation import judge, judge_data, letters, train_judge
-from sds3d.evaluation.pool import held_out_pool, is_held_out, pool_id
 from sds3d.evaluation.towers import RESOLUTION, WIDTH, Towers
 from sds3d.priors.pocket.objects import sample_object
+from sds3d.priors.pocket.objects.held_out import held_out_pool, holds_held_out, pool_id
 from sds3d.priors.pocket.parts import pack
 from sds3d.priors.pocket.tracer import trace
 
@@ -219,7 +219,7 @@ def test_batches_are_fixed_by_their_number_and_hold_no_caption_of_the_pool() -> 
     assert not torch.equal(batches[0].ids, batches[1].ids)
     rng = random.Random(0)
     captions = [judge_data._sample(rng)[1] for _ in range(3000)]
-    assert not any(is_held_out(caption) for caption in captions)
+    assert not any(holds_held_out(caption) for caption in captions)
     words = {word for caption in captions for word in caption.split()}
     assert {"crimson", "red", "toadstool", "mushroom"} <= words  # it learns both, and knows them for the same
 

@@ -9,52 +9,55 @@ from itertools import combinations
 
 import pytest
 
-from sds3d.evaluation import pool
-from sds3d.evaluation.wordings import INVERSE, SYNONYMS, reword
-from sds3d.priors.pocket.objects import CATEGORIES, sample_object
+from sds3d.priors.pocket import data
+from sds3d.priors.pocket.objects import CATEGORIES, held_out
+from sds3d.priors.pocket.objects.wordings import INVERSE, SYNONYMS, reword
 from sds3d.priors.pocket.parts import pack
 
 
 def test_it_is_the_same_in_every_process() -> None:
     """Also where Python orders sets in another way."""
-    code = "from sds3d.evaluation.pool import pool_id; print(pool_id())"
+    code = "from sds3d.priors.pocket.objects.held_out import pool_id; print(pool_id())"
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
-        assert printed.stdout.decode().strip() == pool.pool_id()
+        assert printed.stdout.decode().strip() == held_out.pool_id()
 
 
 def test_every_caption_has_a_word_that_the_prior_never_saw() -> None:
-    held = pool.held_out_pool()
-    assert len(held) == pool.SIZE == len({entry.caption for entry in held})
+    held = held_out.held_out_pool()
+    assert len(held) == held_out.SIZE == len({entry.caption for entry in held})
     for entry in held:
-        assert reword(entry.caption, INVERSE) != entry.caption, entry.caption
+        assert reword(entry.caption, INVERSE) != entry.caption == reword(entry.plain, SYNONYMS), entry.caption
         pack(entry.parts)  # not too many of them
 
 
 def test_captions_of_a_category_name_different_colors() -> None:
-    held = pool.held_out_pool()
+    held = held_out.held_out_pool()
     counts = Counter(entry.category for entry in held)
-    assert len(counts) >= 0.9 * len(CATEGORIES) and max(counts.values()) <= pool.SIZE // len(counts) + 1
+    assert len(counts) >= 0.9 * len(CATEGORIES) and max(counts.values()) <= held_out.SIZE // len(counts) + 1
     assert len({entry.category for entry in held[:50]}) == 50
     for one, other in combinations(held, 2):
         if one.category == other.category:
-            first, second = pool.named_colors(one.caption), pool.named_colors(other.caption)
+            first, second = held_out.named_colors(one.caption), held_out.named_colors(other.caption)
             assert first - second and second - first, (one.caption, other.caption)
 
 
-def test_no_caption_of_the_priors_training_is_in_the_pool() -> None:
-    rng = random.Random(0)
-    for _ in range(5_000):
-        (caption,) = sample_object(rng, num_captions=1)[1]
-        assert not pool.is_held_out(caption)
+def test_no_caption_of_the_priors_training_is_in_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second object of this training has a caption of the pool, and is left out."""
+    entry = held_out.held_out_pool()[0]
+    drawn = iter([([], ["a red car"]), ([], [f"{entry.plain}, 3d model"]), ([], ["a blue car"])])
+    monkeypatch.setattr(data, "sample_object", lambda rng, num_captions: next(drawn))
+    assert [data._sample(random.Random())[1] for _ in range(2)] == ["a red car", "a blue car"]
 
 
-def test_held_out_captions_are_found_in_other_words() -> None:
-    held = pool.held_out_pool()[0].caption
-    for text in (held, pool.bare(held), f"a photo of {held}", f"{held}, 3d model", f"{held} on a hill"):
-        assert pool.is_held_out(text)
-    assert not pool.is_held_out(reword(held, INVERSE))
+def test_held_out_captions_are_found_in_frames_and_within_more_words() -> None:
+    entry = held_out.held_out_pool()[0]
+    for caption in (entry.caption, entry.plain):
+        for text in (caption, held_out.bare(caption), f"a photo of {caption}", f"{caption}, 3d model"):
+            assert held_out.is_held_out(text) and held_out.holds_held_out(text)
+        assert held_out.holds_held_out(f"{caption} on a hill") and not held_out.is_held_out(f"{caption} on a hill")
+    assert not held_out.holds_held_out("a colourless thing")
 
 
 @pytest.mark.parametrize(
@@ -67,10 +70,11 @@ def test_held_out_captions_are_found_in_other_words() -> None:
     ],
 )
 def test_named_colors(caption: str, colors: set[str]) -> None:
-    assert pool.named_colors(caption) == colors
+    assert held_out.named_colors(caption) == colors
 
 
 def test_shades_are_not_reworded_in_part() -> None:
-    for entry in pool.held_out_pool():
-        assert not pool._has_shade(reword(entry.caption, INVERSE)), entry.caption
-    assert pool._has_shade("a navy blue car") and not pool._has_shade("a blue car") and SYNONYMS["blue"] == "azure"
+    for entry in held_out.held_out_pool():
+        assert not held_out._has_shade(reword(entry.caption, INVERSE)), entry.caption
+    assert SYNONYMS["blue"] == "azure"
+    assert held_out._has_shade("a navy blue car") and not held_out._has_shade("a blue car")

@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 
 from sds3d.cameras import Cameras, sample_orbits
 from sds3d.evaluation.letters import pieces
-from sds3d.evaluation.pool import bare, is_held_out
 from sds3d.evaluation.towers import RESOLUTION
-from sds3d.evaluation.wordings import SYNONYMS, reword
 from sds3d.priors.pocket.objects import sample_object
+from sds3d.priors.pocket.objects.held_out import bare, holds_held_out
+from sds3d.priors.pocket.objects.wordings import SYNONYMS, reword
 from sds3d.priors.pocket.parts import Part, pack
 from sds3d.priors.pocket.tracer import trace
 
@@ -105,7 +105,7 @@ def _sample(rng: random.Random) -> tuple[list[Part], str]:
         parts, (caption,) = sample_object(rng, num_captions=1)
         if rng.random() < REWORDED:
             caption = reword(caption, SYNONYMS)
-        if not is_held_out(caption):
+        if not holds_held_out(caption):
             return parts, caption
 
 

@@ -1,123 +1,14 @@
-"""The pool that retrieval is tried on: 200 captions that no training contains, each with an object it is true of."""
+"""Pictures of the pool's objects: what a prior or an asset can at best be."""
 
 from __future__ import annotations
 
-import hashlib
-import random
-import re
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
-from sds3d.evaluation.wordings import INVERSE, SYNONYMS, reword
-from sds3d.priors.pocket.objects import CATEGORIES, sample_object
-from sds3d.priors.pocket.objects.vocabulary import COLORS, FRAMES
-from sds3d.priors.pocket.parts import Part, pack
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from sds3d.cameras import Cameras
-
-SIZE = 200
-SEED = "held-out pool"  # a text, so that no numbered training run has it
-TRIES = 500  # captions; a category that needs more has next to none that fit
-
-
-@dataclass(frozen=True)
-class Held:
-    """One entry of the pool."""
-
-    category: str
-    caption: str  # has a word that the prior never saw
-    parts: list[Part]
-
-
-@cache
-def held_out_pool() -> tuple[Held, ...]:
-    """SIZE entries, the same in every process; the first N are of as many categories as N allows.
-
-    Every caption names a colour and has a held-out word. Of two captions of one category, each names a colour that the
-    other does not, so that a picture of the one is seldom a picture of the other.
-    """
-    rng = random.Random(SEED)
-    pool: list[Held] = []
-    while len(pool) < SIZE:
-        for category in rng.sample(CATEGORIES, len(CATEGORIES)):
-            said = [named_colors(held.caption) for held in pool if held.category == category]
-            if held := _draw(rng, category, said):
-                pool.append(held)
-    return tuple(pool[:SIZE])
-
-
-def _draw(rng: random.Random, category: str, said: list[frozenset[str]]) -> Held | None:
-    """An entry whose colours tell it from those `said` in its category already, if there is one in TRIES."""
-    for _ in range(TRIES):
-        parts, (plain,) = sample_object(rng, category, num_captions=1)
-        caption = reword(plain, SYNONYMS)
-        if caption == plain or _has_shade(plain) or unframed(plain) != plain:
-            continue
-        colors = named_colors(caption)
-        if colors and not any(colors <= other or other <= colors for other in said):
-            return Held(category, caption, parts)
-    return None
-
-
-def named_colors(caption: str) -> frozenset[str]:
-    """The keys of COLORS that `caption` names, by any of their words, held-out ones included."""
-    rest = reword(caption, INVERSE)
-    found = set()
-    for word, color in _color_words():
-        rest, count = re.subn(rf"\b{re.escape(word)}\b", " ", rest)
-        if count:
-            found.add(color)
-    return frozenset(found)
-
-
-@cache
-def _color_words() -> tuple[tuple[str, str], ...]:
-    """(word, key of COLORS) the longest words first, so that "brick red" is read before "red"."""
-    pairs = {word: color for color, variants in COLORS.items() for _, words in variants for word in words}
-    return tuple(sorted(pairs.items(), key=lambda pair: (-len(pair[0]), pair)))
-
-
-def _has_shade(caption: str) -> bool:
-    """Whether a colour of more than one word would be reworded in part: "navy blue" is not "navy azure"."""
-    return any(shade in caption for shade in _shades())
-
-
-@cache
-def _shades() -> tuple[str, ...]:
-    return tuple(word for word, _ in _color_words() if " " in word and reword(word, SYNONYMS) != word)
-
-
-def unframed(caption: str) -> str:
-    """`caption` without what it says of a picture: "a photo of ...", "..., 3d model"."""
-    for before, after in (frame.split("{}") for frame in FRAMES):
-        if caption.startswith(before) and caption.endswith(after):
-            caption = caption.removeprefix(before).removesuffix(after)
-    return caption
-
-
-def bare(caption: str) -> str:
-    """`caption` unframed and without its first "a" or "an": the same for captions that say the same in these words."""
-    return re.sub(r"^an? ", "", unframed(caption))
-
-
-@cache
-def _bare_captions() -> re.Pattern[str]:
-    return re.compile("|".join(re.escape(bare(held.caption)) for held in held_out_pool()))
-
-
-def is_held_out(caption: str) -> bool:
-    """Whether `caption` holds a caption of the pool, alone or within more words: training must leave it out."""
-    return _bare_captions().search(caption) is not None
-
-
-def pool_id() -> str:
-    """Hex sha256 of the captions in their order: it changes when the grammar does."""
-    return hashlib.sha256("\n".join(held.caption for held in held_out_pool()).encode()).hexdigest()
+from sds3d.cameras import Cameras
+from sds3d.priors.pocket.objects.held_out import held_out_pool
+from sds3d.priors.pocket.parts import pack
+from sds3d.priors.pocket.tracer import trace
 
 
 def draw_pool(count: int, cameras: Cameras, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -125,11 +16,6 @@ def draw_pool(count: int, cameras: Cameras, device: torch.device) -> tuple[Tenso
 
     All are seen by the same V `cameras`, under the light of the prior's training pictures.
     """
-    import torch
-
-    from sds3d.cameras import Cameras
-    from sds3d.priors.pocket.tracer import trace
-
     parts = torch.stack([torch.from_numpy(pack(held.parts)) for held in held_out_pool()[:count]]).to(device)
     repeated = Cameras(
         cameras.viewmats.repeat(count, 1, 1), cameras.Ks.repeat(count, 1, 1), cameras.width, cameras.height

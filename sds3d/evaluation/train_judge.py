@@ -27,11 +27,12 @@ from sds3d.errors import UserError
 from sds3d.evaluation.judge import Judge, load_towers, save_towers
 from sds3d.evaluation.judge_data import Batch, JudgedObjects, draw
 from sds3d.evaluation.metrics import r_precision, views_together
-from sds3d.evaluation.pool import SIZE, draw_pool, held_out_pool, pool_id
+from sds3d.evaluation.pool import draw_pool
 from sds3d.evaluation.towers import RESOLUTION, Towers
 from sds3d.files import atomic_write
 from sds3d.pictures import BACKGROUND
 from sds3d.priors.pocket.flat import flatten_parameters
+from sds3d.priors.pocket.objects.held_out import SIZE, held_out_pool, pool_id
 
 WARM_UP = 200  # steps
 VIEWS = 4  # of each object of the pool

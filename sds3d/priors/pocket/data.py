@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from sds3d.cameras import Cameras, sample_orbits
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.objects import sample_object
-from sds3d.priors.pocket.parts import pack
+from sds3d.priors.pocket.objects.held_out import is_held_out
+from sds3d.priors.pocket.parts import Part, pack
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.pocket.tracer import trace
 
@@ -59,7 +60,7 @@ class MadeUpObjects(Dataset):
         generator = torch.Generator().manual_seed(rng.getrandbits(62))
         parts, prompts = [], []
         for _ in range(self.batch):
-            pieces, (caption,) = sample_object(rng, num_captions=1)
+            pieces, caption = _sample(rng)
             parts.append(torch.from_numpy(pack(pieces)))
             prompts.append("" if rng.random() < DROP_PROMPT else caption)
         cameras, backgrounds = sample_views(self.batch, generator)
@@ -76,6 +77,14 @@ class MadeUpObjects(Dataset):
             model.condition_vectors(cameras, backgrounds),
             timesteps.repeat_interleave(model.NUM_VIEWS),
         )
+
+
+def _sample(rng: random.Random) -> tuple[list[Part], str]:
+    """An object and a caption of it that is not of the held-out pool."""
+    while True:
+        parts, (caption,) = sample_object(rng, num_captions=1)
+        if not is_held_out(caption):
+            return parts, caption
 
 
 def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:
