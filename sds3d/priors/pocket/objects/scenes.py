@@ -92,6 +92,7 @@ def with_surface(rng: random.Random, parts: list[Part], words: Words) -> Scene |
     if kind == "halves":
         painted = _two_tone(painted, main, second)
     others = [d for d in words.details if not (isinstance(d[0], Paint) and d[0].name == main.name)]
+    others = rng.sample(others, min(1, len(others)))  # two more and a surface are beyond 24 wordpieces at times
     main = main._replace(name=f"{kind} {main.name}", words=said)
     return Scene(painted, partial(caption, words=Words(words.nouns, main, [], others, typical=False)))
 
