@@ -10,6 +10,7 @@ name and its caption.
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import textwrap
 from collections.abc import Sequence
@@ -32,14 +33,14 @@ def draw_object(parts: list[Part], elevations_deg: Sequence[float], azimuth_deg:
 
     from sds3d.cameras import orbit_cameras
     from sds3d.pictures import to_uint8
-    from sds3d.priors.pocket.data import DISTANCE, FOV_DEG
+    from sds3d.priors.pocket.model import STANDARD_DISTANCE, STANDARD_FOV_DEG
     from sds3d.priors.pocket.parts import pack
     from sds3d.priors.pocket.tracer import trace
 
     elevations = torch.deg2rad(torch.tensor(elevations_deg))
     azimuths = torch.full_like(elevations, azimuth_deg).deg2rad()
-    field_of_view = float(torch.deg2rad(torch.tensor(FOV_DEG)))
-    cameras = orbit_cameras(azimuths, elevations, torch.full_like(elevations, DISTANCE), field_of_view, TILE)
+    field_of_view = math.radians(STANDARD_FOV_DEG)
+    cameras = orbit_cameras(azimuths, elevations, torch.full_like(elevations, STANDARD_DISTANCE), field_of_view, TILE)
     rgba = trace(torch.from_numpy(pack(parts))[None], cameras)[0]
     views = rgba[..., :3] + BACKGROUND * (1 - rgba[..., 3:])
     return Image.fromarray(to_uint8(torch.cat(list(views), 1)))

@@ -76,12 +76,13 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
     import torch
 
     from sds3d.cameras import sample_orbits
-    from sds3d.priors.pocket.data import DISTANCE, ELEVATION_DEG, FOV_DEG
+    from sds3d.priors.pocket.data import ELEVATION_DEG
+    from sds3d.priors.pocket.model import STANDARD_DISTANCE, STANDARD_FOV_DEG
     from sds3d.priors.pocket.parts import pack
     from sds3d.priors.pocket.tracer import trace
 
     device = prior.alphas_cumprod.device
-    bounds = (ELEVATION_DEG, (DISTANCE, DISTANCE), (FOV_DEG, FOV_DEG))
+    bounds = (ELEVATION_DEG, (STANDARD_DISTANCE,) * 2, (STANDARD_FOV_DEG,) * 2)
     cameras = sample_orbits(1, prior.num_views, prior.resolution, *bounds, generator).to(device)
     backgrounds = torch.full((prior.num_views, 3), 0.5, device=device)
     rgba = trace(torch.from_numpy(pack(parts))[None].to(device), cameras)[0].movedim(-1, 1)

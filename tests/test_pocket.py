@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sds3d.cameras import orbit_cameras, turntable
+from sds3d.cameras import orbit_cameras, pose_vectors, turntable
 from sds3d.priors.pocket import data, learner, model, text, train
 from sds3d.priors.pocket.flat import flatten_parameters
 from sds3d.priors.pocket.objects import CATEGORIES, sample_object
@@ -129,6 +129,36 @@ def test_camera_condition_is_the_published_matrix():
     condition = model.condition_vectors(turntable(1, 64, elevation_deg=0.0), torch.full((1, 3), 0.25))
     expected = torch.tensor([0.0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, -0.5, -0.5, -0.5])
     torch.testing.assert_close(condition[0], expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("resolution", [64, 256])
+def test_the_standard_view_is_told_by_the_pose_alone(resolution):
+    cameras, backgrounds = turntable(4, resolution, distance=2.7, fov_deg=40.0), torch.rand(4, 3)
+    expected = torch.cat([pose_vectors(cameras), 2 * backgrounds - 1], 1)
+    torch.testing.assert_close(model.condition_vectors(cameras, backgrounds), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("distance", "fov_deg"), [(2.5, 40.0), (3.1, 40.0), (2.7, 37.0), (2.7, 43.0), (2.5, 43.0)])
+def test_how_much_a_view_sees_is_told_by_the_length_of_its_translation(distance, fov_deg):
+    """The width of the picture at the origin over that of the standard view; the rest stays as it is."""
+    standard, cameras = turntable(4, 64), turntable(4, 32, distance=distance, fov_deg=fov_deg)
+    grey = torch.full((4, 3), 0.5)
+    before, after = (model.condition_vectors(x, grey) for x in (standard, cameras))
+    ratio = distance * math.tan(math.radians(fov_deg / 2)) / (2.7 * math.tan(math.radians(20)))
+    scales = torch.ones(19)
+    scales[[3, 7, 11]] = ratio
+    torch.testing.assert_close(after, before * scales, atol=1e-6, rtol=0)
+
+
+def test_training_views_vary_around_the_standard_view():
+    """Over 500 objects the extremes are reached to within a fiftieth of the range; views of an object are alike."""
+    cameras, _ = data.sample_views(500, torch.Generator().manual_seed(0))
+    distances = cameras.positions.norm(dim=-1).unflatten(0, (500, 4))
+    fovs = torch.rad2deg(2 * (cameras.width / 2 / cameras.Ks[:, 0, 0]).atan()).unflatten(0, (500, 4))
+    for values, (low, high) in ((distances, (2.5, 3.1)), (fovs, (37.0, 43.0))):
+        torch.testing.assert_close(values, values[:, :1].expand(-1, 4), atol=1e-4, rtol=0)
+        assert low - 1e-4 <= values.min() < low + (high - low) / 50
+        assert high + 1e-4 >= values.max() > high - (high - low) / 50
 
 
 def test_latents_fold_pixels_without_loss():

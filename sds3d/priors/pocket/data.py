@@ -18,7 +18,7 @@ from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.pocket.tracer import trace
 
 ELEVATION_DEG = (-20.0, 60.0)
-DISTANCE, FOV_DEG = 2.7, 40.0
+DISTANCE, FOV_DEG = (2.5, 3.1), (37.0, 43.0)  # around the standard view of model.py
 DROP_PROMPT = 0.1  # share of objects trained without text, for classifier-free guidance (arXiv:2207.12598)
 DROP_WORDS = 0.15  # share trained on the sentence vector alone, where unseen words lie nearest to their synonyms
 
@@ -89,9 +89,7 @@ def _sample(rng: random.Random) -> tuple[list[Part], str]:
 
 def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:
     """Random orbits, and for each object one background [B * V, 3], grey in half of them."""
-    cameras = sample_orbits(
-        objects, model.NUM_VIEWS, model.RESOLUTION, ELEVATION_DEG, (DISTANCE, DISTANCE), (FOV_DEG, FOV_DEG), generator
-    )
+    cameras = sample_orbits(objects, model.NUM_VIEWS, model.RESOLUTION, ELEVATION_DEG, DISTANCE, FOV_DEG, generator)
     grey = torch.rand(objects, 1, generator=generator).expand(-1, 3)
     colour = torch.rand(objects, 3, generator=generator)
     backgrounds = torch.where(torch.rand(objects, 1, generator=generator) < 0.5, grey, colour)

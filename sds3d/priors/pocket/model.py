@@ -19,6 +19,8 @@ from sds3d.priors.pocket.unet import CAMERA, HEADS, UNet
 NUM_VIEWS = 4
 RESOLUTION = 64  # pixels
 NUM_TIMESTEPS = 1000
+STANDARD_DISTANCE, STANDARD_FOV_DEG = 2.7, 40.0  # of the view that every training has seen
+STANDARD_HALF_WIDTH = STANDARD_DISTANCE * math.tan(math.radians(STANDARD_FOV_DEG) / 2)  # of its picture at the origin
 PATCH = 2  # pixels that pixel_unshuffle folds into channels
 
 
@@ -38,12 +40,16 @@ def cumulative_alphas() -> Tensor:
 
 
 def condition_vectors(cameras: Cameras, backgrounds: Tensor) -> Tensor:
-    """What the network knows of a view [C, 19]: the pose as MVDream has it, and the background.
+    """What the network knows of a view [C, 19]: the pose as MVDream has it, how much it sees, and the background.
 
-    `backgrounds` [C, 3] in [0, 1] are given so that the network need not guess which pixels are empty.
+    The pose's translation, there of unit length, is as long as the picture is wide at the origin, in units of what the
+    standard view sees. `backgrounds` [C, 3] in [0, 1] are given so that the network need not guess which pixels are
+    empty.
     """
-    poses = pose_vectors(cameras)
-    return torch.cat([poses, 2 * backgrounds.to(poses) - 1], 1)
+    poses = pose_vectors(cameras).unflatten(1, (4, 4))
+    half_widths = cameras.positions.norm(dim=-1) * (cameras.width / 2) / cameras.Ks[:, 0, 0]
+    poses[:, :3, 3] *= (half_widths / STANDARD_HALF_WIDTH)[:, None]
+    return torch.cat([poses.flatten(1), 2 * backgrounds.to(poses) - 1], 1)
 
 
 def images_to_latents(images: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from sds3d.priors.pocket.parts import GLOWING, MATTE, MAX_PARTS, METALLIC, Part,
 SHARES = {"object": 0.56, "surface": 0.18, "count": 0.09, "stack": 0.03, "on top": 0.07, "next to": 0.07}
 STACKED = ("book", "crate", "cube", "cylinder", "barrel")  # flat above and below
 SUPPORTS = ("table", "stool", "crate", "cube", "cylinder", "barrel", "book")  # flat above
-SINK = 0.02  # of the height: how far what lies on something is in it, so that both are one body
+SINK = 0.02  # of the height in a stack, of the support's width otherwise: how far what lies on something is in it
 GAP = 0.15  # of the width of the wider: between things side by side
 NUMBERS = {2: ("two", "two", "a pair of", "2"), 3: ("three", "three", "three", "3"), 4: ("four", "four", "four", "4")}
 SURFACES: dict[str, tuple[str, ...]] = {
@@ -92,6 +92,7 @@ def with_surface(rng: random.Random, parts: list[Part], words: Words) -> Scene |
     if kind == "halves":
         painted = _two_tone(painted, main, second)
     others = [d for d in words.details if not (isinstance(d[0], Paint) and d[0].name == main.name)]
+    others = rng.sample(others, min(1, len(others)))  # two more and a surface are beyond 24 wordpieces at times
     main = main._replace(name=f"{kind} {main.name}", words=said)
     return Scene(painted, partial(caption, words=Words(words.nouns, main, [], others, typical=False)))
 
@@ -178,7 +179,7 @@ def together(rng: random.Random, form: str) -> Scene:
     low, high = scale * low, scale * high
     shift = (other_low + other_high - low - high) / 2
     if on_top:
-        shift[2] = other_high[2] - low[2] - SINK * (high[2] - low[2])
+        shift[2] = other_high[2] - low[2] - SINK * other_reach
     else:
         wide = max(high[1] - low[1], other_high[1] - other_low[1])
         shift[1:] = other_high[1] + GAP * wide - low[1], other_low[2] - low[2]

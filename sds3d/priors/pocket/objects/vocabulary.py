@@ -1,12 +1,14 @@
-"""Colours with their names, finishes, and the wording of captions."""
+"""Paints of random colours and finishes, and the wording of captions."""
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sds3d.priors.pocket.objects.colors import COLORS, PLAIN, SHADES
 from sds3d.priors.pocket.objects.synonyms import ADJECTIVES, NOUNS, PARTS
 from sds3d.priors.pocket.parts import GLOSSY, GLOWING, METALLIC, Vec3
 
@@ -18,72 +20,6 @@ HELD_OUT = (
     "emerald", "violet", "magenta", "charcoal", "spotted", "speckled", "polka", "gleaming", "lofty", "slender",
 )  # fmt: skip
 
-# name -> variants, each a typical sRGB colour with the words that are true of it, the commonest first
-COLORS: dict[str, tuple[tuple[Vec3, tuple[str, ...]], ...]] = {
-    "red": (
-        ((0.86, 0.10, 0.10), ("red", "bright red", "scarlet", "cherry red", "vermilion", "tomato red", "vivid red", "poppy red")),
-        ((0.75, 0.08, 0.12), ("red", "ruby red", "ruby", "cherry red", "cardinal red", "rich red")),
-        ((0.50, 0.06, 0.09), ("dark red", "red", "maroon", "burgundy", "wine red", "deep red")),
-        ((0.71, 0.21, 0.16), ("red", "brick red", "rusty red", "dull red")),
-    ),
-    "orange": (
-        ((0.97, 0.50, 0.08), ("orange", "bright orange", "tangerine", "light orange", "tangerine orange")),
-        ((0.94, 0.42, 0.10), ("orange", "bright orange", "vivid orange", "carrot orange", "pumpkin orange", "deep orange")),
-    ),
-    "yellow": (
-        ((0.98, 0.84, 0.12), ("yellow", "bright yellow", "sunny yellow", "sunflower yellow", "canary yellow", "vivid yellow", "banana yellow")),
-        ((0.97, 0.90, 0.35), ("yellow", "lemon yellow", "light yellow", "pale yellow", "canary yellow", "lemon")),
-        ((0.82, 0.64, 0.12), ("mustard yellow", "yellow", "dark yellow", "mustard", "ochre")),
-    ),
-    "green": (
-        ((0.20, 0.66, 0.22), ("green", "grass green", "bright green", "leaf green", "kelly green", "vivid green", "fresh green")),
-        ((0.10, 0.42, 0.18), ("dark green", "green", "forest green", "bottle green", "deep green", "pine green", "hunter green")),
-        ((0.52, 0.80, 0.22), ("light green", "green", "lime green", "apple green", "lime", "yellowish green")),
-        ((0.42, 0.45, 0.14), ("olive green", "green", "olive", "army green", "moss green")),
-        ((0.60, 0.90, 0.70), ("mint green", "light green", "pale green", "mint", "pastel green")),
-    ),
-    "blue": (
-        ((0.13, 0.33, 0.85), ("blue", "bright blue", "royal blue", "cobalt blue", "cobalt", "sapphire", "vivid blue")),
-        ((0.10, 0.16, 0.48), ("dark blue", "navy", "navy blue", "midnight blue", "deep blue", "blue")),
-        ((0.42, 0.68, 0.96), ("light blue", "sky blue", "baby blue", "pale blue", "cornflower blue", "powder blue", "blue")),
-    ),
-    "purple": (
-        ((0.50, 0.18, 0.72), ("purple", "bright purple", "deep purple", "royal purple", "grape purple", "amethyst")),
-        ((0.66, 0.48, 0.86), ("light purple", "purple", "lavender", "lilac", "pale purple", "soft purple")),
-        ((0.36, 0.11, 0.38), ("dark purple", "purple", "plum", "plum purple", "eggplant purple", "aubergine")),
-    ),
-    "pink": (
-        ((0.97, 0.55, 0.72), ("pink", "light pink", "baby pink", "rose pink", "bubblegum pink", "candy pink", "soft pink")),
-        ((0.95, 0.30, 0.58), ("pink", "hot pink", "bright pink", "deep pink", "fuchsia", "shocking pink")),
-    ),
-    "brown": (
-        ((0.46, 0.27, 0.13), ("brown", "chocolate brown", "chestnut brown", "chestnut", "walnut brown", "cocoa brown", "chocolate")),
-        ((0.64, 0.42, 0.22), ("light brown", "brown", "caramel", "caramel brown", "toffee brown", "hazelnut brown")),
-        ((0.30, 0.17, 0.09), ("dark brown", "brown", "coffee brown", "deep brown", "dark chocolate")),
-    ),
-    "black": (
-        ((0.07, 0.07, 0.08), ("black", "coal black", "pitch black", "ebony", "inky black", "raven black", "deep black", "onyx", "midnight black")),
-    ),
-    "white": (
-        ((0.95, 0.95, 0.94), ("white", "snow white", "pure white", "bright white", "milky white", "chalk white", "snowy white", "pearl white")),
-        ((0.97, 0.96, 0.92), ("white", "off white", "milk white", "pearly white", "snow white", "eggshell white", "creamy white")),
-    ),
-    "grey": (
-        ((0.52, 0.53, 0.55), ("grey", "gray", "gray", "slate grey", "slate gray", "medium grey", "ash gray", "concrete grey")),
-        ((0.72, 0.73, 0.74), ("light grey", "light gray", "grey", "gray", "pale grey", "pale gray", "dove grey")),
-    ),
-    "teal": (
-        ((0.08, 0.62, 0.62), ("teal", "turquoise", "dark turquoise", "dark cyan", "teal green", "peacock blue")),
-        ((0.15, 0.80, 0.85), ("turquoise", "cyan", "aqua", "bright turquoise", "aqua blue", "light teal")),
-    ),
-    "beige": (
-        ((0.90, 0.80, 0.62), ("beige", "cream", "cream coloured", "cream colored", "sand colored", "buff", "light beige", "vanilla")),
-        ((0.83, 0.70, 0.50), ("tan", "beige", "khaki", "dark beige", "camel", "sand", "light tan")),
-    ),
-    "gold": (((0.95, 0.73, 0.22), ("gold", "golden", "golden", "metallic gold", "bright gold", "gilded", "gold plated")),),
-    "silver": (((0.78, 0.79, 0.82), ("silver", "metal", "chrome", "steel", "metallic", "silvery", "stainless steel", "metallic silver")),),
-    "bronze": (((0.70, 0.43, 0.20), ("bronze", "copper", "metallic bronze", "copper colored", "bronze colored", "bright copper")),),
-}  # fmt: skip
 # the three woods: a base colour, and the words that are true of it
 WOODS: tuple[tuple[Vec3, tuple[str, ...]], ...] = (
     ((0.62, 0.41, 0.22), ("wooden", "wood", "oak", "timber", "oak wood")),
@@ -108,6 +44,8 @@ CLOSE: dict[str, tuple[str, ...]] = {
     "orange": ("gold", "bronze"),
 }
 METALS = ("gold", "silver", "bronze")
+SHADE_SHARE = 0.4  # of colours that are free: the plain names stay the commonest
+ALIKE = 0.2  # distance of two sRGB colours below which the names do not tell them apart
 MASS_NOUNS = (
     "frosting", "icing", "glaze", "hair", "snow", "tea", "coffee", "fur", "trim", "lettuce", "salad", "soup",
     "cream", "gelato", "foliage", "dice", "seaweed", "flesh", "sand", "soil", "straw", "syrup", "butter", "water", "rice",
@@ -169,8 +107,11 @@ def _jitter(rng: random.Random, color: Vec3, amount: float = 0.03) -> Vec3:
     return (r, g, b)
 
 
-def make_paint(rng: random.Random, name: str, shine: float = 0.0) -> Paint:
-    """A sample of a colour of COLORS, or of "wooden" (grain of two near browns) or "stone" (two near greys)."""
+def make_paint(rng: random.Random, name: str, shine: float = 0.0, shades: float = 0.0) -> Paint:
+    """A sample of a colour of PLAIN, or of "wooden" (grain of two near browns) or "stone" (two near greys).
+
+    `shades` is the probability that it is one of SHADES instead.
+    """
     if name == "wooden":
         color, words = rng.choice(WOODS)
         base = _jitter(rng, color)
@@ -180,8 +121,12 @@ def make_paint(rng: random.Random, name: str, shine: float = 0.0) -> Paint:
         base = rng.uniform(0.52, 0.68)
         words = ("stone", "grey stone", "gray stone", "stone brick")
         return Paint(name, words, (base, base, base * 0.97), (base * 0.86,) * 3, "checks", 6.0)
-    color, words = rng.choice(COLORS[name])
+    color, words = rng.choice((SHADES if rng.random() < shades else PLAIN)[name])
     return Paint(name, words, _jitter(rng, color), shine=METALLIC if name in METALS else shine)
+
+
+def _alike(one: Paint, other: Paint) -> bool:
+    return math.dist(one.color, other.color) < ALIKE
 
 
 def darker(paint: Paint, share: float = 0.8) -> Paint:
@@ -206,11 +151,17 @@ class Palette:
         self.adjectives = [rng.choice(tuple(glossy_words))] if is_glossy else []
 
     def pick(self, *typical: str, unlike: Sequence[Paint] = (), also: Sequence[str] = ()) -> Paint:
-        """One of the `typical` names, or any colour (or one of `also`) in other samples; never like `unlike`."""
+        """One of the `typical` names, or any colour (or one of `also`) in other samples; never like `unlike`.
+
+        What is typical is plain, so that an object of which no colour is said looks as one expects.
+        """
         taken = {name for p in unlike for name in (p.name, *CLOSE.get(p.name, ()))}
         pool = typical if self.typical else RANDOM_COLORS + 3 * tuple(also)
         pool = tuple(n for n in pool if n not in taken) or tuple(n for n in RANDOM_COLORS if n not in taken)
-        return make_paint(self.rng, self.rng.choice(pool), self.shine)
+        while True:
+            paint = make_paint(self.rng, self.rng.choice(pool), self.shine, 0.0 if self.typical else SHADE_SHARE)
+            if self.typical or not any(_alike(paint, other) for other in unlike):  # plain ones are told apart by CLOSE
+                return paint
 
     def fixed(self, *names: str) -> Paint:
         """One of `names` whatever the sample: parts whose colour makes the object what it is."""
