@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -43,6 +44,13 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up over 300 steps, flat, then a cosine to zero over the last 40 % of the run."""
     cooldown = max(0.0, (step - 0.6 * steps) / (0.4 * steps))
     return peak * min(1.0, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * min(1.0, cooldown)))
+
+
+class Prepared(NamedTuple):
+    """The inputs of a step, and when they are there; None if they are."""
+
+    inputs: list[Tensor]
+    drawn: torch.cuda.Event | None
 
 
 class Learner:
@@ -84,7 +92,7 @@ class Learner:
 
         While a step is taken, the next batch is drawn beside it.
         """
-        ready: list[Tensor] | None = None
+        ready: Prepared | None = None
         for step, batch in enumerate(batches, self.step):
             following = self._prepare(batch, step)
             if ready:
@@ -93,26 +101,26 @@ class Learner:
         if ready:
             yield self._take(ready)
 
-    def _take(self, inputs: list[Tensor]) -> Tensor:
-        loss = self._replay(inputs) if self.on_gpu else self._gradient(*inputs)
-        self._apply()
-        self.step += 1
-        return loss
-
-    def _prepare(self, batch: Batch, step: int) -> list[Tensor]:
+    def _prepare(self, batch: Batch, step: int) -> Prepared:
         """`_inputs`, on a GPU in a stream of its own."""
         if not self.on_gpu:
-            return self._inputs(batch.to(self.device), step)
+            return Prepared(self._inputs(batch.to(self.device), step), None)
         with torch.cuda.stream(self.drawing):
             inputs = self._inputs(batch.to(self.device), step)
             for tensor in inputs:
                 tensor.record_stream(self.stream)  # its memory is not given away before the step has read it
-            self.drawn = self.drawing.record_event()
-        return inputs
+            return Prepared(inputs, self.drawing.record_event())
+
+    def _take(self, prepared: Prepared) -> Tensor:
+        if prepared.drawn:
+            self.stream.wait_event(prepared.drawn)
+        loss = self._replay(prepared.inputs) if self.on_gpu else self._gradient(*prepared.inputs)
+        self._apply()
+        self.step += 1
+        return loss
 
     def _replay(self, inputs: list[Tensor]) -> Tensor:
         """`_gradient` as a CUDA graph: of the tensors of the first call, which later inputs are copied into."""
-        self.stream.wait_event(self.drawn)
         self.inputs = self.inputs or [x.clone() for x in inputs]
         torch._foreach_copy_(self.inputs, inputs)
         if self.warmed_up < WARM_UP_STEPS:
