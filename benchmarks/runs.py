@@ -6,6 +6,7 @@ new process, as a GPU may be unusable in the old one.
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import signal
@@ -49,6 +50,17 @@ def make_runs(prompts: Sequence[str], config: str, out: Path, jobs: int) -> list
             names = ", ".join(map(repr, failed))
             raise UserError(f"{len(failed)} of {len(configs)} runs are missing: {names}; the same command goes on")
     return [folders[prompt] for prompt in prompts]
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """The option --jobs of a program that makes runs."""
+    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs at a time, on all GPUs (default: 1)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
 
 
 def generate(config: str, out: Path, prompt: str) -> int:

@@ -3,7 +3,9 @@
 import importlib
 import json
 import random
+import re
 import sys
+from collections import Counter
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from gaussian_prior import GaussianPrior
-from PIL import Image
+from PIL import Image, ImageChops
 from tiny_prior import write_tiny_prior
 
 from sds3d import trainer
@@ -25,19 +27,19 @@ from sds3d.evaluation.towers import Towers
 from sds3d.evaluation.wordings import INVERSE, SYNONYMS, reword
 from sds3d.interfaces import Render, TexturedMesh
 from sds3d.mesh.export import write_glb
-from sds3d.priors.pocket.objects import sample_object
-from sds3d.priors.pocket.objects.vocabulary import HELD_OUT
+from sds3d.priors.pocket.objects import sample_object, scenes
+from sds3d.priors.pocket.objects.kinds import OBJECTS
+from sds3d.priors.pocket.objects.vocabulary import HELD_OUT, pluralize
+from sds3d.priors.pocket.parts import MAX_PARTS
 from sds3d.priors.sample import sample_views
-from sds3d.priors.weights import file_sha256
-from sds3d.runs import OUTPUTS, RunFolder
 from sds3d.schedules import Ramp
-from sds3d.settings import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 asset, estimators, quality, sheet, wordings = (
     importlib.import_module(f"benchmarks.{name}") for name in ("asset", "estimators", "quality", "sheet", "wordings")
 )
+PROMPTS = importlib.import_module("benchmarks.pocket_prompts").PROMPTS
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +123,64 @@ def test_sheet_marks_the_words_that_training_never_saw() -> None:
         assert words(row.prompt) & set(HELD_OUT) == set(row.unseen)
 
 
-def test_sheet_does_not_repeat_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[list[str]] = []
-    monkeypatch.setattr("sds3d.cli.main.main", lambda argv: calls.append(argv) or 75)
-    assert sheet.finished_run("a ball", "smoke", tmp_path) is None  # stopped
-    assert calls == [["generate", "--config", "smoke", f"out={tmp_path}", "--", "a ball"]]
-    run = RunFolder.create(load_config(Path("smoke"), [f"out={tmp_path}"], "a ball"))
-    for name in OUTPUTS:
-        (run.path / name).write_text(name)
-    outputs = {name: file_sha256(run.path / name) for name in OUTPUTS}
-    (run.path / "report.json").write_text(json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
-    assert sheet.finished_run("a ball", "smoke", tmp_path) == run.path
-    assert len(calls) == 1
+def kinds_in(prompt: str) -> list[str]:
+    """The kinds of objects that a prompt names, in its order; the longest names are read first."""
+    names = {pluralize(noun) if many else noun: kind for kind in OBJECTS for noun in (kind,) for many in (0, 1)}
+    pattern = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return [names[name] for name in re.findall(rf"\b(?:{pattern})\b", prompt)]
+
+
+def test_pocket_prompts_are_many_and_of_many_kinds() -> None:
+    prompts = [prompt for prompts in PROMPTS.values() for prompt in prompts]
+    assert len(prompts) == len(set(prompts)) == 48
+    assert [len(PROMPTS[tried]) for tried in ("count", "on top of", "next to", "no attribute")] == [8, 4, 4, 8]
+    kinds = Counter(kind for prompt in prompts for kind in kinds_in(prompt))
+    assert len(kinds) >= 45 and len({OBJECTS[kind].__module__ for kind in kinds}) >= 10
+    for tried, asked in PROMPTS.items():
+        for prompt in asked:
+            assert len(kinds_in(prompt)) == (2 if tried in ("on top of", "next to") else 1), prompt
+
+
+def test_pocket_prompts_say_what_training_captions_say(captions: list[str]) -> None:
+    spoken = set().union(*map(words, captions))
+    spoken |= {pluralize(word) for word in spoken if word}  # a plural of each name is rare in so few
+    for prompt in (prompt for prompts in PROMPTS.values() for prompt in prompts):
+        assert words(prompt) <= spoken, prompt
+    for prompt in PROMPTS["count"]:
+        assert words(prompt) & {"two", "three", "four", "pair"}
+
+
+def test_pocket_prompts_ask_for_scenes_that_training_shows() -> None:
+    """No more things than fit in a scene, and below others only what can carry them."""
+    rng = random.Random(0)
+    for prompt in PROMPTS["count"]:
+        [kind] = kinds_in(prompt)
+        draw = scenes.stacked if "stack" in prompt else scenes.several
+        wanted = {"two": 2, "pair": 2, "three": 3, "four": 4}
+        [number] = [wanted[word] for word in words(prompt) & set(wanted)]
+        drawn = (draw(rng, *OBJECTS[kind](rng)) for _ in range(200))
+        shown = {scene.say(rng): len(scene.parts) for scene in drawn if scene}
+        numbers = {2: ("two", "pair", "2"), 3: ("three", "3"), 4: ("four", "4")}[number]
+        fitting = [parts for text, parts in shown.items() if words(text) & set(numbers)]
+        assert fitting and min(fitting) <= MAX_PARTS, prompt
+    for prompt in PROMPTS["on top of"]:
+        assert kinds_in(prompt)[1] in scenes.SUPPORTS
+
+
+def test_sheets_label_each_row() -> None:
+    twelve, pocket = sheet.twelve(), sheet.pocket()
+    assert twelve.labels["a blue chair"] == "a blue chair"
+    assert twelve.labels["an azure automobile"] == "an azure automobile\n(unseen words)"
+    labels = list(pocket.labels.items())
+    assert labels[0] == ("a purple frog", "1. a purple frog\n(colour)")
+    assert labels[47] == ("an anchor", "48. an anchor\n(no attribute)")
+
+
+def test_rows_are_read_down_the_columns() -> None:
+    strips = [Image.new("RGB", (5, 2), (value, 0, 0)) for value in (10, 20, 30, 40, 50)]
+    picture = sheet.stack(strips, 2)
+    assert picture.size == (10, 6)
+    assert [[picture.getpixel((5 * x, 2 * y))[0] for y in range(3)] for x in range(2)] == [[10, 20, 30], [40, 50, 10]]
 
 
 def test_sheet_fits_its_size() -> None:
@@ -142,16 +190,58 @@ def test_sheet_fits_its_size() -> None:
         sheet.encode(noise, 100)
 
 
-def test_row_shows_the_prompt_and_six_views() -> None:
-    """The first view is from the front, where this mesh has a red square."""
+def red_square() -> TexturedMesh:
+    """A mesh that is seen from the front alone."""
     corners = torch.tensor([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
     faces = torch.tensor([[4, 6, 7], [4, 7, 5]])  # x = 0.5
-    mesh = TexturedMesh(corners, faces, corners, torch.full((8, 2), 0.5), torch.tensor([1.0, 0, 0]).expand(4, 4, 3))
-    strip = sheet.draw_row(sheet.ROWS[8], mesh)
-    assert strip.size == (sheet.LABEL + 6 * sheet.TILE, sheet.TILE)
-    assert strip.getpixel((sheet.LABEL + sheet.TILE // 2, sheet.TILE // 2)) == (255, 0, 0)
-    assert strip.getpixel((0, 0)) == strip.getpixel((strip.width - 1, 0)) == (237, 237, 237)
-    assert strip.crop((0, 0, sheet.LABEL, sheet.TILE)).convert("L").getextrema()[0] < 100  # there is text
+    return TexturedMesh(corners, faces, corners, torch.full((8, 2), 0.5), torch.tensor([1.0, 0, 0]).expand(4, 4, 3))
+
+
+def test_row_shows_the_label_and_six_views() -> None:
+    """The first view is from the front."""
+    for which in (sheet.twelve(), sheet.pocket()):
+        for prompt in (min(which.labels, key=len), max(which.labels, key=len)):
+            strip = sheet.draw_row(which, prompt, red_square())
+            assert strip.size == (which.label + 6 * which.tile, which.tile)
+            assert strip.getpixel((which.label + which.tile // 2, which.tile // 2)) == (255, 0, 0)
+            grey = (237, 237, 237)
+            assert strip.getpixel((0, 0)) == strip.getpixel((strip.width - 1, 0)) == grey
+            written = ImageChops.difference(strip, Image.new("RGB", strip.size, grey)).crop((0, 0, which.label, 999))
+            left, top, right, bottom = written.getbbox()
+            assert 0 < left < right < which.label - 1 and 0 < top < bottom < which.tile  # none of it is cut off
+
+
+def test_sheet_is_drawn_from_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """And from all of them, or not at all."""
+    write_glb(red_square(), tmp_path / "mesh.glb")
+    report = {"psnr_db": 30.04, "iou": 0.98765, "components": 2, "watertight": False}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    asked = []
+    labels = dict(list(sheet.pocket().labels.items())[:3])
+    short = replace(sheet.pocket(), labels=labels)
+    monkeypatch.setitem(sheet.SHEETS, "pocket", lambda: short)
+
+    def make_runs(*arguments: object) -> list[Path]:
+        asked.append(arguments)
+        return [tmp_path] * 3
+
+    monkeypatch.setattr(sheet, "make_runs", make_runs)
+    picture = tmp_path / "sheet.png"
+    arguments = ["sheet.py", "pocket", "--jobs", "3", "--out", str(tmp_path), "--picture", str(picture)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert sheet.main() == 0
+    assert asked == [(list(labels), "asset", tmp_path, 3)]
+    assert "| a purple frog | 30.0 | 0.988 | 2 | no |\n" in capsys.readouterr().out
+    assert Image.open(picture).size == (2 * (144 + 6 * 96), 2 * 96)
+    picture.unlink()
+
+    def miss(*arguments: object) -> None:
+        raise UserError("1 of 3 runs are missing: 'an owl'")
+
+    monkeypatch.setattr(sheet, "make_runs", miss)
+    with pytest.raises(SystemExit, match="error: 1 of 3 runs are missing: 'an owl'"):
+        sheet.main()
+    assert not picture.exists()
 
 
 def measurement(**changes: object) -> object:
