@@ -7,7 +7,7 @@ import re
 import sys
 from collections import Counter
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -19,10 +19,19 @@ from PIL import Image, ImageChops
 from tiny_prior import write_tiny_prior
 
 from sds3d import trainer
-from sds3d.config import Config, EstimatorConfig, ISMConfig, SDIConfig, SDSConfig, StageConfig, VSDConfig
+from sds3d.config import (
+    Config,
+    EstimatorConfig,
+    GaussiansConfig,
+    ISMConfig,
+    SDIConfig,
+    SDSConfig,
+    StageConfig,
+    VSDConfig,
+)
 from sds3d.errors import UserError
 from sds3d.evaluation.judge import save_towers
-from sds3d.evaluation.pool import SIZE, pool_id
+from sds3d.evaluation.pool import SIZE, held_out_pool, pool_id
 from sds3d.evaluation.towers import Towers
 from sds3d.evaluation.wordings import INVERSE, SYNONYMS, reword
 from sds3d.interfaces import Render, TexturedMesh
@@ -32,6 +41,8 @@ from sds3d.priors.pocket.objects.kinds import OBJECTS
 from sds3d.priors.pocket.objects.vocabulary import HELD_OUT, pluralize
 from sds3d.priors.pocket.parts import MAX_PARTS
 from sds3d.priors.sample import sample_views
+from sds3d.representations.gaussians import Gaussians
+from sds3d.representations.splat_ply import splat_ply
 from sds3d.schedules import Ramp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -410,45 +421,84 @@ def test_the_comparison_from_end_to_end_and_again(tmp_path: Path, monkeypatch: p
     assert page.read_text() == first and (tmp_path / "picture.png").read_bytes() == picture
 
 
+def leave_run(folder: Path) -> Path:
+    """What a run leaves to look at: as Gaussians a ball, as a mesh two triangles that are seen from the front alone."""
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=300), 10, torch.Generator().manual_seed(0))
+    scene.logit_opacities.data += 6  # solid
+    folder.mkdir(parents=True)
+    (folder / "splats.ply").write_bytes(splat_ply(scene))
+    triangle = torch.tensor([[0.5, -0.4, -0.2], [0.5, -0.1, -0.2], [0.5, -0.4, 0.2]])
+    corners = torch.cat([triangle, triangle + torch.tensor([0, 0.5, 0])])
+    two = replace(red_square(), vertices=corners, normals=corners, uvs=corners[:, :2], faces=torch.arange(6).view(2, 3))
+    write_glb(two, folder / "mesh.glb")
+    return folder
+
+
 def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """With a prior and a judge that know nothing; the second time nothing is optimised again."""
+    """With a prior and a judge that know nothing, of runs that are finished."""
     prior = write_tiny_prior(tmp_path / "prior")
     torch.manual_seed(0)
     sizes = {"channels": [8], "text_width": 16}
     save_towers(Towers(**sizes), sizes, pool_id(), tmp_path / "judge")
     config, page = tmp_path / "tiny.yaml", tmp_path / "page.md"
-    stages = "[{name: one, steps: 4, resolution: 32}]"
-    config.write_text(f"device: cpu\nprior: {{path: {prior}}}\nstages: {stages}\nrepresentation: {{num_init: 60}}\n")
+    config.write_text(f"device: cpu\nprior: {{path: {prior}}}\n")
     page.write_text("before\n<!-- quality: begin -->\nold\n<!-- quality: end -->\nafter\n")
     arguments = ["--judge", tmp_path / "judge", "--samples", "2", "--prompts", "3", "--config", config]
-    arguments += ["--out", tmp_path / "runs", "--write", page]
+    arguments += ["--jobs", "5", "--out", tmp_path / "runs", "--write", page]
     monkeypatch.setattr(sys, "argv", ["quality.py", *map(str, arguments)])
-    monkeypatch.setattr(trainer, "build_prior", trainer.build_prior)  # and its own after the test
+    asked = []
+
+    def make_runs(prompts: list[str], *arguments: object) -> list[Path]:
+        asked.append((prompts, *arguments))
+        return [leave_run(tmp_path / str(index)) for index in range(len(prompts))]
+
+    monkeypatch.setattr(quality, "make_runs", make_runs)
     monkeypatch.setattr(quality, "describe_machine", lambda device: "a machine")
-    monkeypatch.setattr(quality, "RESOLUTION", 32)  # 800 pictures of true objects are traced, and once
-    monkeypatch.setattr(quality, "true_objects", cache(quality.true_objects))
+    monkeypatch.setattr(quality, "RESOLUTION", 32)  # 800 pictures of true objects are traced
     monkeypatch.setattr("sds3d.priors.sample.sample_views", partial(sample_views, steps=2))
     assert quality.main() == 0
-    first = page.read_text()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in first.splitlines()[2:7]]
+    captions = [held.caption for held in held_out_pool()]
+    assert asked == [(captions[:3], str(config), tmp_path / "runs", 5)]
+    text = page.read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:8]]
     assert all(len(row) == len(quality.HEADINGS) for row in rows)
     assert [row[:2] for row in rows[2:]] == [
         ["samples of the prior", "2"],
         ["optimised Gaussians", "3"],
+        ["textured meshes", "3"],
         ["true objects", "200"],
     ]
     assert rows[2][6:] == ["", "", ""]  # what the prior draws has no alpha
-    assert rows[4][6:] == ["0.0000", "200 of 200", "0 of 200"]  # true objects are sound, or a metric is not
-    assert "our dual encoder" in first and "a machine" in first
+    assert rows[3][7] == "3 of 3"  # a ball
+    assert rows[4][6:8] == ["0.0000", "0 of 3"]  # a mesh has no haze; this one is in two pieces
+    assert rows[5][6:] == ["0.0000", "200 of 200", "0 of 200"]  # true objects are sound, or a metric is not
+    assert "our dual encoder" in text and "a machine" in text
+    printed = capsys.readouterr().out
+    assert "Taken for something else:" in printed and "Taken for" not in text
 
-    def refuse(*arguments: object) -> None:
-        raise AssertionError("made again")
 
-    monkeypatch.setattr("sds3d.steps.Steps.start", refuse)
-    assert quality.main() == 0
-    assert page.read_text() == first
+def test_quality_says_what_was_taken_for_what() -> None:
+    """Also where another caption is as near, which R-precision does not count as found."""
+    texts, words_for = torch.eye(5), ["a", "b", "c", "d", "e"]
+
+    def seen(*numbers: int) -> torch.Tensor:
+        return torch.eye(5)[list(numbers)][:, None].expand(-1, quality.NUM_VIEWS, -1)
+
+    between = torch.nn.functional.normalize(torch.tensor([[0.0, 0, 1, 1, 0]]), dim=-1)[:, None].expand(-1, 4, -1)
+    few, many, true = torch.cat([seen(0, 3), between]), seen(0, 1, 2, 0, 4), seen(1, 1, 0, 3, 3)
+    table = quality.misses(["few", "many", "true"], [few, many, true], texts, words_for)
+    rows = ["| b | d |  |  |", "| c | d |  | a |", "| d | - | a |  |"]  # not a nor e, which only true objects miss
+    assert table.splitlines()[2:] == ["| caption | few | many | true |", "| --- | --- | --- | --- |", *rows]
+
+
+def test_quality_shows_the_first_misses() -> None:
+    captions = [f"caption {index}" for index in range(quality.MAX_MISSES + 3)]
+    texts = torch.eye(len(captions))
+    wrong = texts.roll(1, 0)[:, None].expand(-1, quality.NUM_VIEWS, -1)
+    lines = quality.misses(["all", "true"], [wrong, wrong], texts, captions).splitlines()
+    assert lines[-2].startswith(f"| caption {quality.MAX_MISSES - 1} | ") and lines[-1] == "and 3 more"
 
 
 def test_quality_tells_how_to_train_a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,8 +526,8 @@ def test_quality_finds_the_right_captions_and_no_others() -> None:
     images = torch.arange(3.0)[:, None, None, None, None].expand(3, quality.NUM_VIEWS, 3, 8, 8).clone()
     images[0, 1] = 3
     pictures = quality.Pictures("numbers", images)
-    cells = [cell.strip() for cell in quality.line(Counting(), pictures, torch.eye(4), pictures).strip("|").split("|")]
-    assert cells[:4] == ["numbers", "3", "1.000", f"{11 / 12:.3f}"]
+    row = quality.line(pictures, quality.embed(Counting(), pictures), torch.eye(4), pictures)
+    assert [cell.strip() for cell in row.strip("|").split("|")][:4] == ["numbers", "3", "1.000", f"{11 / 12:.3f}"]
 
 
 def test_quality_page_has_a_place_for_the_table() -> None:
