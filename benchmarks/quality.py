@@ -232,10 +232,9 @@ def compare(args: argparse.Namespace) -> tuple[str, str]:
     prior = build_prior(cfg.prior, device)
     if prior.num_views != NUM_VIEWS:
         raise UserError(f"--config {args.config}: expected a prior of {NUM_VIEWS} views, got {prior.num_views}")
-    samples = prior_samples(prior, cfg, args.samples)
     runs = make_runs(captions[: args.prompts], args.config, args.out, args.jobs)
     truth = true_objects()
-    rows = [samples, *finished_assets(runs, cfg.renderer, device), truth]
+    rows = [prior_samples(prior, cfg, args.samples), *finished_assets(runs, cfg.renderer, device), truth]
     embedded = [embed(judge, pictures) for pictures in rows]
     head = f"| {' | '.join(HEADINGS)} |\n|---|{' --: |' * (len(HEADINGS) - 1)}"
     lines = [line(pictures, views, texts, truth) for pictures, views in zip(rows, embedded, strict=True)]

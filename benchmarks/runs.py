@@ -45,7 +45,8 @@ def make_runs(prompts: Sequence[str], config: str, out: Path, jobs: int) -> list
         return [prompt for prompt, cfg in configs.items() if not RunFolder(folders[prompt], cfg).finished]
 
     if waiting := missing():
-        work_through(waiting, partial(generate, config, out), shares(jobs, usable_cores(), visible_gpus()))
+        each = shares(min(jobs, len(waiting)), usable_cores(), visible_gpus())
+        work_through(waiting, partial(generate, config, out), each)
         if failed := missing():
             names = ", ".join(map(repr, failed))
             raise UserError(f"{len(failed)} of {len(configs)} runs are missing: {names}; the same command goes on")
@@ -215,7 +216,7 @@ def serve(connection: Connection, make: Make, share: Share, log: Path) -> None:
 
 @contextmanager
 def _signals_end_it() -> Iterator[None]:
-    """SIGINT and SIGTERM leave the block by an exception, so that the processes of the workers are ended."""
+    """SIGINT and SIGTERM leave the block by SystemExit, so that the processes of the workers are ended."""
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
@@ -223,6 +224,9 @@ def _signals_end_it() -> Iterator[None]:
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except SystemExit:
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -108,6 +108,9 @@ if __name__ == "__main__":
     found = noted(tmp_path)
     parent.send_signal(number)
     assert parent.wait(30) == (128 + number if number != signal.SIGKILL else -number)
+    if number != signal.SIGKILL:
+        assert parent.stderr.read().decode().endswith("stopped; the same command goes on\n")
+    parent.stderr.close()
     ended = found if number != signal.SIGKILL else ["good"]
     until = time.monotonic() + 10
     while any(alive(int(found[prompt][0])) for prompt in ended):
@@ -133,7 +136,7 @@ def test_finished_runs_are_not_repeated_and_missing_ones_are_named(
 
     def make_two(prompts: list[str], make: object, each: list) -> None:
         asked.append(prompts)
-        assert len(each) == 3
+        assert len(each) == min(3, len(prompts))
         for prompt in prompts[:2]:
             finish_run(tmp_path, prompt)
 
