@@ -1,7 +1,8 @@
-"""One picture of what the program makes: a row of six views of the finished mesh for each of twelve prompts.
+"""One picture of what the program makes: a row of six views of the finished mesh for each of many prompts.
 
-python benchmarks/sheet.py [--out FOLDER] [--config NAME] [--picture docs/sheet.png]
+python -m benchmarks.sheet [NAME] [--jobs N] [--out FOLDER] [--config NAME] [--picture FILE]
 
+NAME is `twelve`, docs/sheet.png, or `pocket`, docs/pocket-sheet.png: 48 prompts, most with something to check by eye.
 Finished runs are kept and a stopped one goes on, so it can be made in pieces.
 """
 
@@ -10,12 +11,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import shlex
 import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.pocket_prompts import PROMPTS
+from benchmarks.runs import add_jobs, make_runs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 NUM_VIEWS = 6
-TILE = 144  # pixels
-LABEL = 168  # pixels
-MAX_BYTES = 1_200_000
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,38 @@ ROWS = (
 )
 
 
-def finished_run(prompt: str, config: str, out: Path) -> Path | None:
-    """The folder of the finished run of `prompt`, made now unless it is there already; None if it was stopped."""
-    from sds3d.cli.main import main as sds3d
-    from sds3d.runs import RunFolder, run_name
-    from sds3d.settings import load_config
+@dataclass(frozen=True)
+class Sheet:
+    """What a picture shows, and how large."""
 
-    cfg = load_config(Path(config), [f"out={out}"], prompt)
-    path = out / run_name(cfg)
-    if not RunFolder(path, cfg).finished:
-        code = sds3d(["generate", "--config", config, f"out={out}", "--", prompt])
-        if code:
-            return None
-    return path
+    picture: str  # file in docs/
+    labels: dict[str, str]  # prompt -> what stands beside its row
+    columns: int  # of rows below each other
+    tile: int  # pixels of a view
+    label: int  # pixels
+    letters: int  # in a line of a label
+    font: int  # pixels
+    max_bytes: int
 
 
-def draw_row(row: Row, mesh: TexturedMesh) -> Image:
-    """The prompt on the left and six views around the mesh, [TILE, LABEL + 6 TILE] pixels."""
+def twelve() -> Sheet:
+    """The prompts of the README."""
+    labels = {row.prompt: row.prompt + ("\n(unseen words)" if row.unseen else "") for row in ROWS}
+    return Sheet("sheet.png", labels, 1, tile=144, label=168, letters=20, font=14, max_bytes=1_200_000)
+
+
+def pocket() -> Sheet:
+    """What the pocket prior should know, numbered, each with what it tries."""
+    asked = [(prompt, tried) for tried, prompts in PROMPTS.items() for prompt in prompts]
+    labels = {prompt: f"{number}. {prompt}\n({tried})" for number, (prompt, tried) in enumerate(asked, 1)}
+    return Sheet("pocket-sheet.png", labels, 2, tile=96, label=144, letters=22, font=11, max_bytes=1_500_000)
+
+
+SHEETS = {"twelve": twelve, "pocket": pocket}
+
+
+def draw_row(sheet: Sheet, prompt: str, mesh: TexturedMesh) -> Image:
+    """The label on the left and six views around the mesh, [tile, label + 6 tile] pixels."""
     import torch
     from PIL import Image, ImageDraw, ImageFont
 
@@ -78,16 +93,34 @@ def draw_row(row: Row, mesh: TexturedMesh) -> Image:
     from sds3d.pictures import BACKGROUND, to_uint8
 
     grey = round(255 * BACKGROUND)
-    strip = Image.new("RGB", (LABEL + NUM_VIEWS * TILE, TILE), (grey, grey, grey))
-    text = textwrap.fill(row.prompt, 20) + ("\n(unseen words)" if row.unseen else "")
-    position = (LABEL // 2, TILE // 2)
+    strip = Image.new("RGB", (sheet.label + NUM_VIEWS * sheet.tile, sheet.tile), (grey, grey, grey))
+    text = "\n".join(textwrap.fill(line, sheet.letters) for line in sheet.labels[prompt].splitlines())
     ImageDraw.Draw(strip).multiline_text(
-        position, text, fill=(40, 40, 40), font=ImageFont.load_default(14), anchor="mm", align="center"
+        (sheet.label // 2, sheet.tile // 2),
+        text,
+        fill=(40, 40, 40),
+        font=ImageFont.load_default(sheet.font),
+        anchor="mm",
+        align="center",
     )
-    backgrounds = torch.full((NUM_VIEWS, 3), BACKGROUND)
-    views = render_mesh(mesh, turntable(NUM_VIEWS, TILE), backgrounds, supersample=3).colors
-    strip.paste(Image.fromarray(to_uint8(torch.cat(list(views), 1))), (LABEL, 0))
+    device = mesh.vertices.device
+    backgrounds = torch.full((NUM_VIEWS, 3), BACKGROUND, device=device)
+    cameras = turntable(NUM_VIEWS, sheet.tile).to(device)
+    views = render_mesh(mesh, cameras, backgrounds, supersample=3).colors
+    strip.paste(Image.fromarray(to_uint8(torch.cat(list(views), 1))), (sheet.label, 0))
     return strip
+
+
+def stack(strips: list[Image], columns: int) -> Image:
+    """The rows in `columns` of the same height, read from top to bottom and then from left to right."""
+    from PIL import Image
+
+    width, height = strips[0].size
+    rows = -(-len(strips) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), strips[0].getpixel((0, 0)))
+    for index, strip in enumerate(strips):
+        sheet.paste(strip, (index // rows * width, index % rows * height))
+    return sheet
 
 
 def figures(prompt: str, report: dict[str, Any]) -> str:
@@ -106,39 +139,38 @@ def encode(picture: Image, max_bytes: int) -> bytes:
         reduced.save(file, "PNG", optimize=True)
         if file.tell() <= max_bytes:
             return file.getvalue()
-    raise ValueError(f"the picture does not fit in {max_bytes} bytes; choose a smaller TILE")
+    raise ValueError(f"the picture does not fit in {max_bytes} bytes; choose a smaller tile")
 
 
 def main() -> int:
+    from sds3d.errors import UserError
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="?", choices=tuple(SHEETS), default="twelve", help="default: twelve")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "sheet", metavar="FOLDER", help="of the runs")
     parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")
-    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "sheet.png", metavar="FILE")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="default: in docs/")
+    add_jobs(parser)
     args = parser.parse_args()
+    sheet = SHEETS[args.name]()
+    try:
+        runs = make_runs(list(sheet.labels), args.config, args.out, args.jobs)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
-    from PIL import Image
-
-    from sds3d.errors import UserError
+    from sds3d.devices import resolve_device
     from sds3d.files import atomic_write
     from sds3d.mesh.export import read_glb
 
+    device = resolve_device("auto")
     strips = []
     print("| prompt | PSNR dB | IoU | components | watertight |\n|---|--:|--:|--:|---|")
-    for row in ROWS:
-        try:
-            run = finished_run(row.prompt, args.config, args.out)
-        except UserError as error:
-            sys.exit(f"error: {error}")
-        if run is None:
-            print(f"go on with: {shlex.join([sys.executable, *sys.argv])}", file=sys.stderr)
-            return 1
-        strips.append(draw_row(row, read_glb(run / "mesh.glb")))
-        print(figures(row.prompt, json.loads((run / "report.json").read_text(encoding="utf-8"))))
-    sheet = Image.new("RGB", (strips[0].width, TILE * len(strips)))
-    for index, strip in enumerate(strips):
-        sheet.paste(strip, (0, TILE * index))
-    atomic_write(args.picture, encode(sheet, MAX_BYTES))
-    print(args.picture)
+    for prompt, run in zip(sheet.labels, runs, strict=True):
+        strips.append(draw_row(sheet, prompt, read_glb(run / "mesh.glb").to(device)))
+        print(figures(prompt, json.loads((run / "report.json").read_text(encoding="utf-8"))))
+    picture = args.picture or ROOT / "docs" / sheet.picture
+    atomic_write(picture, encode(stack(strips, sheet.columns), sheet.max_bytes))
+    print(picture)
     return 0
 
 

@@ -3,9 +3,11 @@
 import importlib
 import json
 import random
+import re
 import sys
+from collections import Counter
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -13,31 +15,42 @@ import numpy as np
 import pytest
 import torch
 from gaussian_prior import GaussianPrior
-from PIL import Image
+from PIL import Image, ImageChops
 from tiny_prior import write_tiny_prior
 
 from sds3d import trainer
-from sds3d.config import Config, EstimatorConfig, ISMConfig, SDIConfig, SDSConfig, StageConfig, VSDConfig
+from sds3d.config import (
+    Config,
+    EstimatorConfig,
+    GaussiansConfig,
+    ISMConfig,
+    SDIConfig,
+    SDSConfig,
+    StageConfig,
+    VSDConfig,
+)
 from sds3d.errors import UserError
 from sds3d.evaluation.judge import save_towers
-from sds3d.evaluation.pool import SIZE, pool_id
 from sds3d.evaluation.towers import Towers
 from sds3d.interfaces import Render, TexturedMesh
 from sds3d.mesh.export import write_glb
-from sds3d.priors.pocket.objects import sample_object
-from sds3d.priors.pocket.objects.vocabulary import HELD_OUT
+from sds3d.priors.pocket.objects import sample_object, scenes
+from sds3d.priors.pocket.objects.held_out import SIZE, held_out_pool, pool_id
+from sds3d.priors.pocket.objects.kinds import OBJECTS
+from sds3d.priors.pocket.objects.vocabulary import HELD_OUT, pluralize
 from sds3d.priors.pocket.objects.wordings import INVERSE, SYNONYMS, reword
+from sds3d.priors.pocket.parts import MAX_PARTS
 from sds3d.priors.sample import sample_views
-from sds3d.priors.weights import file_sha256
-from sds3d.runs import OUTPUTS, RunFolder
+from sds3d.representations.gaussians import Gaussians
+from sds3d.representations.splat_ply import splat_ply
 from sds3d.schedules import Ramp
-from sds3d.settings import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 asset, estimators, quality, sheet, wordings = (
     importlib.import_module(f"benchmarks.{name}") for name in ("asset", "estimators", "quality", "sheet", "wordings")
 )
+PROMPTS = importlib.import_module("benchmarks.pocket_prompts").PROMPTS
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +134,64 @@ def test_sheet_marks_the_words_that_training_never_saw() -> None:
         assert words(row.prompt) & set(HELD_OUT) == set(row.unseen)
 
 
-def test_sheet_does_not_repeat_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[list[str]] = []
-    monkeypatch.setattr("sds3d.cli.main.main", lambda argv: calls.append(argv) or 75)
-    assert sheet.finished_run("a ball", "smoke", tmp_path) is None  # stopped
-    assert calls == [["generate", "--config", "smoke", f"out={tmp_path}", "--", "a ball"]]
-    run = RunFolder.create(load_config(Path("smoke"), [f"out={tmp_path}"], "a ball"))
-    for name in OUTPUTS:
-        (run.path / name).write_text(name)
-    outputs = {name: file_sha256(run.path / name) for name in OUTPUTS}
-    (run.path / "report.json").write_text(json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
-    assert sheet.finished_run("a ball", "smoke", tmp_path) == run.path
-    assert len(calls) == 1
+def kinds_in(prompt: str) -> list[str]:
+    """The kinds of objects that a prompt names, in its order; the longest names are read first."""
+    names = {pluralize(noun) if many else noun: kind for kind in OBJECTS for noun in (kind,) for many in (0, 1)}
+    pattern = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return [names[name] for name in re.findall(rf"\b(?:{pattern})\b", prompt)]
+
+
+def test_pocket_prompts_are_many_and_of_many_kinds() -> None:
+    prompts = [prompt for prompts in PROMPTS.values() for prompt in prompts]
+    assert len(prompts) == len(set(prompts)) == 48
+    assert [len(PROMPTS[tried]) for tried in ("count", "on top of", "next to", "no attribute")] == [8, 4, 4, 8]
+    kinds = Counter(kind for prompt in prompts for kind in kinds_in(prompt))
+    assert len(kinds) >= 45 and len({OBJECTS[kind].__module__ for kind in kinds}) >= 10
+    for tried, asked in PROMPTS.items():
+        for prompt in asked:
+            assert len(kinds_in(prompt)) == (2 if tried in ("on top of", "next to") else 1), prompt
+
+
+def test_pocket_prompts_say_what_training_captions_say(captions: list[str]) -> None:
+    spoken = set().union(*map(words, captions))
+    spoken |= {pluralize(word) for word in spoken if word}  # a plural of each name is rare in so few
+    for prompt in (prompt for prompts in PROMPTS.values() for prompt in prompts):
+        assert words(prompt) <= spoken, prompt
+    for prompt in PROMPTS["count"]:
+        assert words(prompt) & {"two", "three", "four", "pair"}
+
+
+def test_pocket_prompts_ask_for_scenes_that_training_shows() -> None:
+    """No more things than fit in a scene, and below others only what can carry them."""
+    rng = random.Random(0)
+    for prompt in PROMPTS["count"]:
+        [kind] = kinds_in(prompt)
+        draw = scenes.stacked if "stack" in prompt else scenes.several
+        wanted = {"two": 2, "pair": 2, "three": 3, "four": 4}
+        [number] = [wanted[word] for word in words(prompt) & set(wanted)]
+        drawn = (draw(rng, *OBJECTS[kind](rng)) for _ in range(200))
+        shown = {scene.say(rng): len(scene.parts) for scene in drawn if scene}
+        numbers = {2: ("two", "pair", "2"), 3: ("three", "3"), 4: ("four", "4")}[number]
+        fitting = [parts for text, parts in shown.items() if words(text) & set(numbers)]
+        assert fitting and min(fitting) <= MAX_PARTS, prompt
+    for prompt in PROMPTS["on top of"]:
+        assert kinds_in(prompt)[1] in scenes.SUPPORTS
+
+
+def test_sheets_label_each_row() -> None:
+    twelve, pocket = sheet.twelve(), sheet.pocket()
+    assert twelve.labels["a blue chair"] == "a blue chair"
+    assert twelve.labels["an azure automobile"] == "an azure automobile\n(unseen words)"
+    labels = list(pocket.labels.items())
+    assert labels[0] == ("a purple frog", "1. a purple frog\n(colour)")
+    assert labels[47] == ("an anchor", "48. an anchor\n(no attribute)")
+
+
+def test_rows_are_read_down_the_columns() -> None:
+    strips = [Image.new("RGB", (5, 2), (value, 0, 0)) for value in (10, 20, 30, 40, 50)]
+    picture = sheet.stack(strips, 2)
+    assert picture.size == (10, 6)
+    assert [[picture.getpixel((5 * x, 2 * y))[0] for y in range(3)] for x in range(2)] == [[10, 20, 30], [40, 50, 10]]
 
 
 def test_sheet_fits_its_size() -> None:
@@ -142,16 +201,58 @@ def test_sheet_fits_its_size() -> None:
         sheet.encode(noise, 100)
 
 
-def test_row_shows_the_prompt_and_six_views() -> None:
-    """The first view is from the front, where this mesh has a red square."""
+def red_square() -> TexturedMesh:
+    """A mesh that is seen from the front alone."""
     corners = torch.tensor([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
     faces = torch.tensor([[4, 6, 7], [4, 7, 5]])  # x = 0.5
-    mesh = TexturedMesh(corners, faces, corners, torch.full((8, 2), 0.5), torch.tensor([1.0, 0, 0]).expand(4, 4, 3))
-    strip = sheet.draw_row(sheet.ROWS[8], mesh)
-    assert strip.size == (sheet.LABEL + 6 * sheet.TILE, sheet.TILE)
-    assert strip.getpixel((sheet.LABEL + sheet.TILE // 2, sheet.TILE // 2)) == (255, 0, 0)
-    assert strip.getpixel((0, 0)) == strip.getpixel((strip.width - 1, 0)) == (237, 237, 237)
-    assert strip.crop((0, 0, sheet.LABEL, sheet.TILE)).convert("L").getextrema()[0] < 100  # there is text
+    return TexturedMesh(corners, faces, corners, torch.full((8, 2), 0.5), torch.tensor([1.0, 0, 0]).expand(4, 4, 3))
+
+
+def test_row_shows_the_label_and_six_views() -> None:
+    """The first view is from the front."""
+    for which in (sheet.twelve(), sheet.pocket()):
+        for prompt in (min(which.labels, key=len), max(which.labels, key=len)):
+            strip = sheet.draw_row(which, prompt, red_square())
+            assert strip.size == (which.label + 6 * which.tile, which.tile)
+            assert strip.getpixel((which.label + which.tile // 2, which.tile // 2)) == (255, 0, 0)
+            grey = (237, 237, 237)
+            assert strip.getpixel((0, 0)) == strip.getpixel((strip.width - 1, 0)) == grey
+            written = ImageChops.difference(strip, Image.new("RGB", strip.size, grey)).crop((0, 0, which.label, 999))
+            left, top, right, bottom = written.getbbox()
+            assert 0 < left < right < which.label - 1 and 0 < top < bottom < which.tile  # none of it is cut off
+
+
+def test_sheet_is_drawn_from_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """And from all of them, or not at all."""
+    write_glb(red_square(), tmp_path / "mesh.glb")
+    report = {"psnr_db": 30.04, "iou": 0.98765, "components": 2, "watertight": False}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    asked = []
+    labels = dict(list(sheet.pocket().labels.items())[:3])
+    short = replace(sheet.pocket(), labels=labels)
+    monkeypatch.setitem(sheet.SHEETS, "pocket", lambda: short)
+
+    def make_runs(*arguments: object) -> list[Path]:
+        asked.append(arguments)
+        return [tmp_path] * 3
+
+    monkeypatch.setattr(sheet, "make_runs", make_runs)
+    picture = tmp_path / "sheet.png"
+    arguments = ["sheet.py", "pocket", "--jobs", "3", "--out", str(tmp_path), "--picture", str(picture)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert sheet.main() == 0
+    assert asked == [(list(labels), "asset", tmp_path, 3)]
+    assert "| a purple frog | 30.0 | 0.988 | 2 | no |\n" in capsys.readouterr().out
+    assert Image.open(picture).size == (2 * (144 + 6 * 96), 2 * 96)
+    picture.unlink()
+
+    def miss(*arguments: object) -> None:
+        raise UserError("1 of 3 runs are missing: 'an owl'")
+
+    monkeypatch.setattr(sheet, "make_runs", miss)
+    with pytest.raises(SystemExit, match="error: 1 of 3 runs are missing: 'an owl'"):
+        sheet.main()
+    assert not picture.exists()
 
 
 def measurement(**changes: object) -> object:
@@ -320,45 +421,90 @@ def test_the_comparison_from_end_to_end_and_again(tmp_path: Path, monkeypatch: p
     assert page.read_text() == first and (tmp_path / "picture.png").read_bytes() == picture
 
 
+def leave_run(folder: Path) -> Path:
+    """What a run leaves to look at: as Gaussians a ball, as a mesh two triangles that are seen from the front alone."""
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=300), 10, torch.Generator().manual_seed(0))
+    scene.logit_opacities.data += 6  # solid
+    folder.mkdir(parents=True)
+    (folder / "splats.ply").write_bytes(splat_ply(scene))
+    triangle = torch.tensor([[0.5, -0.4, -0.2], [0.5, -0.1, -0.2], [0.5, -0.4, 0.2]])
+    corners = torch.cat([triangle, triangle + torch.tensor([0, 0.5, 0])])
+    two = replace(red_square(), vertices=corners, normals=corners, uvs=corners[:, :2], faces=torch.arange(6).view(2, 3))
+    write_glb(two, folder / "mesh.glb")
+    return folder
+
+
 def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """With a prior and a judge that know nothing; the second time nothing is optimised again."""
+    """With a prior and a judge that know nothing, of runs that are finished."""
     prior = write_tiny_prior(tmp_path / "prior")
     torch.manual_seed(0)
     sizes = {"channels": [8], "text_width": 16}
     save_towers(Towers(**sizes), sizes, pool_id(), tmp_path / "judge")
     config, page = tmp_path / "tiny.yaml", tmp_path / "page.md"
-    stages = "[{name: one, steps: 4, resolution: 32}]"
-    config.write_text(f"device: cpu\nprior: {{path: {prior}}}\nstages: {stages}\nrepresentation: {{num_init: 60}}\n")
+    config.write_text(f"device: cpu\nprior: {{path: {prior}}}\n")
     page.write_text("before\n<!-- quality: begin -->\nold\n<!-- quality: end -->\nafter\n")
     arguments = ["--judge", tmp_path / "judge", "--samples", "2", "--prompts", "3", "--config", config]
-    arguments += ["--out", tmp_path / "runs", "--write", page]
+    arguments += ["--jobs", "5", "--out", tmp_path / "runs", "--write", page]
     monkeypatch.setattr(sys, "argv", ["quality.py", *map(str, arguments)])
-    monkeypatch.setattr(trainer, "build_prior", trainer.build_prior)  # and its own after the test
+    asked = []
+
+    def make_runs(prompts: list[str], *arguments: object) -> list[Path]:
+        asked.append((prompts, *arguments))
+        return [leave_run(tmp_path / f"{len(asked)} {index}") for index in range(len(prompts))]
+
+    monkeypatch.setattr(quality, "make_runs", make_runs)
     monkeypatch.setattr(quality, "describe_machine", lambda device: "a machine")
-    monkeypatch.setattr(quality, "RESOLUTION", 32)  # 800 pictures of true objects are traced, and once
-    monkeypatch.setattr(quality, "true_objects", cache(quality.true_objects))
+    monkeypatch.setattr(quality, "RESOLUTION", 32)  # 800 pictures of true objects are traced
     monkeypatch.setattr("sds3d.priors.sample.sample_views", partial(sample_views, steps=2))
     assert quality.main() == 0
-    first = page.read_text()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in first.splitlines()[2:7]]
+    pool = held_out_pool()
+    asked_for = [[held.plain for held in pool[:3]], [held.caption for held in pool[:3]]]
+    assert asked == [(captions, str(config), tmp_path / "runs", 5) for captions in asked_for]
+    text = page.read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:12]]
     assert all(len(row) == len(quality.HEADINGS) for row in rows)
-    assert [row[:2] for row in rows[2:]] == [
-        ["samples of the prior", "2"],
-        ["optimised Gaussians", "3"],
-        ["true objects", "200"],
+    assert [row[:3] for row in rows[2:]] == [
+        [f"{words} words", name, number]
+        for words in ("trained", "held-out")
+        for name, number in (
+            ("samples of the prior", "2"),
+            ("optimised Gaussians", "3"),
+            ("textured meshes", "3"),
+            ("true objects", "200"),
+        )
     ]
+    rows = [row[1:] for row in rows]
     assert rows[2][6:] == ["", "", ""]  # what the prior draws has no alpha
-    assert rows[4][6:] == ["0.0000", "200 of 200", "0 of 200"]  # true objects are sound, or a metric is not
-    assert "our dual encoder" in first and "a machine" in first
+    assert rows[3][7] == "3 of 3"  # a ball
+    assert rows[4][6:8] == ["0.0000", "0 of 3"]  # a mesh has no haze; this one is in two pieces
+    assert rows[5][6:] == ["0.0000", "200 of 200", "0 of 200"]  # true objects are sound, or a metric is not
+    assert "our dual encoder" in text and "a machine" in text
+    printed = capsys.readouterr().out
+    assert "Taken for something else:" in printed and "Taken for" not in text
 
-    def refuse(*arguments: object) -> None:
-        raise AssertionError("made again")
 
-    monkeypatch.setattr("sds3d.steps.Steps.start", refuse)
-    assert quality.main() == 0
-    assert page.read_text() == first
+def test_quality_says_what_was_taken_for_what() -> None:
+    """Also where another caption is as near, which R-precision does not count as found."""
+    texts, words_for = torch.eye(5), ["a", "b", "c", "d", "e"]
+
+    def seen(*numbers: int) -> torch.Tensor:
+        return torch.eye(5)[list(numbers)][:, None].expand(-1, quality.NUM_VIEWS, -1)
+
+    between = torch.nn.functional.normalize(torch.tensor([[0.0, 0, 1, 1, 0]]), dim=-1)[:, None].expand(-1, 4, -1)
+    few, many, true = torch.cat([seen(0, 3), between]), seen(0, 1, 2, 0, 4), seen(1, 1, 0, 3, 3)
+    table = quality.misses(["few", "many", "true"], [few, many, true], texts, words_for)
+    rows = ["| b | d |  |  |", "| c | d |  | a |", "| d | - | a |  |"]  # not a nor e, which only true objects miss
+    assert table.splitlines()[2:] == ["| caption | few | many | true |", "| --- | --- | --- | --- |", *rows]
+
+
+def test_quality_shows_the_first_misses() -> None:
+    captions = [f"caption {index}" for index in range(quality.MAX_MISSES + 3)]
+    texts = torch.eye(len(captions))
+    wrong = texts.roll(1, 0)[:, None].expand(-1, quality.NUM_VIEWS, -1)
+    lines = quality.misses(["all", "true"], [wrong, wrong], texts, captions).splitlines()
+    assert lines[-2].startswith(f"| caption {quality.MAX_MISSES - 1} | ") and lines[-1] == "and 3 more"
 
 
 def test_quality_tells_how_to_train_a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,8 +532,8 @@ def test_quality_finds_the_right_captions_and_no_others() -> None:
     images = torch.arange(3.0)[:, None, None, None, None].expand(3, quality.NUM_VIEWS, 3, 8, 8).clone()
     images[0, 1] = 3
     pictures = quality.Pictures("numbers", images)
-    cells = [cell.strip() for cell in quality.line(Counting(), pictures, torch.eye(4), pictures).strip("|").split("|")]
-    assert cells[:4] == ["numbers", "3", "1.000", f"{11 / 12:.3f}"]
+    row = quality.line(pictures, quality.embed(Counting(), pictures), torch.eye(4), pictures)
+    assert [cell.strip() for cell in row.strip("|").split("|")][:4] == ["numbers", "3", "1.000", f"{11 / 12:.3f}"]
 
 
 def test_quality_page_has_a_place_for_the_table() -> None:

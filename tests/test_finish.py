@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sds3d.finish import BACKGROUND, finish, peak_memory, png, preview_sheet, wr
 from sds3d.interfaces import TexturedMesh
 from sds3d.renderers import build_renderer
 from sds3d.representations.gaussians import Gaussians
-from sds3d.representations.splat_ply import AXES, COLUMNS, SH0, splat_ply
+from sds3d.representations.splat_ply import AXES, COLUMNS, SH0, read_splat_ply, splat_ply
 from sds3d.runs import OUTPUTS, RunFolder
 
 
@@ -50,6 +51,30 @@ def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
     world = rotations(torch.nn.functional.normalize(quats, dim=-1)) * scales[:, None]
     file = rotations(read["rot"]) * read["scale"].exp()[:, None]
     torch.testing.assert_close(file @ file.mT, AXES @ world @ world.mT @ AXES.T)
+
+
+def test_splat_ply_reads_what_it_wrote() -> None:
+    """Up to the length and the sign of quaternions, and float32 of colours at the very end of their range."""
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=50), 10, torch.Generator().manual_seed(0))
+    scene.quats.data *= 3
+    scene.logit_colors.data[0] = torch.tensor([200.0, -200.0, 0])
+    again = read_splat_ply(splat_ply(scene))
+    (means, quats, *rest), (means_again, quats_again, *rest_again) = scene.activated(), again.activated()
+    torch.testing.assert_close(means_again, means)
+    torch.testing.assert_close(rotations(quats_again), rotations(torch.nn.functional.normalize(quats, dim=-1)))
+    for one, other in zip(rest_again, rest, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
+    points = means.detach() + 0.05
+    torch.testing.assert_close(again.density(points), scene.density(points))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x[:-1], lambda x: x + b"0", lambda x: x.replace(b"rot_3", b"rot_4"), lambda x: b""]
+)
+def test_splat_ply_reads_nothing_else(change: Callable[[bytes], bytes]) -> None:
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=5), 10, torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match="splats: expected a PLY file as sds3d writes it"):
+        read_splat_ply(change(splat_ply(scene)))
 
 
 def test_splat_ply_refuses_what_is_not_finite() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from sds3d.config import GaussiansConfig
 from sds3d.errors import UserError
 from sds3d.representations.gaussians import Gaussians
 
@@ -29,9 +32,30 @@ def splat_ply(scene: Gaussians) -> bytes:
     table = torch.cat(columns, 1)  # [N, 17]
     if not table.isfinite().all():
         raise UserError("the optimisation diverged (NaN or infinity in the splats); try another seed=N")
+    return _header(len(table)) + table.numpy().astype(np.dtype("<f4")).tobytes()
+
+
+def read_splat_ply(data: bytes) -> Gaussians:
+    """The scene of a file that `splat_ply` wrote, in world axes again; UserError for any other file."""
+    count = int(found[1]) if (found := re.search(rb"\nelement vertex (\d{1,9})\n", data[:100])) else 0
+    header = _header(count)
+    if not data.startswith(header) or len(data) != len(header) + 4 * len(COLUMNS) * count:
+        raise UserError("splats: expected a PLY file as sds3d writes it, got another or a part of one")
+    table = torch.from_numpy(np.frombuffer(data, "<f4", offset=len(header)).astype(np.float32))
+    means, _, colors, opacities, log_scales, quats = table.view(count, -1).split((3, 3, 3, 1, 3, 4), 1)
+    tensors = {
+        "means": means @ AXES,
+        "quats": multiply_quats(AXES_QUAT * torch.tensor([1.0, -1, -1, -1]), quats),
+        "log_scales": log_scales,
+        "logit_opacities": opacities[:, 0],
+        "logit_colors": (0.5 + SH0 * colors).logit(eps=1e-6),  # a colour of 0 or 1 has none
+    }
+    return Gaussians(tensors, GaussiansConfig(), total_steps=1)
+
+
+def _header(count: int) -> bytes:
     properties = "".join(f"property float {name}\n" for name in COLUMNS)
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(table)}\n{properties}end_header\n"
-    return header.encode() + table.numpy().astype(np.dtype("<f4")).tobytes()
+    return f"ply\nformat binary_little_endian 1.0\nelement vertex {count}\n{properties}end_header\n".encode()
 
 
 def multiply_quats(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,232 @@
+"""Many runs at once: processes that each have a share of the machine and make one run after another.
+
+A process loads Python, torch and the prior once. A run that fails takes nothing else with it: what is left goes on in a
+new process, as a GPU may be unusable in the old one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+GRACE = 30.0  # seconds in which a process that is told to end may save its run
+LAST_LINES = 8  # that are shown of what a failed run wrote
+
+Make = Callable[[str], int]  # makes the run of a prompt and returns an exit code; can be pickled
+
+
+def make_runs(prompts: Sequence[str], config: str, out: Path, jobs: int) -> list[Path]:
+    """The folder of the run of each of `prompts`, made now, `jobs` at a time, unless it is finished already.
+
+    UserError with those that are still missing when all have been tried.
+    """
+    from sds3d.errors import UserError
+    from sds3d.runs import RunFolder, run_name
+    from sds3d.settings import load_config
+
+    configs = {prompt: load_config(Path(config), [f"out={out}"], prompt) for prompt in prompts}
+    folders = {prompt: out / run_name(cfg) for prompt, cfg in configs.items()}
+
+    def missing() -> list[str]:
+        return [prompt for prompt, cfg in configs.items() if not RunFolder(folders[prompt], cfg).finished]
+
+    if waiting := missing():
+        each = shares(min(jobs, len(waiting)), usable_cores(), visible_gpus())
+        work_through(waiting, partial(generate, config, out), each)
+        if failed := missing():
+            names = ", ".join(map(repr, failed))
+            raise UserError(f"{len(failed)} of {len(configs)} runs are missing: {names}; the same command goes on")
+    return [folders[prompt] for prompt in prompts]
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """The option --jobs of a program that makes runs."""
+    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs at a time, on all GPUs (default: 1)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
+
+
+def generate(config: str, out: Path, prompt: str) -> int:
+    """Makes one run in this process; the exit code of `sds3d generate`."""
+    from sds3d.cli.main import main as sds3d
+
+    _keep_the_prior()
+    return sds3d(["generate", "--config", config, f"out={out}", "--", prompt])
+
+
+@cache
+def _keep_the_prior() -> None:
+    from sds3d import trainer
+
+    trainer.build_prior = cache(trainer.build_prior)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a process may use of the machine."""
+
+    cores: frozenset[int] = frozenset()  # empty: all
+    gpu: str = ""  # as in CUDA_VISIBLE_DEVICES; empty: as it is
+
+    def take(self) -> None:
+        """To be called before torch is imported: it, OpenMP and our own kernels start a thread for each usable core."""
+        if self.gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+        if self.cores:
+            os.sched_setaffinity(0, self.cores)
+
+
+def shares(jobs: int, cores: Sequence[int], gpus: Sequence[str]) -> list[Share]:
+    """`jobs` shares: cores and GPUs are dealt out in turn, and shared where there are too few to go round."""
+    return [
+        Share(
+            cores=frozenset(cores[index % max(len(cores), 1) :: jobs]),
+            gpu=gpus[index % len(gpus)] if len(gpus) > 1 else "",
+        )
+        for index in range(jobs)
+    ]
+
+
+def usable_cores() -> list[int]:
+    """The numbers of the cores that this process may use; none where the system cannot deal them out."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that torch sees, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (named.split(",") if named else [str(index) for index in range(count)])[:count]
+
+
+def work_through(prompts: Sequence[str], make: Make, each: Sequence[Share]) -> None:
+    """Calls `make` for all `prompts`, in one process for each share; what comes of it is told on stderr."""
+    waiting, done = deque(prompts), 0
+    with tempfile.TemporaryDirectory(prefix="sds3d-runs-") as logs, _signals_end_it():
+        workers = [Worker(make, share, Path(logs) / f"{index}.log") for index, share in enumerate(each)]
+        try:
+            while waiting or any(worker.prompt for worker in workers):
+                for worker in workers:
+                    if waiting and not worker.prompt:
+                        worker.begin(waiting.popleft())
+                busy = {worker.connection: worker for worker in workers if worker.prompt}
+                for connection in wait(list(busy)):
+                    done += 1
+                    print(f"{done} of {len(prompts)}: {busy[connection].finish()}", file=sys.stderr, flush=True)
+        finally:
+            for worker in workers:
+                worker.tell_to_end()
+            for worker in workers:
+                worker.end()
+
+
+class Worker:
+    """A process that makes runs, started when it is needed, and the run that it is at."""
+
+    def __init__(self, make: Make, share: Share, log: Path) -> None:
+        self.make, self.share, self.log = make, share, log
+        self.process: multiprocessing.process.BaseProcess | None = None
+        self.connection: Connection | None = None
+        self.prompt = ""
+        self.began = 0.0
+
+    def begin(self, prompt: str) -> None:
+        """Hands it the next run."""
+        if self.process is None:
+            context = multiprocessing.get_context("spawn")  # a fork could not use CUDA
+            self.connection, theirs = context.Pipe()
+            self.process = context.Process(target=serve, args=(theirs, self.make, self.share, self.log), daemon=True)
+            self.process.start()
+            theirs.close()
+        self.log.unlink(missing_ok=True)
+        self.prompt, self.began = prompt, time.perf_counter()
+        self.connection.send(prompt)
+
+    def finish(self) -> str:
+        """What came of the run that has just ended, in words."""
+        prompt, self.prompt = self.prompt, ""
+        try:
+            code = self.connection.recv()
+        except (EOFError, ConnectionError):  # it has died
+            self.process.join()
+            code = self.process.exitcode
+        if code == 0:
+            return f"{prompt} ({time.perf_counter() - self.began:.1f} s)"
+        self.tell_to_end()
+        self.end()
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
+        return f"{prompt}: failed with code {code}\n" + textwrap.indent("\n".join(lines[-LAST_LINES:]), "    ")
+
+    def tell_to_end(self) -> None:
+        """Lets it save what it has and go."""
+        if self.process is not None:
+            self.process.terminate()
+            self.connection.close()
+
+    def end(self) -> None:
+        """Waits until it has gone."""
+        if self.process is not None:
+            self.process.join(GRACE)
+            self.process.kill()
+            self.process.join()
+            self.process = None
+
+
+def serve(connection: Connection, make: Make, share: Share, log: Path) -> None:
+    """The process of a worker: makes what it is handed and answers with exit codes, until no more can come."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between runs; a run stops gently
+    share.take()
+    while True:
+        try:
+            prompt = connection.recv()
+        except EOFError:
+            return
+        with log.open("wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        try:
+            code = make(prompt)
+        except Exception:
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        connection.send(code)
+
+
+@contextmanager
+def _signals_end_it() -> Iterator[None]:
+    """SIGINT and SIGTERM leave the block by SystemExit, so that the processes of the workers are ended."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except SystemExit:
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
