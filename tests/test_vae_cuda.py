@@ -156,7 +156,8 @@ def test_parts_are_encoded_alike_in_a_recording_and_back():
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
                 latents = vae.encode(x)
-            return latents, torch.autograd.grad(latents.square().sum(), x)[0]
+                loss = latents.square().sum()
+            return latents, torch.autograd.grad(loss, x)[0]
 
         return function
 
