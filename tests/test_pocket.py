@@ -292,7 +292,8 @@ def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
     torch.testing.assert_close(losses[0], losses[1], rtol=2e-2, atol=0)
 
 
-def test_the_program_writes_a_folder_that_loads(tmp_path):
+def test_the_program_writes_a_folder_that_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "CAPTIONS", 100)
     train.main(
         [
             "--out",
@@ -313,9 +314,10 @@ def test_the_program_writes_a_folder_that_loads(tmp_path):
     prior = PocketPrior(tmp_path, torch.device("cpu"))
     assert prior.encode_prompt("a chair").shape == (text.MAX_TOKENS, text.WIDTH)
     assert load_file(tmp_path / "training.safetensors")
-    from sds3d.priors.weights import verify
+    from sds3d.priors.weights import read_manifest, verify
 
     verify(tmp_path)
+    assert "words.txt" in read_manifest(tmp_path) and "red" in (tmp_path / "words.txt").read_text().split()
 
 
 def test_the_shipped_folder_is_at_most_35_megabytes():
