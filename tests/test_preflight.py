@@ -147,7 +147,7 @@ def test_list_fetch_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     (folder / "sha256.json").write_text(f'{{"vae/config.json": "{"0" * 64}"}}')
     assert main(["prior", "verify", SD.name]) == 1
     assert capsys.readouterr().out.startswith(f"{folder / 'vae/config.json'}: damaged: expected sha256 000")
-    assert main(["prior", "verify", "pocket"]) == 0 and capsys.readouterr().out.startswith("ok: 6 files of ")
+    assert main(["prior", "verify", "pocket"]) == 0 and capsys.readouterr().out.startswith("ok: 7 files of ")
 
 
 @pytest.mark.parametrize("kind", [MVDreamConfig, StableDiffusionConfig])
