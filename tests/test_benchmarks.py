@@ -536,7 +536,7 @@ def test_quality_finds_the_right_captions_and_no_others() -> None:
     assert [cell.strip() for cell in row.strip("|").split("|")][:4] == ["numbers", "3", "1.000", f"{11 / 12:.3f}"]
 
 
-def test_quality_page_has_a_place_for_the_table() -> None:
+def test_the_pocket_page_has_places_for_its_tables() -> None:
     assert quality.SIZE == SIZE
     text = (ROOT / "docs" / "pocket.md").read_text()
-    assert asset.replace_block(text, "quality", "x") != text
+    assert all(asset.replace_block(text, name, "x") != text for name in ("quality", "prior training"))
