@@ -37,13 +37,13 @@ def unseen_words(prompt: str, folder: Path) -> list[str]:
     path = folder / WORDS
     if not path.is_file():
         return []
-    known = set(path.read_text(encoding="utf-8").split())
+    known = set(path.read_text(encoding="utf-8", errors="replace").split())
     asked = [word for word in dict.fromkeys(words_of(prompt)) if word not in EMPTY]
     return [word for word in asked if known.isdisjoint({word, f"{word}s", word.removesuffix("s")})]
 
 
 def unseen_words_of(cfg: Config) -> list[str]:
     """The words of the prompt, each once, that some pocket prior of the run never learned."""
-    priors = {cfg.prior_of(stage) for stage in cfg.stages}
+    priors = dict.fromkeys(cfg.prior_of(stage) for stage in cfg.stages)
     folders = [Path(prior.path) if prior.path else POCKET for prior in priors if isinstance(prior, PocketConfig)]
     return list(dict.fromkeys(word for folder in folders for word in unseen_words(cfg.prompt, folder)))
