@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.asset import write_block
+from benchmarks.clock import clock
 from benchmarks.rasterizer import shell
 from sds3d.captured_steps import CapturedSteps
 from sds3d.config import Config, GaussiansConfig, MVDreamConfig, SDSConfig, StageConfig
@@ -135,18 +135,6 @@ def measure_prior(steps: CapturedSteps, cfg: Config, repeats: int = 30) -> float
     seen = torch.rand(NUM_VIEWS, 3, PIXELS, PIXELS, device=DEVICE)
     arguments = (seen, inputs.timesteps, inputs.cameras.viewmats, inputs.cameras.Ks, inputs.backgrounds)
     return clock(lambda: find(*arguments), repeats)
-
-
-def clock(function: Callable[[], object], repeats: int) -> float:
-    """Median milliseconds from an idle GPU to an idle GPU."""
-    times = []
-    for _ in range(repeats + 3):
-        torch.cuda.synchronize()
-        begun = time.perf_counter()
-        function()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - begun)
-    return 1e3 * statistics.median(times[3:])
 
 
 def measure_peer(splats: int, repeats: int) -> float | None:

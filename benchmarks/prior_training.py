@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import statistics
 import sys
 import tempfile
 import time
@@ -19,31 +18,21 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.asset import write_block
+from benchmarks.clock import clock
 from sds3d.priors.pocket import model, train
 from sds3d.priors.pocket.data import MadeUpObjects, draw
 from sds3d.priors.pocket.learner import Learner
 
 DEVICE = torch.device("cuda")
+REPEATS = 20  # of each part of a step
 WARM_UP = 12  # steps: compiling, choosing algorithms, recording
 MATRIX = 8192  # rows and columns of the product that gives the matrix rate
-
-
-def clock(function: Callable[[], object], repeats: int = 20) -> float:
-    """Median milliseconds from an idle GPU to an idle GPU."""
-    times = []
-    for _ in range(repeats):
-        torch.cuda.synchronize()
-        begun = time.perf_counter()
-        function()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - begun)
-    return 1e3 * statistics.median(times)
 
 
 def matrix_rate() -> float:
     """Operations a second of a bfloat16 matrix product."""
     left, right = (torch.randn(MATRIX, MATRIX, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * MATRIX**3 / (clock(lambda: left @ right) / 1e3)
+    return 2 * MATRIX**3 / (clock(lambda: left @ right, REPEATS) / 1e3)
 
 
 def operations(learner: Learner) -> int:
@@ -81,10 +70,10 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     inputs = learner._inputs(batch, 0)
     rows |= {
         "step ms": 1e3 * step,
-        "tracing ms": clock(lambda: draw(batch)),
-        "tracing, texts, noise ms": clock(lambda: learner._inputs(batch, 0)),
-        "forward and backward ms": clock(lambda: learner._replay(inputs)),
-        "optimiser ms": clock(learner._apply),
+        "tracing ms": clock(lambda: draw(batch), REPEATS),
+        "tracing, texts, noise ms": clock(lambda: learner._inputs(batch, 0), REPEATS),
+        "forward and backward ms": clock(lambda: learner._replay(inputs), REPEATS),
+        "optimiser ms": clock(learner._apply, REPEATS),
         "steps a second": 1 / step,
         "pictures a second": model.NUM_VIEWS * args.batch / step,
         "share of the matrix rate": args.batch * operations(learner) / step / matrix_rate(),

@@ -88,7 +88,7 @@ def sinusoids(timesteps: Tensor, width: int) -> Tensor:
 class GroupNorm(nn.GroupNorm):
     """That of torch. Compiled, for training, it is written out so that channels-last images stay channels-last.
 
-    Torch's own makes copies in the other layout, and with them every convolution beside it, on the way back too.
+    On a GPU torch's own works in the other layout and gives it back.
     """
 
     def forward(self, images: Tensor) -> Tensor:
