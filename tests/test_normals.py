@@ -1,19 +1,30 @@
-"""Normals from depths, and what a prior that sees them is shown."""
+"""Normals from depths, and a prior that sees and draws them: its training, and runs with it."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from tiny_prior import write_tiny_prior
 
 from sds3d.cameras import Cameras, pixel_rays, turntable
-from sds3d.config import RendererConfig
+from sds3d.config import Config, GaussiansConfig, PocketConfig, RendererConfig, StageConfig, VSDConfig
+from sds3d.errors import UserError
 from sds3d.interfaces import Render
 from sds3d.normals import COVERED, depth_normals, normal_images
-from sds3d.priors.pocket.prior import PocketPrior
+from sds3d.priors.blueprint import draw_blueprint
+from sds3d.priors.pocket import data, model, train
+from sds3d.priors.pocket.learner import Learner
+from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
+from sds3d.priors.pocket.text import TextEncoder
+from sds3d.priors.sample import sample_views
 from sds3d.renderers import build_renderer
+from sds3d.runs import RunFolder
 from sds3d.targets import shown
+from sds3d.trainer import train as optimise
 
+CPU = torch.device("cpu")
 CAMERAS = turntable(4, 48, elevation_deg=20.0)
 
 
@@ -139,7 +150,7 @@ def test_a_prior_of_normals_is_shown_both_and_one_of_colours_the_same_as_before(
     colors = torch.rand(4, 128, 128, 3, generator=torch.Generator().manual_seed(0))
     render = Render(colors, alphas, depths)
     folders = [write_tiny_prior(tmp_path / str(draws), draws) for draws in (True, False)]
-    with_normals, plain = (PocketPrior(folder, torch.device("cpu")) for folder in folders)
+    with_normals, plain = (PocketPrior(folder, CPU) for folder in folders)
     both, alone = (shown(prior, render, turntable(4, 128)) for prior in (with_normals, plain))
     assert both.shape == (4, 6, 64, 64) and alone.shape == (4, 3, 64, 64)
     torch.testing.assert_close(both[:, :3], alone)
@@ -149,3 +160,94 @@ def test_a_prior_of_normals_is_shown_both_and_one_of_colours_the_same_as_before(
     middle = both[0, 3:, 31:33, 31:33].mean((1, 2))
     expected = normal_images(normals[0, 63:65, 63:65].mean((0, 1)))
     torch.testing.assert_close(middle, expected, atol=0.01, rtol=0)  # averages over pixels four times as small
+
+
+def test_training_latents_hold_colours_as_before_and_normals_that_are_zero_beside_the_object():
+    batch = data.MadeUpObjects(0, 2, range(1), TextEncoder(SHIPPED / "text_encoder"))[0]
+    both, alone = data.draw(batch, normals=True), data.draw(batch)
+    assert both.shape == (8, 24, 32, 32) and torch.equal(both[:, :12], alone)
+    images = torch.nn.functional.pixel_shuffle(both, model.PATCH)
+    lengths = images[:, 3:].norm(dim=1)
+    backgrounds = 2 * batch.backgrounds[..., None, None] - 1
+    empty = (images[:, :3] - backgrounds).abs().amax(1) < 1e-6
+    assert (lengths[empty] == 0).float().mean() > 0.99  # the object may have the very colour of its background
+    assert lengths.max() < 1 + 1e-5 and (lengths > 0.999).float().mean() > 0.05
+
+
+def options(out: Path, *more: str) -> list[str]:
+    small = ("--batch", "1", "--workers", "0", "--device", "cpu", "--log-every", "1")
+    return ["--out", str(out), *small, *more]
+
+
+def test_a_widened_network_draws_colours_as_before_whatever_the_normals_are(tmp_path):
+    plain = write_tiny_prior(tmp_path / "plain")
+    widened = Learner(train.parse(options(tmp_path / "out", "--init", str(plain), "--normals")), CPU).unet
+    generator = torch.Generator().manual_seed(0)
+    noisy, context, camera = (torch.randn(x, generator=generator) for x in ((4, 24, 32, 32), (4, 8, 384), (4, 19)))
+    with torch.no_grad():
+        got = widened(noisy, torch.full((4,), 300), context, camera)
+        expected = model.load_unet(plain)(noisy[:, :12], torch.full((4,), 300), context, camera)
+    torch.testing.assert_close(got[:, :12], expected, atol=1e-5, rtol=1e-5)  # sums in another order
+    assert (got[:, 12:] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny prior of colours, widened and trained for two steps."""
+    folder = tmp_path_factory.mktemp("normals")
+    plain = write_tiny_prior(folder / "plain")
+    train.main(options(folder / "trained", "--init", str(plain), "--normals", "--steps", "2", "--lr", "0.01"))
+    return folder / "trained"
+
+
+def test_a_trained_prior_draws_normals_and_shows_colours(trained):
+    prior = PocketPrior(trained, CPU)
+    assert prior.normals and not PocketPrior(SHIPPED, CPU).normals
+    weights = prior.unet.conv_out.weight.flatten(1).norm(dim=1)
+    assert (weights[12:] > 0).all()  # they learn, though they began at zero
+    assert draw_blueprint(PocketConfig(path=str(trained)), "cpu").latents == (24, 32, 32)
+    generator = torch.Generator().manual_seed(0)
+    views = sample_views(prior, "red", "", turntable(4, 64), torch.full((4, 3), 0.5), generator, steps=2)
+    assert views.shape == (4, 3, 64, 64)
+    images = torch.rand(4, 6, 64, 64)
+    torch.testing.assert_close(prior.decode_latents(prior.encode_images(images)), images)
+
+
+def test_training_goes_on_from_a_prior_of_normals_without_being_told(trained, tmp_path):
+    args = train.parse(options(tmp_path, "--init", str(trained)))
+    assert args.normals
+    state = Learner(args, CPU).unet.state_dict()
+    torch.testing.assert_close(state, dict(model.load_unet(trained).state_dict()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("asks", ["--normals", "the prior of --init"])
+def test_own_objects_have_no_normals(trained, tmp_path, asks):
+    more = ["--normals"] if asks == "--normals" else ["--init", str(trained)]
+    with pytest.raises(UserError, match=f"no normals, but {asks}.* asks for them; leave it out"):
+        train.parse(options(tmp_path / "out", "--objects", str(tmp_path), *more))
+
+
+class Silent:
+    def start(self, total_steps, initial): ...
+    def stage(self, name): ...
+    def advance(self, step, **numbers): ...
+    def note(self, text): ...
+
+
+@pytest.mark.parametrize("estimator", [StageConfig().estimator, VSDConfig()], ids=lambda cfg: cfg.kind)
+def test_a_run_moves_the_scene_by_both(trained, tmp_path, monkeypatch, estimator):
+    """A few steps, that end elsewhere when the gradient of the normals is taken away."""
+    cfg = Config(
+        prompt="a red mushroom", device="cpu", prior=PocketConfig(path=str(trained)), out=str(tmp_path / "with"),
+        representation=GaussiansConfig(num_init=60, max_gaussians=60),
+        stages=(StageConfig(steps=4, prior_every=2, resolution=48, estimator=estimator),),
+    )  # fmt: skip
+
+    def means() -> torch.Tensor:
+        return optimise(cfg, RunFolder.create(cfg), Silent(), lambda: False).scene.means.detach()
+
+    moved = means()
+    assert torch.isfinite(moved).all()
+    cfg = replace(cfg, out=str(tmp_path / "without"))
+    monkeypatch.setattr("sds3d.targets.depth_normals", lambda *inputs: depth_normals(*inputs).detach())
+    assert (means() - moved).abs().max() > 1e-4

@@ -169,17 +169,18 @@ def complete(args: argparse.Namespace) -> argparse.Namespace:
     if args.objects and not 0 <= args.mix < 1:
         raise UserError(f"--mix: expected a share from 0 to less than 1, got {args.mix}")
     args.text = args.text or (args.init or POCKET) / "text_encoder"
-    shape = {"channels": [96, 192, 256], "layers": 1}
+    shape = {"channels": [96, 192, 256], "layers": 1, "normals": False}
     if args.init:
         verify(args.init)
         if not (args.init / "unet" / "weights.int8.safetensors").is_file():
             raise UserError(f"--init {args.init}: expected a folder that `sds3d prior train` made")
         shape = model.network_shape(args.init)
-        args.normals |= shape.pop("normals")
+    reason = "--normals" if args.normals else f"the prior of --init {args.init}"
+    args.normals |= shape.pop("normals")
     if args.normals and args.objects:
         raise UserError(
-            f"--objects {args.objects}: pictures of your meshes have no normals, which --normals or --init {args.init} "
-            "asks for; leave out --normals and start from a prior that draws colours alone, or leave out --objects"
+            f"--objects {args.objects}: expected a prior that draws colours alone, for pictures of your meshes have no "
+            f"normals, but {reason} asks for them; leave it out, or leave out --objects"
         )
     for name, value in shape.items():
         given = getattr(args, name)
