@@ -3,8 +3,8 @@
 python -m benchmarks.geometry [--config NAME] [--out FOLDER] [--jobs N]
 
 A ball, a cube, a cylinder, a cone and a ring are fitted to the meshes of finished runs by least squares. The table says
-how far the surface is from the fitted shape, and by what angle its triangles are turned from it. Finished runs are kept
-and a stopped one goes on, so it can be made in pieces.
+how far the surface is from the fitted shape, and by what angle its triangles are turned from it. What cannot be seen
+from outside does not count. Finished runs are kept and a stopped one goes on, so it can be made in pieces.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = 6000  # points of a surface
 ROUNDEST = 0.2  # radius of an edge over the smallest half side; the grammar's cubes have up to 0.18
 THICKEST = 0.6  # radius of a ring's tube over that of the ring; the grammar's have up to 0.49, and 1 has no hole
+RESOLUTION, ELEVATIONS_DEG = 256, (-60.0, -20.0, 20.0, 60.0)  # of the pictures that tell what is seen
 STEP = 1e-5  # world units over which distances are differentiated
 
 Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -138,6 +139,22 @@ def measure(vertices: np.ndarray, faces: np.ndarray, shape: Shape) -> Deviation:
     return Deviation(100 * np.sqrt((distances**2).mean()) / size, angles.mean())
 
 
+def seen_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Those of `faces` that some pixel shows of pictures from all around, also from below."""
+    import torch
+
+    from sds3d.cameras import orbit_cameras
+    from sds3d.mesh.raster import rasterize
+
+    azimuths = torch.arange(8).repeat(len(ELEVATIONS_DEG)) * (2 * np.pi / 8)
+    elevations = torch.deg2rad(torch.tensor(ELEVATIONS_DEG)).repeat_interleave(8)
+    cameras = orbit_cameras(azimuths, elevations, torch.full_like(azimuths, 2.7), np.radians(40), RESOLUTION)
+    solid = torch.from_numpy(vertices).float(), torch.from_numpy(faces)
+    shown = [rasterize(*solid, cameras[view : view + 1]).faces.unique() for view in range(len(cameras))]
+    seen = torch.cat(shown).unique()
+    return faces[seen[seen >= 0].numpy()]
+
+
 def sample_surface(vertices: np.ndarray, faces: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Points [SAMPLES, 3], spread evenly over the triangles, and the normals [SAMPLES, 3] of these."""
     corners = vertices[faces].astype(np.float64)
@@ -190,7 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     deviations = {}
     for prompt, run in zip(PROMPTS, runs, strict=True):
         mesh = read_glb(run / "mesh.glb")
-        deviations[prompt] = measure(mesh.vertices.numpy(), mesh.faces.numpy(), SHAPES[PROMPTS[prompt]])
+        vertices, faces = mesh.vertices.numpy(), mesh.faces.numpy()
+        deviations[prompt] = measure(vertices, seen_faces(vertices, faces), SHAPES[PROMPTS[prompt]])
     print(table(deviations))
     return 0
 
