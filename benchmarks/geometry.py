@@ -3,8 +3,9 @@
 python -m benchmarks.geometry [--config NAME] [--out FOLDER] [--jobs N]
 
 A ball, a cube, a cylinder, a cone and a ring are fitted to the meshes of finished runs by least squares. The table says
-how far the surface is from the fitted shape, and by what angle its triangles are turned from it. What cannot be seen
-from outside does not count. Finished runs are kept and a stopped one goes on, so it can be made in pieces.
+how far the surface is from the fitted shape, and by what angle its triangles are turned from it. What is inside, or
+seen only from further below than any view of the runs, does not count. Finished runs are kept and a stopped one goes
+on, so it can be made in pieces.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = 6000  # points of a surface
 ROUNDEST = 0.2  # radius of an edge over the smallest half side; the grammar's cubes have up to 0.18
 THICKEST = 0.6  # radius of a ring's tube over that of the ring; the grammar's have up to 0.49, and 1 has no hole
-RESOLUTION, ELEVATIONS_DEG = 256, (-60.0, -20.0, 20.0, 60.0)  # of the pictures that tell what is seen
+RESOLUTION, ELEVATIONS_DEG = 256, (-20.0, 5.0, 30.0, 60.0)  # of the pictures that tell what is seen
 STEP = 1e-5  # world units over which distances are differentiated
 
 Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -140,7 +141,7 @@ def measure(vertices: np.ndarray, faces: np.ndarray, shape: Shape) -> Deviation:
 
 
 def seen_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Those of `faces` that some pixel shows of pictures from all around, also from below."""
+    """Those of `faces` that some pixel shows of pictures from where the views of a run are."""
     import torch
 
     from sds3d.cameras import orbit_cameras
