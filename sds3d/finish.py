@@ -14,6 +14,7 @@ from sds3d import __version__
 from sds3d.config import Config, PreviewConfig
 from sds3d.files import atomic_write
 from sds3d.pictures import BACKGROUND, png, to_uint8
+from sds3d.priors.pocket.words import unseen_words_of
 from sds3d.priors.weights import file_sha256, prior_id
 from sds3d.runs import OUTPUTS, RunFolder
 
@@ -68,6 +69,7 @@ def finish(
         "seed": cfg.seed,
         "config_hash": run.config_hash,
         "priors": {stage.name: prior_id(cfg.prior_of(stage)) for stage in cfg.stages},
+        "unseen_words": unseen_words_of(cfg),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_bytes": peak_memory(),
         "gaussians": len(scene),

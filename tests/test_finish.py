@@ -132,7 +132,7 @@ def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
     scene = Gaussians.random_ball(GaussiansConfig(num_init=1500), 10, torch.Generator().manual_seed(0))
     scene.logit_opacities.data += 6  # a solid ball
     cfg = Config(
-        prompt="a ball",
+        prompt="a crimson ball, a ball",
         device="cpu",
         out=str(tmp_path),
         mesh=MeshConfig(grid=32, faces=500, texture_size=128, bake_views=8, bake_resolution=64),
@@ -145,7 +145,8 @@ def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
     assert run.finished and notes
     assert {path.name for path in run.path.iterdir()} >= {*OUTPUTS, "report.json", "config.yaml"}
     assert report == json.loads((run.path / "report.json").read_text(encoding="utf-8"))
-    assert report["prompt"] == "a ball" and [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]
+    assert report["prompt"] == cfg.prompt and report["unseen_words"] == ["crimson"]
+    assert [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]
     assert report["watertight"] and report["components"] == 1 and 100 <= report["faces"] <= 500
     assert report["iou"] > 0.9 and report["psnr_db"] > 15
     assert (run.path / "mesh.glb").read_bytes().startswith(b"glTF")

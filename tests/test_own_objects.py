@@ -288,6 +288,7 @@ def test_the_loss_on_own_objects_falls(tmp_path, tiny, folder, monkeypatch):
 
 def test_the_program_makes_a_folder_that_is_a_prior(tmp_path, tiny, folder, capsys, monkeypatch):
     monkeypatch.setattr(library.draw_library, "__defaults__", (1,))
+    monkeypatch.setattr(train, "CAPTIONS", 100)
     out = tmp_path / "my prior"
     command = ["prior", "train", "--out", str(out), "--objects", str(folder), "--init", str(tiny), "--batch", "1"]
     command += ["--workers", "0", "--device", "cpu"]

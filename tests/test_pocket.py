@@ -209,10 +209,15 @@ def test_training_views_vary_around_the_standard_view():
     cameras, _ = data.sample_views(500, torch.Generator().manual_seed(0))
     distances = cameras.positions.norm(dim=-1).unflatten(0, (500, 4))
     fovs = torch.rad2deg(2 * (cameras.width / 2 / cameras.Ks[:, 0, 0]).atan()).unflatten(0, (500, 4))
-    for values, (low, high) in ((distances, (2.6, 3.1)), (fovs, (38.0, 43.0))):
+    for values, (low, high) in ((distances, (2.7, 3.2)), (fovs, (39.0, 43.0))):
         torch.testing.assert_close(values, values[:, :1].expand(-1, 4), atol=1e-4, rtol=0)
         assert low - 1e-4 <= values.min() < low + (high - low) / 50
         assert high + 1e-4 >= values.max() > high - (high - low) / 50
+
+
+def test_no_training_view_cuts_an_object_off():
+    """Objects are scaled to a ball of radius 0.9, which the nearest and narrowest view still holds."""
+    assert math.asin(0.9 / data.DISTANCE[0]) <= math.radians(data.FOV_DEG[0] / 2)
 
 
 def test_latents_fold_pixels_without_loss():
@@ -346,7 +351,8 @@ def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
     torch.testing.assert_close(losses[0], losses[1], rtol=2e-2, atol=0)
 
 
-def test_the_program_writes_a_folder_that_loads(tmp_path):
+def test_the_program_writes_a_folder_that_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "CAPTIONS", 100)
     train.main(
         [
             "--out",
@@ -367,9 +373,10 @@ def test_the_program_writes_a_folder_that_loads(tmp_path):
     prior = PocketPrior(tmp_path, torch.device("cpu"))
     assert prior.encode_prompt("a chair").shape == (text.MAX_TOKENS, text.WIDTH)
     assert load_file(tmp_path / "training.safetensors")
-    from sds3d.priors.weights import verify
+    from sds3d.priors.weights import read_manifest, verify
 
     verify(tmp_path)
+    assert "words.txt" in read_manifest(tmp_path) and "red" in (tmp_path / "words.txt").read_text().split()
 
 
 def test_the_shipped_folder_is_at_most_35_megabytes():

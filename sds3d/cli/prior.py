@@ -79,6 +79,7 @@ def preview(argv: list[str]) -> int:
     from sds3d.devices import resolve_device
     from sds3d.pictures import png
     from sds3d.priors import build_prior
+    from sds3d.priors.pocket.words import GUESSED, unseen_words_of
     from sds3d.priors.sample import sample_views
 
     device = resolve_device(cfg.device)
@@ -89,6 +90,8 @@ def preview(argv: list[str]) -> int:
     images = sample_views(prior, cfg.prompt, cfg.negative_prompt, cameras, backgrounds, generator)
     row = images.movedim(1, -1).cpu()  # [C, H, W, 3]
     atomic_write(args.out, png(torch.cat(list(row), 1)))
+    if words := unseen_words_of(cfg):
+        print(f"{GUESSED}: {', '.join(words)}", file=sys.stderr)
     print(args.out)
     return 0
 

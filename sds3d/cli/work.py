@@ -11,6 +11,7 @@ from types import FrameType
 from sds3d.config import Config, PocketConfig
 from sds3d.devices import begin_context
 from sds3d.loading import no_collection
+from sds3d.priors.pocket.words import GUESSED, unseen_words_of
 from sds3d.runs import OUTPUTS, RunFolder
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL: run it again and it goes on
@@ -88,6 +89,8 @@ def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
 
     progress = make_progress(sys.stderr)
     progress.note(f"{cfg.prompt!r} in {run.path}")
+    if words := unseen_words_of(cfg):
+        progress.note(f"{GUESSED}: {', '.join(words)}")
     try:
         result = train(cfg, run, progress, lambda: signals.stopped)
         if not result.finished:

@@ -10,24 +10,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
 
 from sds3d.errors import UserError
+from sds3d.files import atomic_write
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import MadeUpObjects
 from sds3d.priors.pocket.learner import Learner
 from sds3d.priors.pocket.library import OwnObject, draw_library
 from sds3d.priors.pocket.mixed import MixedObjects
+from sds3d.priors.pocket.objects import sample_object
+from sds3d.priors.pocket.words import WORDS, known_words
 from sds3d.priors.weights import MANIFEST, POCKET, file_sha256, verify
 
+CAPTIONS = 20_000  # made-up ones that tell which words the prior knows; rarer words are hardly learnt
 # of the options that the user leaves out
 DEFAULTS = {"steps": 16000, "lr": 5e-4, "ema": 0.9995}
 DEFAULTS_WITH_OBJECTS = {"steps": 2000, "lr": 2e-4, "ema": 0.998, "mix": 0.5, "init": POCKET}
@@ -64,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
             losses, since = [], now
         if time.perf_counter() - saved > args.save_every or learner.step == args.steps:
             learner.save(checkpoint)
-            export(learner, args.out)
+            export(learner, own, args.out)
             saved = time.perf_counter()
     if world > 1:
         torch.distributed.destroy_process_group()
@@ -116,14 +121,28 @@ def join_processes(device: str) -> tuple[int, int, torch.device]:
     return torch.distributed.get_rank(), world, torch.device(device)
 
 
-def export(learner: Learner, out: Path) -> None:
-    """Write the averaged network, a copy of the text encoder beside it, and the checksums of both."""
+def export(learner: Learner, own: list[OwnObject], out: Path) -> None:
+    """Write the averaged network, beside it a copy of the text encoder and the words it knows, and all checksums."""
     model.save_unet(learner.average, out)
+    if not (out / WORDS).exists():
+        atomic_write(out / WORDS, known_words(captions_seen(learner.args, own)))
     if learner.args.text.resolve() != (out / "text_encoder").resolve():
         shutil.copytree(learner.args.text, out / "text_encoder", dirs_exist_ok=True)
     files = [path for name in ("unet", "scheduler", "text_encoder") for path in sorted((out / name).iterdir())]
-    manifest = {str(path.relative_to(out)): file_sha256(path) for path in files}
+    manifest = {str(path.relative_to(out)): file_sha256(path) for path in [*files, out / WORDS]}
     (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def captions_seen(args: argparse.Namespace, own: list[OwnObject]) -> Iterator[str]:
+    """The captions of a training: its own, many of the made-up ones, and the words of the prior that it starts from."""
+    for one in own:
+        yield from one.captions
+    if args.init and (args.init / WORDS).is_file():
+        yield (args.init / WORDS).read_text(encoding="utf-8")
+    if not own or args.mix > 0:
+        rng = random.Random(args.seed)
+        for _ in range(CAPTIONS):
+            yield from sample_object(rng, num_captions=1)[1]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
