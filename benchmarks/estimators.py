@@ -159,7 +159,7 @@ def text_errors(prior: Prior, renderer: Renderer, texts: Sequence[str]) -> Tenso
     with torch.no_grad():
         for elevation in ELEVATIONS_DEG:
             cameras = turntable(views, 2 * prior.resolution, elevation, start_azimuth_deg=20.0).to(device)
-            latents = prior.encode_images(shown(prior, renderer(cameras, backgrounds)))
+            latents = prior.encode_images(shown(prior, renderer(cameras, backgrounds), cameras))
             noise = draw_noise(latents, generator)
             predicted = prior.predict_noise(alpha * latents + sigma * noise, timesteps, encoded, cameras, backgrounds)
             rings.append(torch.stack([(sigma / alpha * (x - noise)).square().mean() for x in predicted]))

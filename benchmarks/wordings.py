@@ -77,7 +77,7 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
 
     from sds3d.cameras import sample_orbits
     from sds3d.priors.pocket.data import ELEVATION_DEG
-    from sds3d.priors.pocket.model import STANDARD_DISTANCE, STANDARD_FOV_DEG
+    from sds3d.priors.pocket.model import STANDARD_DISTANCE, STANDARD_FOV_DEG, compose
     from sds3d.priors.pocket.parts import pack
     from sds3d.priors.pocket.tracer import trace
 
@@ -85,8 +85,8 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
     bounds = (ELEVATION_DEG, (STANDARD_DISTANCE,) * 2, (STANDARD_FOV_DEG,) * 2)
     cameras = sample_orbits(1, prior.num_views, prior.resolution, *bounds, generator).to(device)
     backgrounds = torch.full((prior.num_views, 3), 0.5, device=device)
-    rgba = trace(torch.from_numpy(pack(parts))[None].to(device), cameras)[0].movedim(-1, 1)
-    x0 = prior.encode_images(rgba[:, :3] + (1 - rgba[:, 3:]) * backgrounds[..., None, None])
+    layers = trace(torch.from_numpy(pack(parts))[None].to(device), cameras, normals=prior.normals)[0].movedim(-1, 1)
+    x0 = prior.encode_images(compose(layers, backgrounds))
     noise = torch.randn(x0.shape, generator=generator).to(device)
     rows = []
     for fraction in FRACTIONS:

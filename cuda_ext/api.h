@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 #define SDS3D_API __attribute__((visibility("default")))
-#define SDS3D_ABI_VERSION 1
+#define SDS3D_ABI_VERSION 2
 
 typedef struct {
     int32_t num_splats, num_views, width, height;
@@ -73,8 +73,9 @@ SDS3D_API void sds3d_splat_free(void* state);
 
 // Premultiplied colours and coverage [B, V, resolution, resolution, 4] of B packed objects [B, 28, 29], each seen by V
 // cameras [B, V, 13] (camera-to-world rows [3, 4], OpenCV axes, then the focal length in pixels); samples^2 rays a pixel.
-SDS3D_API int32_t sds3d_trace(const float* parts, const float* cameras, float* out, int32_t objects, int32_t views,
-                              int32_t resolution, int32_t samples, int32_t num_threads);
+// World-space normals times coverage [B, V, resolution, resolution, 3] go into `normals`, which may be null.
+SDS3D_API int32_t sds3d_trace(const float* parts, const float* cameras, float* out, float* normals, int32_t objects,
+                              int32_t views, int32_t resolution, int32_t samples, int32_t num_threads);
 
 #ifdef __cplusplus
 }

@@ -196,7 +196,8 @@ class CapturedSteps(Steps):
         """The images of what the scene looks like, and the drawing that they are made of."""
         with torch.no_grad():
             drawing = self._draw(capacity)
-            return shown(self.prior, Render(drawing.colors, drawing.alphas, drawing.depths)), drawing
+            render = Render(drawing.colors, drawing.alphas, drawing.depths)
+            return shown(self.prior, render, self.inputs.cameras), drawing
 
     def _move(self, stage: StageConfig, capacity: int | None, drawing: splat_cuda.Drawing | None = None) -> None:
         """One optimiser step towards the target; none at all if it is bad or the tile lists overflowed.
@@ -208,18 +209,16 @@ class CapturedSteps(Steps):
         drawing.status[1:].bitwise_or_(self.bad)
         if capacity is None:
             self.capacity = int(splat_cuda.HEADROOM * len(drawing.keys)) + splat_cuda.SPARE
-        colors, alphas = drawing.colors.detach().requires_grad_(), drawing.alphas.detach().requires_grad_()
-        render = Render(colors, alphas, drawing.depths)
-        distance = distillation_loss(shown(self.prior, render), self.target)
+        images = [x.detach().requires_grad_() for x in (drawing.colors, drawing.alphas, drawing.depths)]
+        render = Render(*images)
+        distance = distillation_loss(shown(self.prior, render, self.inputs.cameras), self.target)
         # Leaves of their own: the parameters' gradients would be gathered on the stream where those were made.
         means, log_scales = splats[0].requires_grad_(), splats[2].requires_grad_()
         loss = distance + regularization(render, means, log_scales.exp(), stage.loss)
-        v_colors, v_alphas, v_means, v_log_scales = torch.autograd.grad(
-            loss, (colors, alphas, means, log_scales), allow_unused=True
-        )
-        cotangents = [None if v is None else v.contiguous() for v in (v_colors, v_alphas)]
+        *of_images, v_means, v_log_scales = torch.autograd.grad(loss, (*images, means, log_scales), allow_unused=True)
+        cotangents = [None if v is None else v.contiguous() for v in of_images]  # of depths if the prior sees normals
         splat_cuda.adam_step(
-            splats, view, drawing, (*cotangents, None, None), self._adam_state(v_means, v_log_scales),
+            splats, view, drawing, (*cotangents, None), self._adam_state(v_means, v_log_scales),
             deterministic=self.cfg.renderer.deterministic,
         )  # fmt: skip
         taken = 1 - drawing.status[1].float()

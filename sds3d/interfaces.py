@@ -45,6 +45,7 @@ class Prior(Protocol):
     num_views: int
     resolution: int  # pixels of the square images that encode_images expects
     pixel_latents: bool  # latents are pixels, so an image bounds them
+    normals: bool  # images have I = 6 channels, not 3: colours, then normals.normal_images of the world-space normals
     alphas_cumprod: Tensor  # [T]
 
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor: ...
@@ -54,9 +55,9 @@ class Prior(Protocol):
 
     def encode_images(
         self, images: Tensor
-    ) -> Tensor: ...  # [C, 3, H, W] in [0, 1] -> latents [C, Z, h, w], differentiable
+    ) -> Tensor: ...  # [C, I, H, W] in [0, 1] -> latents [C, Z, h, w], differentiable
 
-    def decode_latents(self, latents: Tensor) -> Tensor: ...  # the inverse, [C, 3, H, W] in [0, 1]
+    def decode_latents(self, latents: Tensor) -> Tensor: ...  # the inverse, [C, I, H, W] in [0, 1]
 
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor

@@ -67,7 +67,7 @@ class Steps:
             rates = self.scene.learning_rates(step / self.total_steps)
             set_learning_rates(self.optimizer, rates, stage, inputs.rate)
             render = self.renderer(inputs.cameras, inputs.backgrounds)
-            images = shown(self.prior, render)
+            images = shown(self.prior, render, inputs.cameras)
             if step == block.step:
                 estimate = partial(self._estimate, stage, inputs)
                 target = find_target(self.prior, images, estimate, lasting=block.length > 1)

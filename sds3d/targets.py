@@ -8,7 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sds3d.cameras import Cameras
 from sds3d.interfaces import Prior, Render
+from sds3d.normals import depth_normals, normal_images
 from sds3d.resizing import resize
 
 PROBE = 0.02  # root mean square of the change of the images by which the encoder's slope is measured
@@ -17,7 +19,7 @@ PROBE = 0.02  # root mean square of the change of the images by which the encode
 class Target(NamedTuple):
     """Where the images are to go, and how hard they are pulled."""
 
-    images: Tensor  # [C, 3, R, R]
+    images: Tensor  # [C, I, R, R], I = 3 or, with normals, 6
     weights: Tensor  # [C, 1, 1, 1]
 
     def is_finite(self) -> bool:
@@ -25,13 +27,16 @@ class Target(NamedTuple):
         return bool(torch.isfinite(self.images).all())
 
 
-def shown(prior: Prior, render: Render) -> Tensor:
-    """The images [C, 3, R, R] of a render, in the size that the prior expects."""
-    return resize(render.colors.movedim(-1, 1), prior.resolution)
+def shown(prior: Prior, render: Render, cameras: Cameras) -> Tensor:
+    """The images [C, I, R, R] of a render, in the prior's size: colours and, if it sees them, normals."""
+    images = render.colors
+    if prior.normals:
+        images = torch.cat([images, normal_images(depth_normals(render.depths, render.alphas, cameras))], -1)
+    return resize(images.movedim(-1, 1), prior.resolution)
 
 
 def find_target(prior: Prior, images: Tensor, estimate: Callable[[Tensor], Tensor], lasting: bool) -> Target:
-    """The target of `images` [C, 3, R, R] from the gradient `estimate(latents)` [C, Z, h, w].
+    """The target of `images` [C, I, R, R] from the gradient `estimate(latents)` [C, Z, h, w].
 
     The first step towards it follows exactly J^T gradient / C, J the encoder's Jacobian. A target that is `lasting`
     serves more steps, without the encoder: it minimises the quadratic model that shares this gradient and, along it,

@@ -15,7 +15,7 @@ class GaussianPrior:
     A twin can learn that the mean is another one, by `shift`.
     """
 
-    num_views, resolution, pixel_latents = 4, 8, True
+    num_views, resolution, pixel_latents, normals = 4, 8, True, False
     alphas_cumprod = torch.linspace(0.999, 0.001, 1000)
 
     def __init__(self, variance: float, dtype: torch.dtype = torch.float32) -> None:

@@ -106,7 +106,7 @@ def test_errors_of_a_prior_that_knows_one_word() -> None:
     """A prior that sees through the noise exactly when the text says red, and errs by 0.1 otherwise."""
 
     class Knowing:
-        num_views, resolution = 4, 16
+        num_views, resolution, normals = 4, 16, False
         alphas_cumprod = torch.linspace(0.99, 0.01, 100)
 
         def encode_prompt(self, prompt: str, negative: bool = False) -> torch.Tensor:

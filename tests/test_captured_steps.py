@@ -133,8 +133,9 @@ def test_answers_that_are_not_numbers_move_nothing():
     assert max(distance(one, other).values()) < CLOSE
 
 
-def test_the_pocket_prior_is_recorded_with_its_estimator(tmp_path):
-    prior = PocketPrior(write_tiny_prior(tmp_path / "prior"), DEVICE)
+@pytest.mark.parametrize("normals", [False, True])
+def test_the_pocket_prior_is_recorded_with_its_estimator(tmp_path, normals):
+    prior = PocketPrior(write_tiny_prior(tmp_path / "prior", normals), DEVICE)
     _, losses, _ = optimise(CapturedSteps, prior)
     assert not prior.predict_v.captures  # it is part of the estimator's recording
     _, expected_losses, _ = optimise(Steps, prior)

@@ -8,7 +8,7 @@ import torch
 from sds3d.priors.weights import file_sha256
 
 
-def write_tiny_prior(folder: Path) -> Path:
+def write_tiny_prior(folder: Path, normals: bool = False) -> Path:
     """Writes the layout of `sds3d prior train` to `folder`, which must not exist."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -31,7 +31,7 @@ def write_tiny_prior(folder: Path) -> Path:
     for table in bert.embeddings.children():
         torch.nn.init.normal_(table.weight)
     save_int8(bert.state_dict(), text / "weights.int8.safetensors")
-    save_unet(build_unet((16, 32), layers=1), folder)
+    save_unet(build_unet((16, 32), layers=1, normals=normals), folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
     manifest = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
     (folder / "sha256.json").write_text(json.dumps(manifest))

@@ -6,6 +6,7 @@ struct TraceParams {  // TraceParams of sds3d/priors/pocket/tracer.py
     const float* parts;    // [objects, MAX_PARTS, COLUMNS]
     const float* cameras;  // [images, 13], see trace_pixel
     float* out;            // [images, resolution, resolution, 4]
+    float* normals;        // [images, resolution, resolution, 3] or null
     int views;             // images of one object
     int resolution;
     int samples;           // squared: rays a pixel
@@ -20,6 +21,7 @@ extern "C" __global__ void __launch_bounds__(128) sds3d_trace_kernel(const Trace
     __syncthreads();
     int x = int(blockIdx.x) % tiles * 16 + int(threadIdx.x) % 16, y = int(blockIdx.x) / tiles * 8 + int(threadIdx.x) / 16;
     if (x >= p.resolution || y >= p.resolution) return;
-    trace_pixel(parts, p.cameras + size_t(image) * 13, p.resolution, p.samples, x, y,
-                p.out + ((size_t(image) * p.resolution + y) * p.resolution + x) * 4);
+    size_t index = (size_t(image) * p.resolution + y) * p.resolution + x;
+    trace_pixel(parts, p.cameras + size_t(image) * 13, p.resolution, p.samples, x, y, p.out + index * 4,
+                p.normals ? p.normals + index * 3 : nullptr);
 }

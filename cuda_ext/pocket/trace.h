@@ -136,7 +136,8 @@ SDS3D_FN bool second_colour(const float* part, Vec p) {
 }
 
 // View-independent shading, so that what the prior learns is a texture: hemisphere light, one key light, contact shadow.
-SDS3D_FN Vec shade(const float* parts, unsigned all, Vec p, const Vec& light) {
+// The unit normal goes into `normal`.
+SDS3D_FN Vec shade(const float* parts, unsigned all, Vec p, const Vec& light, Vec* normal) {
     int index = 0;
     float d0 = object_distance(parts, all, p, &index);
     const float e = 2e-3f;
@@ -144,6 +145,7 @@ SDS3D_FN Vec shade(const float* parts, unsigned all, Vec p, const Vec& light) {
     const Vec corners[4] = {{1, -1, -1}, {-1, -1, 1}, {-1, 1, -1}, {1, 1, 1}};
     for (int i = 0; i < 4; ++i) n = n + corners[i] * object_distance(parts, all, p + corners[i] * e, nullptr);
     n = n * (1.0f / fmaxf(length(n), 1e-9f));
+    *normal = n;
     const float* part = parts + index * COLUMNS;
     const float* c = part + (second_colour(part, p) ? COLOR2 : COLOR);
     float reach = 0.12f, open = clampf((object_distance(parts, all, p + n * reach, nullptr) - d0) / reach, 0.0f, 1.0f);
@@ -180,10 +182,13 @@ SDS3D_FN unsigned parts_on_ray(const float* parts, Vec origin, Vec dir, float* e
 }
 
 // Colour times coverage and coverage of one pixel; camera = camera-to-world rows [3, 4] OpenCV, then focal length in pixels.
-SDS3D_FN void trace_pixel(const float* parts, const float* camera, int resolution, int samples, int px, int py, float* rgba) {
+// World-space normal times coverage too, unless `normals` is null.
+SDS3D_FN void trace_pixel(const float* parts, const float* camera, int resolution, int samples, int px, int py, float* rgba,
+                          float* normals) {
     const Vec light = {0.502f, 0.301f, 0.811f};
     const Vec origin = {camera[3], camera[7], camera[11]};
     float sum[4] = {0, 0, 0, 0};
+    Vec normal, normal_sum = {0, 0, 0};
     for (int sub = 0; sub < samples * samples; ++sub) {
         float x = (px + (sub % samples + 0.5f) / samples - 0.5f * resolution) / camera[12];
         float y = (py + (sub / samples + 0.5f) / samples - 0.5f * resolution) / camera[12];
@@ -198,10 +203,14 @@ SDS3D_FN void trace_pixel(const float* parts, const float* camera, int resolutio
             t += RELAX * d;
         }
         if (!hit) continue;
-        Vec rgb = shade(parts, all, origin + dir * t, light);
+        Vec rgb = shade(parts, all, origin + dir * t, light, &normal);
         sum[0] += rgb.x, sum[1] += rgb.y, sum[2] += rgb.z, sum[3] += 1.0f;
+        normal_sum = normal_sum + normal;
     }
     for (int i = 0; i < 4; ++i) rgba[i] = sum[i] / (samples * samples);
+    if (!normals) return;
+    normal_sum = normal_sum * (1.0f / (samples * samples));
+    normals[0] = normal_sum.x, normals[1] = normal_sum.y, normals[2] = normal_sum.z;
 }
 
 }  // namespace sds3d_tracer

@@ -106,9 +106,9 @@ def _pocket(cfg: PocketConfig) -> Blueprint:
     from sds3d.priors.weights import POCKET
 
     folder = Path(cfg.path) if cfg.path else POCKET
-    config = read_json(folder / "unet" / "config.json")
+    shape = model.shape_of(read_json(folder / "unet" / "config.json"))
     with META:
-        unet = model.build_unet(config["block_out_channels"], config["layers_per_block"])
+        unet = model.build_unet(**shape)
         unet = unet.requires_grad_(False).to(memory_format=torch.channels_last)
 
     def predict(noisy: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def _pocket(cfg: PocketConfig) -> Blueprint:
 
     side = model.RESOLUTION // model.PATCH
     text = 4 * (folder / "text_encoder" / "weights.int8.safetensors").stat().st_size  # stored in eight bits
-    latents = (3 * model.PATCH**2, side, side)
+    latents = (model.latent_channels(shape["normals"]), side, side)
     return Blueprint(unet, None, predict, model.images_to_latents, latents, model.NUM_VIEWS, model.RESOLUTION, text)
 
 

@@ -25,6 +25,7 @@ class LatentPrior:
     """
 
     pixel_latents = False
+    normals = False
 
     def __init__(
         self,

@@ -20,12 +20,14 @@ def sample_views(
     guidance_scale: float = 5.0,
     steps: int = 30,
 ) -> Tensor:
-    """Images [C, 3, H, W] in [0, 1] of `prompt` seen by `cameras`, over `backgrounds` [C, 3]; eta is 0."""
+    """Images [C, 3, H, W] in [0, 1] of `prompt` seen by `cameras`, over `backgrounds` [C, 3]; eta is 0.
+
+    Of a prior that draws normals too, the colours.
+    """
     texts = [prior.encode_prompt(prompt), prior.encode_prompt(negative_prompt, negative=True)]
     alphas_cumprod = prior.alphas_cumprod
-    blank = prior.encode_images(
-        torch.zeros(len(cameras), 3, prior.resolution, prior.resolution, device=alphas_cumprod.device)
-    )
+    shape = (len(cameras), 6 if prior.normals else 3, prior.resolution, prior.resolution)
+    blank = prior.encode_images(torch.zeros(shape, device=alphas_cumprod.device))
     latents = torch.randn(blank.shape, generator=generator).to(blank)
     levels = torch.linspace(len(alphas_cumprod) - 1, 0, steps + 1).round().long().tolist()
     for t, t_next in zip(levels[:-1], levels[1:], strict=True):
@@ -37,4 +39,4 @@ def sample_views(
         x0 = x0.clamp(-1.1, 1.1) if prior.pixel_latents else x0
         noise = (latents - abar.sqrt() * x0) / (1 - abar).sqrt()
         latents = abar_next.sqrt() * x0 + (1 - abar_next).sqrt() * noise if t_next else x0
-    return prior.decode_latents(latents)
+    return prior.decode_latents(latents)[:, :3]

@@ -96,12 +96,11 @@ def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Ten
     return cameras, backgrounds.repeat_interleave(model.NUM_VIEWS, 0)
 
 
-def draw(batch: Batch) -> Tensor:
-    """Latents [B * V, 12, 32, 32] of the objects over their backgrounds."""
+def draw(batch: Batch, normals: bool = False) -> Tensor:
+    """Latents [B * V, Z, 32, 32] of the objects over their backgrounds; pictures of own objects have no `normals`."""
     cameras = Cameras(batch.viewmats, batch.Ks, model.RESOLUTION, model.RESOLUTION)
-    rgba = batch.pictures / 255
+    layers = batch.pictures / 255
     if made_up := len(batch.parts):
-        rgba = torch.cat([trace(batch.parts, cameras[: made_up * model.NUM_VIEWS]), rgba])
-    rgba = rgba.flatten(0, 1).movedim(-1, 1)
-    images = rgba[:, :3] + (1 - rgba[:, 3:]) * batch.backgrounds[..., None, None]
-    return model.images_to_latents(images)
+        traced = trace(batch.parts, cameras[: made_up * model.NUM_VIEWS], normals=normals)
+        layers = torch.cat([traced, layers]) if len(layers) else traced
+    return model.images_to_latents(model.compose(layers.flatten(0, 1).movedim(-1, 1), batch.backgrounds))

@@ -65,10 +65,13 @@ class Learner:
             torch.cuda.set_stream(self.stream)
         torch.manual_seed(args.seed)
         torch.backends.cudnn.benchmark = True  # the default convolution algorithms are slow here
-        self.unet = model.build_unet(tuple(args.channels), args.layers).to(device)
+        shape = (tuple(args.channels), args.layers, args.normals)
+        self.unet = model.build_unet(*shape).to(device)
         if args.init:
-            self.unet.load_state_dict(model.load_unet(args.init).state_dict())
-        self.average = model.build_unet(tuple(args.channels), args.layers).to(device).requires_grad_(False)
+            state = model.load_unet(args.init).state_dict()
+            adds_normals = args.normals and not model.network_shape(args.init)["normals"]
+            self.unet.load_state_dict(model.widened(state) if adds_normals else state)
+        self.average = model.build_unet(*shape).to(device).requires_grad_(False)
         self.average.load_state_dict(self.unet.state_dict())
         self.weights, self.average_weights = flatten_parameters(self.unet), flatten_parameters(self.average)
         self.rate = torch.zeros((), device=device)
@@ -139,7 +142,7 @@ class Learner:
         """Latents, context, camera condition, timesteps and noise of the batch of a step."""
         seed = (self.args.seed * 1_000_003 + step) * 64 + self.rank
         generator = torch.Generator(self.device).manual_seed(seed)
-        latents = draw(batch).contiguous(memory_format=torch.channels_last)
+        latents = draw(batch, self.args.normals).contiguous(memory_format=torch.channels_last)
         context = self.encoder(batch.ids)
         context = context + TEXT_NOISE * (context != 0) * torch.randn(
             context.shape, generator=generator, device=self.device

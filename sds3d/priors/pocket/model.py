@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sds3d.cameras import Cameras, pose_vectors
+from sds3d.normals import normal_images
 from sds3d.priors.pocket.quantize import load_int8, save_int8
 from sds3d.priors.pocket.text import WIDTH
 from sds3d.priors.pocket.unet import CAMERA, HEADS, UNet
@@ -24,9 +25,30 @@ STANDARD_HALF_WIDTH = STANDARD_DISTANCE * math.tan(math.radians(STANDARD_FOV_DEG
 PATCH = 2  # pixels that pixel_unshuffle folds into channels
 
 
-def build_unet(channels: Sequence[int] = (96, 192, 256), layers: int = 1) -> UNet:
-    """An untrained network; attention starts one level below the top, where it is affordable on a CPU."""
-    return UNet(3 * PATCH**2, channels, layers, WIDTH, NUM_VIEWS)
+def build_unet(channels: Sequence[int] = (96, 192, 256), layers: int = 1, normals: bool = False) -> UNet:
+    """An untrained network; attention starts one level below the top, where it is affordable on a CPU.
+
+    With `normals` its images have six channels, see `compose`.
+    """
+    return UNet(latent_channels(normals), channels, layers, WIDTH, NUM_VIEWS)
+
+
+def latent_channels(normals: bool) -> int:
+    """Channels Z of the latents: 12, or with normals beside the colours 24."""
+    return (6 if normals else 3) * PATCH**2
+
+
+def widened(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a network that draws normals too, from those of one that does not.
+
+    What is new is zero, so that colours are predicted as before, whatever the normals are.
+    """
+    added = latent_channels(normals=True) - latent_channels(normals=False)
+    first = state["conv_in.weight"]
+    columns = torch.cat([first, first.new_zeros(len(first), added, *first.shape[2:])], 1)
+    last = {name: state[name] for name in ("conv_out.weight", "conv_out.bias")}
+    rows = {name: torch.cat([x, x.new_zeros(added, *x.shape[1:])]) for name, x in last.items()}
+    return state | rows | {"conv_in.weight": columns}
 
 
 def cumulative_alphas() -> Tensor:
@@ -52,8 +74,18 @@ def condition_vectors(cameras: Cameras, backgrounds: Tensor) -> Tensor:
     return torch.cat([poses.flatten(1), 2 * backgrounds.to(poses) - 1], 1)
 
 
+def compose(layers: Tensor, backgrounds: Tensor) -> Tensor:
+    """Images [C, I, H, W] in [0, 1] of what `trace` draws, `layers` [C, 4 or 7, H, W], over `backgrounds` [C, 3].
+
+    I = 3 colours or, with normals, 6 channels. Normals are those of the world frame, since the network is told the
+    camera, and the background does not shine through them: where nothing is, they are 0.5, in latents 0.
+    """
+    colours = layers[:, :3] + (1 - layers[:, 3:4]) * backgrounds[..., None, None]
+    return torch.cat([colours, normal_images(layers[:, 4:])], 1)
+
+
 def images_to_latents(images: Tensor) -> Tensor:
-    """[C, 3, H, W] in [0, 1] -> [C, 12, H / 2, W / 2] in [-1, 1]; linear and lossless."""
+    """[C, I, H, W] in [0, 1] -> [C, 4 I, H / 2, W / 2] in [-1, 1]; linear and lossless."""
     return torch.nn.functional.pixel_unshuffle(2 * images - 1, PATCH)
 
 
@@ -68,8 +100,8 @@ def save_unet(unet: UNet, folder: Path) -> None:
     network = {
         "_class_name": "UNet2DConditionModel",
         "sample_size": RESOLUTION // PATCH,
-        "in_channels": 3 * PATCH**2,
-        "out_channels": 3 * PATCH**2,
+        "in_channels": unet.conv_in.in_channels,
+        "out_channels": unet.conv_out.out_channels,
         "block_out_channels": unet.channels,
         "layers_per_block": unet.layers,
         "down_block_types": ["DownBlock2D"] + ["CrossAttnDownBlock2D"] * attending,
@@ -105,6 +137,14 @@ def load_unet(folder: Path) -> UNet:
 
 
 def network_shape(folder: Path) -> dict[str, Any]:
-    """The channels and layers of the network stored by `save_unet`, as `build_unet` takes them."""
-    config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-    return {"channels": config["block_out_channels"], "layers": config["layers_per_block"]}
+    """The arguments of `build_unet` that make the network stored by `save_unet`."""
+    return shape_of(json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8")))
+
+
+def shape_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The same from what unet/config.json holds."""
+    return {
+        "channels": config["block_out_channels"],
+        "layers": config["layers_per_block"],
+        "normals": config["in_channels"] == latent_channels(normals=True),
+    }

@@ -28,7 +28,10 @@ def load_pocket(cfg: PocketConfig, device: torch.device) -> PocketPrior:
 
 
 class PocketPrior:
-    """Four views of 64 x 64 pixels; its latents are the pixels themselves, folded two by two into channels."""
+    """Four views of 64 x 64 pixels; its latents are the pixels themselves, folded two by two into Z = 4 I channels.
+
+    Images have I = 3 channels, or 6 if it was trained with normals.
+    """
 
     num_views = model.NUM_VIEWS
     resolution = model.RESOLUTION
@@ -37,6 +40,7 @@ class PocketPrior:
     def __init__(self, folder: Path, device: torch.device) -> None:
         """Load the folder that `sds3d prior train` wrote, or the shipped one."""
         self.device = device
+        self.normals: bool = model.network_shape(folder)["normals"]
         self.unet = model.load_unet(folder).to(device, memory_format=torch.channels_last)
         self.encoder = TextEncoder(folder / "text_encoder").to(device)
         self.alphas_cumprod = model.cumulative_alphas().to(device)
@@ -52,17 +56,17 @@ class PocketPrior:
         return self.texts[prompt]
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Latents [C, 12, 32, 32] in [-1, 1] of images [C, 3, 64, 64] in [0, 1]."""
+        """Latents [C, Z, 32, 32] in [-1, 1] of images [C, I, 64, 64] in [0, 1]."""
         return model.images_to_latents(images)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """Images [C, 3, 64, 64] in [0, 1] of latents [C, 12, 32, 32]."""
+        """Images [C, I, 64, 64] in [0, 1] of latents [C, Z, 32, 32]."""
         return model.latents_to_images(latents)
 
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor
     ) -> list[Tensor]:
-        """Predicted noise [C, 12, 32, 32] for each text, in one batch; v to epsilon as in arXiv:2202.00512, app. D."""
+        """Predicted noise [C, Z, 32, 32] for each text, in one batch; v to epsilon as in arXiv:2202.00512, app. D."""
         repeats, views = len(texts), len(noisy)
         context = torch.cat([text.expand(views, -1, -1) for text in texts])
         condition = model.condition_vectors(cameras, backgrounds).repeat(repeats, 1)
@@ -79,7 +83,7 @@ class PocketPrior:
         return twin, parameters
 
     def _predict_v(self, batch: Tensor, timesteps: Tensor, context: Tensor, condition: Tensor) -> Tensor:
-        """What the network says, [B, 12, 32, 32] float32; computed in bfloat16 on a GPU."""
+        """What the network says, [B, Z, 32, 32] float32; computed in bfloat16 on a GPU."""
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         with torch.autocast(self.device.type, dtype, enabled=self.device.type == "cuda"):
             return self.unet(batch, timesteps, context, condition).float()

@@ -164,6 +164,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64, help="objects a step and process, four views each")
     parser.add_argument("--channels", type=int, nargs="+", help="default: those of --init, or 96 192 256")
     parser.add_argument("--layers", type=int, help="residual blocks a level (default: those of --init, or 1)")
+    parser.add_argument(
+        "--normals", action="store_true", help="draw normals beside colours; also without it if --init draws them"
+    )
     parser.add_argument("--lr", type=float, help="default: 5e-4; with --objects, 2e-4")
     parser.add_argument("--ema", type=float, help="default: 0.9995; with --objects, 0.998")
     parser.add_argument("--seed", type=int, default=0)
@@ -185,12 +188,19 @@ def complete(args: argparse.Namespace) -> argparse.Namespace:
     if args.objects and not 0 <= args.mix < 1:
         raise UserError(f"--mix: expected a share from 0 to less than 1, got {args.mix}")
     args.text = args.text or (args.init or POCKET) / "text_encoder"
-    shape = {"channels": [96, 192, 256], "layers": 1}
+    shape = {"channels": [96, 192, 256], "layers": 1, "normals": False}
     if args.init:
         verify(args.init)
         if not (args.init / "unet" / "weights.int8.safetensors").is_file():
             raise UserError(f"--init {args.init}: expected a folder that `sds3d prior train` made")
         shape = model.network_shape(args.init)
+    reason = "--normals" if args.normals else f"the prior of --init {args.init}"
+    args.normals |= shape.pop("normals")
+    if args.normals and args.objects:
+        raise UserError(
+            f"--objects {args.objects}: expected a prior that draws colours alone, for pictures of your meshes have no "
+            f"normals, but {reason} asks for them; leave it out, or leave out --objects"
+        )
     for name, value in shape.items():
         given = getattr(args, name)
         if args.init and given not in (None, value):

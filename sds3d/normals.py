@@ -1,0 +1,60 @@
+"""Normals of what is rendered, and as images: for priors that see the shape beside the colours."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sds3d.cameras import Cameras
+
+COVERED = 0.1  # alpha; below, a pixel is haze, whose depth says nothing of a surface
+
+
+def normal_images(normals: Tensor) -> Tensor:
+    """Alpha-weighted `normals` in [-1, 1] as values in [0, 1]; where nothing is, they are 0.5 exactly."""
+    return 0.5 + 0.5 * normals
+
+
+def depth_normals(depths: Tensor, alphas: Tensor, cameras: Cameras) -> Tensor:
+    """World-space normals [C, H, W, 3] of the surface at `depths` [C, H, W, 1], times `alphas` [C, H, W, 1].
+
+    Of the points that the depths say are there, the cross product of central differences; one-sided ones at the border
+    of what is covered. In that order the product faces the camera whatever the depths are, since each neighbour lies on
+    its own side of the pixel's ray. The gradient goes to the depths alone: a surface whose normals are wrong should
+    turn, not fade, and coverage is what the colours tell.
+    """
+    points = _camera_points(depths, cameras)
+    covered = alphas.detach() >= COVERED
+    across, down = _difference(points, covered, dim=2), _difference(points, covered, dim=1)
+    product = torch.linalg.cross(down, across)
+    flat = ~covered | (product.detach() == 0).all(-1, keepdim=True)  # alone in its row or column a pixel has no slope
+    lengths = product.masked_fill(flat, 1.0).norm(dim=-1, keepdim=True)
+    in_camera = (product / lengths).masked_fill(flat, 0.0) * alphas.detach()
+    return torch.einsum("cij,chwi->chwj", cameras.viewmats[:, :3, :3], in_camera)
+
+
+def _camera_points(depths: Tensor, cameras: Cameras) -> Tensor:
+    """Points [C, H, W, 3] in camera axes that the pixel centres see at `depths` [C, H, W, 1]."""
+    like = {"device": depths.device, "dtype": depths.dtype}
+    x = (torch.arange(cameras.width, **like) + 0.5 - cameras.Ks[:, 0, 2, None]) / cameras.Ks[:, 0, 0, None]  # [C, W]
+    y = (torch.arange(cameras.height, **like) + 0.5 - cameras.Ks[:, 1, 2, None]) / cameras.Ks[:, 1, 1, None]  # [C, H]
+    return torch.cat([x[:, None, :, None] * depths, y[:, :, None, None] * depths, depths], -1)
+
+
+def _difference(points: Tensor, covered: Tensor, dim: int) -> Tensor:
+    """The neighbour of each pixel behind it less the one before it along `dim`; it stands in for one not covered."""
+    before, behind = (
+        torch.where(neighbours(covered, dim), neighbours(points, dim), points) for neighbours in (_before, _behind)
+    )
+    return behind - before
+
+
+def _before(images: Tensor, dim: int) -> Tensor:
+    """What lies one pixel before along `dim`; at the border the pixel itself."""
+    return torch.cat([images.narrow(dim, 0, 1), images.narrow(dim, 0, images.shape[dim] - 1)], dim)
+
+
+def _behind(images: Tensor, dim: int) -> Tensor:
+    """What lies one pixel behind along `dim`; at the border the pixel itself."""
+    last = images.shape[dim] - 1
+    return torch.cat([images.narrow(dim, 1, last), images.narrow(dim, last, 1)], dim)
