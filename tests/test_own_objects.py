@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -155,6 +156,23 @@ def test_a_ball_is_lit_as_the_tracer_lights_one(tmp_path):
     assert inside.float().sum() > 0.98 * traced[..., 3].sum() - 4 * 4 * 64  # all but the rim
     # the factor is kept in eight bits, and the tracer stops 1.5e-3 before a surface
     torch.testing.assert_close(drawn[inside], traced[inside], atol=0.012, rtol=0)
+
+
+def test_the_normals_of_a_file_are_drawn_on_the_side_that_is_seen(tmp_path):
+    """A square facing the front has tilted ones, in glTF's axes (0.6, 0, 0.8); z there is x of the world, x there y."""
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    tilted = np.tile([0.6, 0, 0.8], (4, 1))
+    trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], vertex_normals=tilted).export(tmp_path / "square.glb")
+    solid = normalize(solid_of(tmp_path, "square.glb"))
+    expected = torch.tensor([0.8, 0.6, 0.0])
+    # files that turn their triangles or their normals round look the same
+    for one in (solid, replace(solid, faces=solid.faces.flip(1)), replace(solid, normals=-solid.normals)):
+        layers = draw_solid(one, turntable(4, 64, elevation_deg=0.0), normals=True)
+        for view, side in ((0, 1), (2, -1)):
+            covered = layers[view, ..., 3:4]
+            assert covered.sum() > 100
+            torch.testing.assert_close(layers[view, ..., 4:], side * covered * expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(layers[..., :4], draw_solid(one, turntable(4, 64, elevation_deg=0.0)))
 
 
 def test_every_mesh_and_line_that_cannot_be_used_is_reported_by_name(tmp_path):

@@ -24,16 +24,17 @@ def normalize(solid: Solid) -> Solid:
     return replace(solid, vertices=((solid.vertices.double() - middle) * (RADIUS / reach)).float())
 
 
-def draw_solid(solid: Solid, cameras: Cameras, samples: int = 2) -> Tensor:
+def draw_solid(solid: Solid, cameras: Cameras, samples: int = 2, normals: bool = False) -> Tensor:
     """Premultiplied colours and coverage [C, H, W, 4] in [0, 1]; each pixel is the mean of `samples`^2 samples.
 
-    Drawn view by view, which bounds the memory.
+    With `normals`, [C, H, W, 7]: three more channels, which hold what those of `trace` do. Drawn view by view, which
+    bounds the memory.
     """
-    views = [_draw_view(solid, cameras[i : i + 1], samples) for i in range(len(cameras))]
+    views = [_draw_view(solid, cameras[i : i + 1], samples, normals) for i in range(len(cameras))]
     return torch.cat(views)
 
 
-def _draw_view(solid: Solid, camera: Cameras, samples: int) -> Tensor:
+def _draw_view(solid: Solid, camera: Cameras, samples: int, draws_normals: bool) -> Tensor:
     scale = torch.tensor([samples, samples, 1.0], device=camera.Ks.device)[:, None]
     fine = Cameras(camera.viewmats, camera.Ks * scale, camera.width * samples, camera.height * samples)
     faces = torch.cat([solid.faces, solid.faces.flip(1)])  # both sides: files seldom say which is the front
@@ -42,12 +43,26 @@ def _draw_view(solid: Solid, camera: Cameras, samples: int) -> Tensor:
     columns = torch.cat([solid.normals, solid.colors, solid.uvs], 1)
     values = interpolate(columns, faces, fragments)[fragments.mask]
     normals, colors, uvs = values.split([3, 3, 2], 1)
-    normals = F.normalize(torch.where((face < len(solid.faces))[:, None], normals, -normals), dim=1)
+    normals = _facing(normals, solid.vertices[faces[face]])
     materials = solid.materials[face % len(solid.faces)]
-    layers = torch.zeros(*fragments.mask.shape, 4, device=colors.device)
     shaded = _shade(_painted(solid, colors, uvs, materials), normals)
-    layers[fragments.mask] = F.pad(shaded, (0, 1), value=1.0)
+    drawn = torch.cat([shaded, torch.ones_like(shaded[:, :1]), *([normals] if draws_normals else [])], 1)
+    layers = drawn.new_zeros(*fragments.mask.shape, drawn.shape[1])
+    layers[fragments.mask] = drawn
     return F.avg_pool2d(layers.permute(0, 3, 1, 2), samples).permute(0, 2, 3, 1)
+
+
+def _facing(normals: Tensor, corners: Tensor) -> Tensor:
+    """Unit `normals` [P, 3] on the side of their triangles that is seen; where they are 0, those of the triangles.
+
+    `corners` [P, 3, 3] go round counter-clockwise as the camera sees them, which is what tells the side: in files,
+    neither the order of corners nor the sign of normals does.
+    """
+    a, b, c = corners.unbind(1)
+    flat = F.normalize(torch.linalg.cross(b - a, c - a), dim=1)
+    smooth = F.normalize(normals, dim=1)
+    side = (smooth * flat).sum(1, keepdim=True).sign()
+    return torch.where(side == 0, flat, side * smooth)
 
 
 def _painted(solid: Solid, colors: Tensor, uvs: Tensor, materials: Tensor) -> Tensor:
