@@ -175,6 +175,18 @@ def test_the_normals_of_a_file_are_drawn_on_the_side_that_is_seen(tmp_path):
         torch.testing.assert_close(layers[..., :4], draw_solid(one, turntable(4, 64, elevation_deg=0.0)))
 
 
+@pytest.mark.parametrize("suffix", ["glb", "obj"])
+def test_a_file_without_normals_has_those_of_its_triangles(tmp_path, suffix):
+    """Not smooth ones, though its sides share their corners; glTF 2.0 says so, section 3.7.2.1."""
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / f"box.{suffix}")
+    solid = solid_of(tmp_path, f"box.{suffix}")
+    assert len(solid.vertices) == 8
+    drawn = draw_solid(normalize(solid), turntable(4, 64, elevation_deg=0.0), normals=True)
+    middles = drawn[:, 32, 22:42, 4:]
+    expected = torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
+    torch.testing.assert_close(middles, expected[:, None].expand_as(middles), atol=1e-6, rtol=0)
+
+
 def test_every_mesh_and_line_that_cannot_be_used_is_reported_by_name(tmp_path):
     folder = three_objects(tmp_path / "mine")
     (folder / "silent.glb").write_bytes(b"")

@@ -32,7 +32,7 @@ class Solid:
 
     vertices: Tensor  # [V, 3] float32, world axes, in the units of the file
     faces: Tensor  # [F, 3] int64
-    normals: Tensor  # [V, 3]
+    normals: Tensor  # [V, 3], 0 where the file has none
     colors: Tensor  # [V, 3] linear, multiplied with the texture
     uvs: Tensor  # [V, 2], v up; the texture repeats
     materials: Tensor  # [F] int64, which of `textures`
@@ -142,9 +142,11 @@ def _piece(geometry: Any, transform: np.ndarray, suffix: str) -> dict[str, Any]:
     material, uvs = getattr(geometry.visual, "material", None), getattr(geometry.visual, "uv", None)
     picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
     faces = np.asarray(geometry.faces)
+    # The property makes up smooth ones, round the edges of a box too; its exporters ask the same.
+    normals = geometry.vertex_normals if "vertex_normals" in geometry._cache else np.zeros((len(geometry.vertices), 3))
     return {
         "vertices": (geometry.vertices @ transform[:3, :3].T + transform[:3, 3]) @ WORLD_TO_GLTF,
-        "normals": geometry.vertex_normals @ np.linalg.pinv(transform[:3, :3]) @ WORLD_TO_GLTF,
+        "normals": normals @ np.linalg.pinv(transform[:3, :3]) @ WORLD_TO_GLTF,
         "faces": faces[:, ::-1] if np.linalg.det(transform[:3, :3]) < 0 else faces,  # a mirror turns them round
         "colors": _colors(geometry, suffix),
         "uvs": np.zeros((len(geometry.vertices), 2)) if uvs is None else uvs,
