@@ -6,18 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
+import trimesh
 from tiny_prior import write_tiny_prior
 
 from sds3d.cameras import Cameras, pixel_rays, turntable
 from sds3d.config import Config, GaussiansConfig, PocketConfig, RendererConfig, StageConfig, VSDConfig
-from sds3d.errors import UserError
 from sds3d.interfaces import Render
 from sds3d.normals import COVERED, depth_normals, normal_images
 from sds3d.priors.blueprint import draw_blueprint
-from sds3d.priors.pocket import data, model, train
+from sds3d.priors.pocket import data, library, model, train
 from sds3d.priors.pocket.learner import Learner
+from sds3d.priors.pocket.mixed import MixedObjects
+from sds3d.priors.pocket.parts import Part, pack
 from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
 from sds3d.priors.pocket.text import TextEncoder
+from sds3d.priors.pocket.tracer import trace
 from sds3d.priors.sample import sample_views
 from sds3d.renderers import build_renderer
 from sds3d.runs import RunFolder
@@ -220,11 +223,120 @@ def test_training_goes_on_from_a_prior_of_normals_without_being_told(trained, tm
     torch.testing.assert_close(state, dict(model.load_unet(trained).state_dict()), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("asks", ["--normals", "the prior of --init"])
-def test_own_objects_have_no_normals(trained, tmp_path, asks):
-    more = ["--normals"] if asks == "--normals" else ["--init", str(trained)]
-    with pytest.raises(UserError, match=f"no normals, but {asks}.* asks for them; leave it out"):
-        train.parse(options(tmp_path / "out", "--objects", str(tmp_path), *more))
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ball that has smooth normals, and a box whose file has none and whose sides share their corners."""
+    folder = tmp_path_factory.mktemp("meshes")
+    sphere, cube = trimesh.creation.icosphere(5), trimesh.creation.box((1, 1, 1))
+    (folder / "ball.glb").write_bytes(sphere.export(file_type="glb", include_normals=True))
+    (folder / "box.glb").write_bytes(cube.export(file_type="glb", include_normals=False))
+    lines = ('{"file": "ball.glb", "caption": "a red ball"}', '{"file": "box.glb", "caption": "a box"}')
+    (folder / "captions.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(meshes: Path) -> list[library.OwnObject]:
+    return library.draw_library(meshes, 0, CPU, lambda text: None, num_rings=2, normals=True)
+
+
+def seen(one: library.OwnObject) -> tuple[torch.Tensor, Cameras]:
+    """What training sees of a mesh, [C, H, W, 7], and from where."""
+    cameras = Cameras(one.viewmats.flatten(0, 1), one.Ks.flatten(0, 1), 64, 64)
+    return data.from_bytes(one.pictures).flatten(0, 1), cameras
+
+
+def supersampled(cameras: Cameras) -> Cameras:
+    """Of the same views, cameras whose pixels are the four samples of each pixel."""
+    return Cameras(cameras.viewmats, cameras.Ks * torch.tensor([2.0, 2.0, 1.0])[:, None], 128, 128)
+
+
+def mean_of_samples(layers: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.avg_pool2d(layers.movedim(-1, 1), 2).movedim(1, -1)
+
+
+def cube(cameras: Cameras, half: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normals and coverage of a cube at the origin: a ray meets it where it has come behind the last near plane."""
+    origins, directions = pixel_rays(cameras)
+    near, far = (((side * directions.sign() * half) - origins) / directions for side in (-1, 1))
+    hit = (near.amax(-1) < far.amin(-1))[..., None]
+    sides = torch.nn.functional.one_hot(near.argmax(-1), 3) * -directions.sign()
+    return sides * hit, hit.float()
+
+
+ROUNDING = 0.5 / 127 + 1e-6  # of a component of a normal in eight bits
+
+
+def test_normals_of_own_meshes_in_closed_form(own):
+    """Every one of a box's, and those of a ball but at its rim, where that of the mesh has corners."""
+    (ball_layers, cameras), (box_layers, box_cameras) = map(seen, own)
+    normals, coverage = cube(supersampled(box_cameras), 0.9 / math.sqrt(3))
+    torch.testing.assert_close(box_layers[..., 4:], mean_of_samples(normals), atol=ROUNDING, rtol=0)
+    torch.testing.assert_close(box_layers[..., 3:4], mean_of_samples(coverage), atol=0.5 / 255 + 1e-6, rtol=0)
+    _, coverage, normals = ball(supersampled(cameras), 0.9)
+    inside = (mean_of_samples(coverage)[..., 0] == 1) & (ball_layers[..., 3] == 1)
+    assert inside.float().sum() > 0.95 * coverage.sum() / 4
+    # the sides of the mesh are at most 1.5e-4 below the ball, which a ray aslant meets that much further on
+    expected = mean_of_samples(normals)[inside]
+    torch.testing.assert_close(ball_layers[inside][:, 4:], expected, atol=ROUNDING + 3e-3, rtol=0)
+
+
+def test_normals_of_own_meshes_are_those_that_the_tracer_draws(own):
+    half = 0.9 / math.sqrt(3)
+    parts = [Part("ellipsoid", (0, 0, 0), (0.9,) * 3, (1, 1, 1)), Part("box", (0, 0, 0), (half,) * 3, (1, 1, 1))]
+    for one, part in zip(own, parts, strict=True):
+        layers, cameras = seen(one)
+        traced = trace(torch.from_numpy(pack([part]))[None], cameras, normals=True)[0]
+        inside = (layers[..., 3] == 1) & (traced[..., 3] == 1)
+        if part.kind == "box":  # not at its edges, which the tracer rounds, for it stops 1.5e-3 before a surface
+            inside &= (layers[..., 4:].norm(dim=-1) == 1) & (traced[..., 4:].abs().amax(-1) > 0.99999)
+        assert inside.float().sum() > 0.9 * traced[..., 3].sum()
+        torch.testing.assert_close(layers[inside][:, 4:], traced[inside][:, 4:], atol=ROUNDING + 4e-3, rtol=0)
+
+
+def test_eight_bits_keep_no_normal_at_all_and_whole_ones():
+    steps = torch.arange(-127, 128) / 127
+    layers = torch.cat([torch.zeros(255, 4), steps[:, None].expand(-1, 3)], 1)
+    assert torch.equal(data.from_bytes(data.to_bytes(layers)), layers)
+    assert layers[127].eq(0).all() and layers[-1, 4:].eq(1).all() and layers[0, 4:].eq(-1).all()
+
+
+def test_a_batch_of_both_holds_normals_that_are_zero_beside_the_objects(own):
+    encoder = TextEncoder(SHIPPED / "text_encoder")
+    batch = MixedObjects(0, 3, range(1), encoder, own=own, mix=1 / 3)[0]
+    assert batch.pictures.shape == (2, 4, 64, 64, 7)
+    latents = data.draw(batch, normals=True)
+    assert latents.shape == (12, 24, 32, 32)
+    made_up = data.draw(data.MadeUpObjects(0, 3, range(1), encoder)[0], normals=True)
+    assert torch.equal(latents[:4], made_up[:4])
+    images = torch.nn.functional.pixel_shuffle(latents[4:], model.PATCH)
+    empty = batch.pictures.flatten(0, 1)[..., 3] == 0
+    assert 0.1 < empty.float().mean() < 0.9
+    assert (images[:, 3:].movedim(1, -1)[empty] == 0).all()
+    assert (images[:, 3:].norm(dim=1)[~empty] > 0).all()
+
+
+@pytest.mark.parametrize("asks", ["--normals", "--init"])
+def test_training_on_own_objects_draws_normals_where_the_prior_does(trained, meshes, tmp_path, monkeypatch, asks):
+    """Asked to by --normals, or because the prior that it starts from does."""
+    monkeypatch.setattr(library.draw_library, "__defaults__", (1,))
+    monkeypatch.setattr(train, "CAPTIONS", 10)
+    start = ["--normals", "--init", str(write_tiny_prior(tmp_path / "plain"))]
+    start = start if asks == "--normals" else ["--init", str(trained)]
+    shapes = []
+
+    def draw(batch: data.Batch, normals: bool) -> torch.Tensor:
+        shapes.append(batch.pictures.shape)
+        return data.draw(batch, normals)
+
+    monkeypatch.setattr("sds3d.priors.pocket.learner.draw", draw)
+    train.main(options(tmp_path / "out", *start, "--objects", str(meshes), "--steps", "3", "--mix", "0"))
+    assert shapes == [(1, 4, 64, 64, 7)] * 3
+    prior = PocketPrior(tmp_path / "out", CPU)
+    assert prior.normals
+    before = model.load_unet(Path(start[-1])).state_dict()["conv_out.weight"]
+    moved = prior.unet.conv_out.weight[12:] - (before[12:] if asks == "--init" else 0)
+    assert (moved.flatten(1).norm(dim=1) > 0).all()
 
 
 class Silent:

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     """One training step: B objects of V views, first M made-up ones; the views of an object are adjacent."""
 
     parts: Tensor  # [M, MAX_PARTS, NUM_COLUMNS]
-    pictures: Tensor  # uint8 [B - M, V, H, W, 4], premultiplied colour and coverage
+    pictures: Tensor  # uint8 [B - M, V, H, W, 4 or 7], see `to_bytes`
     ids: Tensor  # token ids [B, MAX_TOKENS]
     has_words: Tensor  # bool [B], false where only the sentence vector is shown
     viewmats: Tensor  # [B * V, 4, 4]
@@ -97,10 +97,20 @@ def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Ten
 
 
 def draw(batch: Batch, normals: bool = False) -> Tensor:
-    """Latents [B * V, Z, 32, 32] of the objects over their backgrounds; pictures of own objects have no `normals`."""
+    """Latents [B * V, Z, 32, 32] of the objects over their backgrounds; with `normals`, pictures have them too."""
     cameras = Cameras(batch.viewmats, batch.Ks, model.RESOLUTION, model.RESOLUTION)
-    layers = batch.pictures / 255
+    layers = from_bytes(batch.pictures)
     if made_up := len(batch.parts):
         traced = trace(batch.parts, cameras[: made_up * model.NUM_VIEWS], normals=normals)
         layers = torch.cat([traced, layers]) if len(layers) else traced
     return model.images_to_latents(model.compose(layers.flatten(0, 1).movedim(-1, 1), batch.backgrounds))
+
+
+def to_bytes(layers: Tensor) -> Tensor:
+    """What `trace` or `draw_solid` draws, [..., 4 or 7], as uint8; n of a normal is 128 + 127 n, so that 0 stays 0."""
+    return torch.cat([(layers[..., :4] * 255).round(), (layers[..., 4:] * 127).round() + 128], -1).byte()
+
+
+def from_bytes(pictures: Tensor) -> Tensor:
+    """The layers of which `to_bytes` made `pictures`, up to its rounding."""
+    return torch.cat([pictures[..., :4] / 255, (pictures[..., 4:] - 128.0) / 127], -1)

@@ -20,13 +20,13 @@ from sds3d.errors import UserError
 from sds3d.files import megabytes
 from sds3d.mesh.foreign import SUFFIXES, Solid, read_solid
 from sds3d.priors.pocket import model
-from sds3d.priors.pocket.data import sample_views
+from sds3d.priors.pocket.data import sample_views, to_bytes
 from sds3d.priors.pocket.draw_solid import draw_solid, normalize
 
 CAPTIONS = "captions.jsonl"
 MAX_CAPTIONS_BYTES = 100_000_000
 MAX_CAPTION = 1000  # letters
-NUM_RINGS = 32  # of four views each, 2 MB for a mesh
+NUM_RINGS = 32  # of four views each, 2 MB for a mesh, 4 MB with normals
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,19 @@ class OwnObject:
 
     name: str
     captions: tuple[str, ...]
-    pictures: Tensor  # uint8 [R, V, H, W, 4], premultiplied colour and coverage
+    pictures: Tensor  # uint8 [R, V, H, W, 4 or 7], see `data.to_bytes`
     viewmats: Tensor  # [R, V, 4, 4]
     Ks: Tensor  # [R, V, 3, 3]
 
 
 def draw_library(
-    folder: Path, seed: int, device: torch.device, report: Callable[[str], None], num_rings: int = NUM_RINGS
+    folder: Path,
+    seed: int,
+    device: torch.device,
+    report: Callable[[str], None],
+    num_rings: int = NUM_RINGS,
+    *,
+    normals: bool = False,
 ) -> list[OwnObject]:
     """Every mesh of `folder` that can be read and has a caption; each other one is reported and left out.
 
@@ -60,7 +66,7 @@ def draw_library(
         except UserError as error:
             report(f"{name!r}: skipped: {error}")
             continue
-        objects.append(_draw(name, tuple(captions[name]), solid, seed, device, num_rings))
+        objects.append(_draw(name, tuple(captions[name]), solid, seed, device, num_rings, normals))
     if not objects:
         raise UserError(
             f"{folder}: no mesh of it can be used, as reported above; expected files named *.glb or *.obj and "
@@ -70,16 +76,22 @@ def draw_library(
 
 
 def _draw(
-    name: str, captions: tuple[str, ...], solid: Solid, seed: int, device: torch.device, num_rings: int
+    name: str,
+    captions: tuple[str, ...],
+    solid: Solid,
+    seed: int,
+    device: torch.device,
+    num_rings: int,
+    normals: bool,
 ) -> OwnObject:
     generator = torch.Generator().manual_seed(random.Random(f"{seed}/{name!r}").getrandbits(62))
     cameras, _ = sample_views(num_rings, generator)
-    rgba = draw_solid(normalize(solid).to(device), cameras.to(device)).cpu()
+    layers = draw_solid(normalize(solid).to(device), cameras.to(device), normals=normals).cpu()
     shape = (num_rings, model.NUM_VIEWS)
     return OwnObject(
         name,
         captions,
-        (rgba * 255).round().byte().unflatten(0, shape),
+        to_bytes(layers).unflatten(0, shape),
         cameras.viewmats.unflatten(0, shape),
         cameras.Ks.unflatten(0, shape),
     )

@@ -85,7 +85,7 @@ def draw_own(args: argparse.Namespace, device: torch.device, rank: int) -> list[
             print(text, file=sys.stderr, flush=True)
 
     started = time.perf_counter()
-    own = draw_library(args.objects, args.seed, device, report)
+    own = draw_library(args.objects, args.seed, device, report, normals=args.normals)
     report(f"drew {len(own)} of your objects in {time.perf_counter() - started:.1f} s")
     return own
 
@@ -194,13 +194,7 @@ def complete(args: argparse.Namespace) -> argparse.Namespace:
         if not (args.init / "unet" / "weights.int8.safetensors").is_file():
             raise UserError(f"--init {args.init}: expected a folder that `sds3d prior train` made")
         shape = model.network_shape(args.init)
-    reason = "--normals" if args.normals else f"the prior of --init {args.init}"
     args.normals |= shape.pop("normals")
-    if args.normals and args.objects:
-        raise UserError(
-            f"--objects {args.objects}: expected a prior that draws colours alone, for pictures of your meshes have no "
-            f"normals, but {reason} asks for them; leave it out, or leave out --objects"
-        )
     for name, value in shape.items():
         given = getattr(args, name)
         if args.init and given not in (None, value):
