@@ -179,6 +179,12 @@ def test_eight_bits_keep_each_row_within_half_a_step():
     assert ((restored - value).flatten(1).abs().amax(1) <= 0.51 * step + 1e-3 * step * 127).all()
 
 
+def test_what_a_network_computes_last_is_kept_to_sixteen_bits():
+    value = torch.randn(12, 32, 3, 3) / 3
+    restored = dequantize(quantize({"conv_out.weight": value}))["conv_out.weight"]
+    torch.testing.assert_close(restored, value, atol=0, rtol=2**-11)  # float16 has 11 bits
+
+
 def test_camera_condition_is_the_published_matrix():
     condition = model.condition_vectors(turntable(1, 64, elevation_deg=0.0), torch.full((1, 3), 0.25))
     expected = torch.tensor([0.0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, -0.5, -0.5, -0.5])

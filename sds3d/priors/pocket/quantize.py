@@ -1,4 +1,8 @@
-"""Eight-bit storage of weights, four-bit of word tables: each row of a matrix or filter bank keeps one scale."""
+"""Eight-bit storage of weights, four-bit of word tables: each row of a matrix or filter bank keeps one scale.
+
+What a network computes last stays in sixteen: rounding shifts each output by its own constant, and a run, which follows
+the network hundreds of times, would add those up to other colours.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,18 @@ from torch import Tensor
 
 SCALE = "::scale"
 NIBBLES = ("word_embeddings.weight",)  # endings of names: large tables, of which a prompt reads a few rows
+LAST = ("conv_out.weight",)  # endings of names
 
 
 def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """int8 rows and float16 scales for tensors of two or more dimensions, float16 for the rest.
+    """int8 rows and float16 scales for tensors of two or more dimensions, float16 for the rest and those named in LAST.
 
     Tensors named in NIBBLES, of an even number of columns, become uint8 rows of half as many: two values a byte.
     """
     packed = {}
     for name, value in state.items():
         value = value.detach().cpu().float()
-        if value.dim() < 2:
+        if value.dim() < 2 or name.endswith(LAST):
             packed[name] = value.half()
             continue
         rows = value.reshape(len(value), -1)
@@ -34,7 +39,7 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def dequantize(packed: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The float32 state that `quantize` packed, each weight within half a step of its row's scale."""
+    """The float32 state that `quantize` packed, what has a scale within half a step of its row's."""
     state = {}
     for name, value in packed.items():
         if name.endswith(SCALE):
