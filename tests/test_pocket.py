@@ -180,8 +180,10 @@ def test_eight_bits_keep_each_row_within_half_a_step():
 
 
 def test_what_a_network_computes_last_is_kept_to_sixteen_bits():
-    value = torch.randn(12, 32, 3, 3) / 3
-    restored = dequantize(quantize({"conv_out.weight": value}))["conv_out.weight"]
+    value = (torch.randn(12, 32, 3, 3) / 3).contiguous(memory_format=torch.channels_last)
+    packed = quantize({"conv_out.weight": value})
+    assert packed["conv_out.weight"].is_contiguous()  # as files have it
+    restored = dequantize(packed)["conv_out.weight"]
     torch.testing.assert_close(restored, value, atol=0, rtol=2**-11)  # float16 has 11 bits
 
 

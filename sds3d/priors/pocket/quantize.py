@@ -26,7 +26,7 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state.items():
         value = value.detach().cpu().float()
         if value.dim() < 2 or name.endswith(LAST):
-            packed[name] = value.half()
+            packed[name] = value.half().contiguous()  # filters may be stored channels-last
             continue
         rows = value.reshape(len(value), -1)
         in_nibbles = name.endswith(NIBBLES)
