@@ -216,14 +216,27 @@ class CapturedSteps(Steps):
         means, log_scales = splats[0].requires_grad_(), splats[2].requires_grad_()
         loss = distance + regularization(render, means, log_scales.exp(), stage.loss)
         *of_images, v_means, v_log_scales = torch.autograd.grad(loss, (*images, means, log_scales), allow_unused=True)
-        cotangents = [None if v is None else v.contiguous() for v in of_images]  # of depths if the prior sees normals
+        v_colors, v_alphas, v_depths = (None if v is None else v.contiguous() for v in of_images)
+        v_quats = None
+        if v_depths is not None:  # the prior sees normals
+            moved, v_quats = self._of_surface(view, drawing, v_depths)
+            v_means = moved if v_means is None else v_means + moved
         splat_cuda.adam_step(
-            splats, view, drawing, (*cotangents, None), self._adam_state(v_means, v_log_scales),
+            splats, view, drawing, (v_colors, v_alphas, None, None), self._adam_state(v_means, v_quats, v_log_scales),
             deterministic=self.cfg.renderer.deterministic,
         )  # fmt: skip
         taken = 1 - drawing.status[1].float()
         torch._foreach_add_([self._state(name)["step"] for name in NAMES], [taken] * len(NAMES))
         self.loss.copy_(distance.detach())
+
+    def _of_surface(self, view: splat_cuda.View, drawing: splat_cuda.Drawing, v_depths: Tensor) -> list[Tensor]:
+        """Gradients of means and quats by the depths; see `steps.Surface`."""
+        splats = [x.detach() for x in self.scene.activated()]
+        gradients, _ = splat_cuda.gradients(
+            splats, view, drawing, (None, None, v_depths, None), grad_norm=torch.empty_like(splats[3]),
+            deterministic=self.cfg.renderer.deterministic,
+        )  # fmt: skip
+        return gradients[:2]
 
     def _raw(self) -> list[Tensor]:
         return [getattr(self.scene, name).detach() for name in NAMES]
@@ -235,7 +248,9 @@ class CapturedSteps(Steps):
     def _state(self, name: str) -> dict[str, Tensor]:
         return self.optimizer.state[getattr(self.scene, name)]
 
-    def _adam_state(self, v_means: Tensor | None, v_log_scales: Tensor | None) -> splat_cuda.AdamState:
+    def _adam_state(
+        self, v_means: Tensor | None, v_quats: Tensor | None, v_log_scales: Tensor | None
+    ) -> splat_cuda.AdamState:
         group = self.optimizer.param_groups[0]
         states = [self._state(name) for name in NAMES]
         densifier = self.scene.densifier
@@ -248,5 +263,5 @@ class CapturedSteps(Steps):
             group["eps"],
             densifier.gradients,
             densifier.counts,
-            (v_means, None, v_log_scales, None, None),
+            (v_means, v_quats, v_log_scales, None, None),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from sds3d.config import Config, NFSDConfig, StageConfig
 from sds3d.distillation import build_estimator
 from sds3d.interfaces import Condition, Estimator, Prior, Renderer
 from sds3d.losses import distillation_loss, regularization
+from sds3d.renderers import build_renderer
 from sds3d.representations.gaussians import Gaussians
 from sds3d.targets import find_target, shown
 
@@ -48,11 +49,26 @@ class Outcome(NamedTuple):
     intact: bool  # whether the scene is still made of numbers
 
 
+class Surface:
+    """A scene whose splats move and turn, and nothing else: what normals, the slopes of its depths, have to say.
+
+    By growing and by gaining opacity splats smooth a surface, too; with each step it would come to lie further out.
+    """
+
+    def __init__(self, scene: Gaussians) -> None:
+        self.scene = scene
+
+    def activated(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        means, quats, *others = self.scene.activated()
+        return means, quats, *(x.detach() for x in others)
+
+
 class Steps:
     """Moves `scene` by the gradients of what it sees."""
 
     def __init__(self, cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> None:
         self.cfg, self.scene, self.renderer, self.prior, self.optimizer = cfg, scene, renderer, prior, optimizer
+        self.surface = build_renderer(cfg.renderer, Surface(scene), scene.means.device) if prior.normals else None
         self.text = prior.encode_prompt(cfg.prompt)
         self.negative_text = prior.encode_prompt(cfg.negative_prompt, negative=True)
         if any(isinstance(stage.estimator, NFSDConfig) for stage in cfg.stages):
@@ -67,6 +83,8 @@ class Steps:
             rates = self.scene.learning_rates(step / self.total_steps)
             set_learning_rates(self.optimizer, rates, stage, inputs.rate)
             render = self.renderer(inputs.cameras, inputs.backgrounds)
+            if self.surface:
+                render = replace(render, depths=self.surface(inputs.cameras, inputs.backgrounds).depths)
             images = shown(self.prior, render, inputs.cameras)
             if step == block.step:
                 estimate = partial(self._estimate, stage, inputs)
@@ -88,7 +106,7 @@ class Steps:
 
     def close(self) -> None:
         """Lets go of the prior and all that belongs to it; these steps are over."""
-        self.prior = None
+        self.prior = self.surface = None
         self.estimators.clear()
 
     def estimator(self, stage: StageConfig) -> Estimator:

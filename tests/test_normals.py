@@ -23,7 +23,9 @@ from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.pocket.tracer import trace
 from sds3d.priors.sample import sample_views
 from sds3d.renderers import build_renderer
+from sds3d.representations.gaussians import Gaussians
 from sds3d.runs import RunFolder
+from sds3d.steps import Surface
 from sds3d.targets import shown
 from sds3d.trainer import train as optimise
 
@@ -146,6 +148,16 @@ def test_the_gradient_is_that_of_the_formula_and_goes_to_the_depths_alone():
     of_depths, of_alphas = torch.autograd.grad(loss, (leaf, weights), allow_unused=True)
     assert of_alphas is None and torch.isfinite(of_depths).all() and (of_depths[alphas == 0] == 0).all()
     assert (of_depths != 0).sum() > 10
+
+
+def test_what_normals_say_moves_and_turns_splats_and_does_nothing_else_to_them():
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=200), 1, torch.Generator().manual_seed(0))
+    cameras, backgrounds = turntable(2, 32), torch.zeros(2, 3)
+    whole, surface = [build_renderer(RendererConfig(), x, CPU)(cameras, backgrounds) for x in (scene, Surface(scene))]
+    torch.testing.assert_close(surface.depths, whole.depths, atol=0, rtol=0)
+    depth_normals(surface.depths, surface.alphas, cameras)[..., 2].sum().backward()
+    moved = {name for name, x in scene.named_parameters() if x.grad is not None and (x.grad != 0).any()}
+    assert moved == {"means", "quats"}
 
 
 def test_a_prior_of_normals_is_shown_both_and_one_of_colours_the_same_as_before(tmp_path):
