@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from torch import Generator, Tensor
@@ -68,7 +68,6 @@ class Steps:
 
     def __init__(self, cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> None:
         self.cfg, self.scene, self.renderer, self.prior, self.optimizer = cfg, scene, renderer, prior, optimizer
-        self.surface = build_renderer(cfg.renderer, Surface(scene), scene.means.device) if prior.normals else None
         self.text = prior.encode_prompt(cfg.prompt)
         self.negative_text = prior.encode_prompt(cfg.negative_prompt, negative=True)
         if any(isinstance(stage.estimator, NFSDConfig) for stage in cfg.stages):
@@ -83,7 +82,7 @@ class Steps:
             rates = self.scene.learning_rates(step / self.total_steps)
             set_learning_rates(self.optimizer, rates, stage, inputs.rate)
             render = self.renderer(inputs.cameras, inputs.backgrounds)
-            if self.surface:
+            if self.prior.normals:
                 render = replace(render, depths=self.surface(inputs.cameras, inputs.backgrounds).depths)
             images = shown(self.prior, render, inputs.cameras)
             if step == block.step:
@@ -106,8 +105,13 @@ class Steps:
 
     def close(self) -> None:
         """Lets go of the prior and all that belongs to it; these steps are over."""
-        self.prior = self.surface = None
+        self.prior = None
         self.estimators.clear()
+
+    @cached_property
+    def surface(self) -> Renderer:
+        """Draws the scene for the depths that a prior's normals are compared with."""
+        return build_renderer(self.cfg.renderer, Surface(self.scene), self.scene.means.device)
 
     def estimator(self, stage: StageConfig) -> Estimator:
         """The one that this stage keeps from its first step to its last."""
