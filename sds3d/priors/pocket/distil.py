@@ -1,12 +1,16 @@
-"""Program: distil all-MiniLM-L6-v2 into the short text encoder of the pocket prior.
+"""Program: distil the first layers of all-mpnet-base-v2 into the short text encoder of the pocket prior.
 
 python -m sds3d.priors.pocket.distil --teacher MODEL_FOLDER --out FOLDER
+
+Not its last layer: there, states tell what a sentence is about; before, they still tell azure from emerald.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,9 +19,13 @@ from torch import Tensor, nn
 from sds3d.priors.pocket import text
 from sds3d.priors.pocket.objects import sample_object
 from sds3d.priors.pocket.quantize import dequantize, quantize
+from sds3d.priors.weights import POCKET
 
-LAYERS = (0, 2, 5)  # of the teacher, where the student's layers start from
+TEACHER_LAYERS = 6  # of twelve; the states after them are what is learnt
+LAYERS = 3  # of the student
 POOL = 400_000  # sentences, drawn from again and again
+EVENNESS = 0.5  # of the directions that are kept: 0 leaves their lengths as they are, 1 makes all alike
+MARKS = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>"}  # other names of the same pieces
 
 
 def random_sentence(rng: random.Random, words: list[str], captions: list[str]) -> str:
@@ -44,42 +52,88 @@ def sentence_ids(tokenizer_json: str, count: int, rng: random.Random) -> Tensor:
     return torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(sentences)])
 
 
-def build_student(teacher: nn.Module) -> nn.Module:
-    """Every second layer of the teacher or so, and its word table as it will be stored, which is not trained."""
+class Teacher(nn.Module):
+    """Ids of our word pieces to the teacher's states, in the directions in which single words differ most."""
+
+    def __init__(self, folder: Path, tokenizer_json: str) -> None:
+        from transformers import AutoModel
+
+        super().__init__()
+        self.model = AutoModel.from_pretrained(folder, add_pooling_layer=False).float().eval()
+        self.model.encoder.layer = self.model.encoder.layer[:TEACHER_LAYERS]
+        self.register_buffer("theirs", same_pieces(tokenizer_json, (folder / "tokenizer.json").read_text("utf-8")))
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("directions", torch.eye(self.model.config.hidden_size))
+
+    @torch.no_grad()
+    def forward(self, ids: Tensor) -> Tensor:
+        """States [B, L, WIDTH] of `ids` [B, L], which are 0 after the end; [B, L, hidden] before `look_at_words`."""
+        states = self.model(input_ids=self.theirs[ids], attention_mask=(ids != 0).long()).last_hidden_state
+        return (states.float() - self.mean) @ self.directions
+
+    def look_at_words(self, first: int, last: int) -> Tensor:
+        """Fixes the directions, and returns the states [V, WIDTH] of all V pieces, each alone between two marks."""
+        pieces = torch.arange(len(self.theirs), device=self.theirs.device)
+        states = torch.cat(
+            [
+                self(torch.stack([torch.full_like(x, first), x, torch.full_like(x, last)], 1))[:, 1]
+                for x in pieces.split(1024)
+            ]
+        )
+        self.mean = states.mean(0)
+        _, lengths, directions = torch.linalg.svd(states - self.mean, full_matrices=False)
+        self.directions = (directions / lengths[:, None] ** EVENNESS)[: text.WIDTH].T
+        return (states - self.mean) @ self.directions
+
+
+def same_pieces(ours: str, theirs: str) -> Tensor:
+    """Their id of each of our pieces [V] long; both are contents of a tokenizer.json."""
+    our_ids, their_ids = (json.loads(content)["model"]["vocab"] for content in (ours, theirs))
+    return torch.tensor([their_ids[MARKS.get(piece, piece)] for piece in sorted(our_ids, key=our_ids.__getitem__)])
+
+
+def build_student(words: Tensor) -> nn.Module:
+    """A BERT whose word table are the states `words` [V, WIDTH], as they will be stored; it is not trained."""
     from transformers import BertConfig, BertModel
 
-    changes = {"num_hidden_layers": len(LAYERS), "max_position_embeddings": 64, "dtype": "float32"}
-    changes |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    student = BertModel(BertConfig(**{**teacher.config.to_dict(), **changes}), add_pooling_layer=False)
-    state = teacher.embeddings.state_dict()
-    state["position_embeddings.weight"] = state["position_embeddings.weight"][:64]
-    student.embeddings.load_state_dict(dequantize(quantize(state)))
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=text.WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=12,
+        intermediate_size=4 * text.WIDTH,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    student = BertModel(config, add_pooling_layer=False)
+    name = "word_embeddings.weight"
+    table = dequantize(quantize({name: nn.functional.layer_norm(words, words.shape[-1:])}))[name]
+    with torch.no_grad():
+        student.embeddings.word_embeddings.weight.copy_(table)
     student.embeddings.word_embeddings.requires_grad_(False)
-    for layer, source in zip(student.encoder.layer, LAYERS, strict=True):
-        layer.load_state_dict(teacher.encoder.layer[source].state_dict())
     return student
 
 
-def distil(teacher_folder: Path, out: Path, steps: int, batch: int, seed: int, device: str) -> float:
-    """Train the student to give the teacher's token states and sentence vector; the last loss (0 = equal)."""
-    from transformers import BertModel
+def distil(args: argparse.Namespace) -> float:
+    """Train the student to give the teacher's token states and their mean; the last loss (0 = equal)."""
+    from tokenizers import Tokenizer
 
-    torch.manual_seed(seed)
-    teacher = BertModel.from_pretrained(teacher_folder, add_pooling_layer=False).float().eval()
-    student = build_student(teacher).to(device)
-    teacher.to(device)
-    tokenizer_json = (teacher_folder / "tokenizer.json").read_text(encoding="utf-8")
-    pool = sentence_ids(tokenizer_json, min(POOL, steps * batch), random.Random(seed)).to(device)
+    torch.manual_seed(args.seed)
+    tokenizer_json = args.tokenizer.read_text(encoding="utf-8")
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    teacher = Teacher(args.teacher, tokenizer_json).to(args.device)
+    student = build_student(teacher.look_at_words(*map(tokenizer.token_to_id, ("[CLS]", "[SEP]")))).to(args.device)
+    pool = sentence_ids(tokenizer_json, min(POOL, args.steps * args.batch), random.Random(args.seed)).to(args.device)
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=6e-4, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-4, total_steps=steps, pct_start=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-4, total_steps=args.steps, pct_start=0.05)
     loss = torch.zeros(())
-    for step in range(steps):
-        ids = pool[torch.randint(len(pool), (batch,), device=device)]
+    for step in range(args.steps):
+        ids = pool[torch.randint(len(pool), (args.batch,), device=args.device)]
         mask = (ids != 0).long()
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            with torch.no_grad():
-                target = teacher(input_ids=ids, attention_mask=mask).last_hidden_state
+        with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.device != "cpu"):
+            target = teacher(ids)
             states = student(input_ids=ids, attention_mask=mask).last_hidden_state
         loss = _mismatch(states.float(), target.float(), mask)
         optimizer.zero_grad()
@@ -88,7 +142,7 @@ def distil(teacher_folder: Path, out: Path, steps: int, batch: int, seed: int, d
         schedule.step()
         if step % 500 == 0:
             print(f"distil step {step}  loss {loss.item():.4f}", flush=True)
-    text.save_text_encoder(student.eval(), tokenizer_json, out)
+    text.save_text_encoder(student.eval(), tokenizer_json, args.out)
     return loss.item()
 
 
@@ -101,17 +155,27 @@ def _mismatch(states: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return (tokens * mask).sum() / mask.sum() + sentences.mean()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--teacher", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options of the program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", type=Path, required=True, metavar="FOLDER", help="all-mpnet-base-v2")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        default=POCKET / "text_encoder" / "tokenizer.json",
+        metavar="FILE",
+        help="of BERT's word pieces (default: the shipped one)",
+    )
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
-    loss = distil(args.teacher, args.out, args.steps, args.batch, args.seed, args.device)
-    print(f"distilled: last loss {loss:.4f}")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    print(f"distilled: last loss {distil(parse(argv)):.4f}")
 
 
 if __name__ == "__main__":
