@@ -48,7 +48,8 @@ def test_no_caption_of_the_priors_training_is_in_the_pool(monkeypatch: pytest.Mo
     entry = held_out.held_out_pool()[0]
     drawn = iter([([], ["a red car"]), ([], [f"{entry.plain}, 3d model"]), ([], ["a blue car"])])
     monkeypatch.setattr(data, "sample_object", lambda rng, num_captions: next(drawn))
-    assert [data._sample(random.Random())[1] for _ in range(2)] == ["a red car", "a blue car"]
+    monkeypatch.setattr(data, "with_rare_colors", lambda rng, caption: caption)
+    assert [data.sample_pair(random.Random())[1] for _ in range(2)] == ["a red car", "a blue car"]
 
 
 def test_held_out_captions_are_found_in_frames_and_within_more_words() -> None:

@@ -13,6 +13,7 @@ from sds3d.cameras import Cameras, sample_orbits
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.objects import sample_object
 from sds3d.priors.pocket.objects.held_out import is_held_out
+from sds3d.priors.pocket.objects.rare_colors import with_rare_colors
 from sds3d.priors.pocket.parts import Part, pack
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.pocket.tracer import trace
@@ -60,7 +61,7 @@ class MadeUpObjects(Dataset):
         generator = torch.Generator().manual_seed(rng.getrandbits(62))
         parts, prompts = [], []
         for _ in range(self.batch):
-            pieces, caption = _sample(rng)
+            pieces, caption = sample_pair(rng)
             parts.append(torch.from_numpy(pack(pieces)))
             prompts.append("" if rng.random() < DROP_PROMPT else caption)
         cameras, backgrounds = sample_views(self.batch, generator)
@@ -79,12 +80,12 @@ class MadeUpObjects(Dataset):
         )
 
 
-def _sample(rng: random.Random) -> tuple[list[Part], str]:
+def sample_pair(rng: random.Random) -> tuple[list[Part], str]:
     """An object and a caption of it that is not of the held-out pool."""
     while True:
         parts, (caption,) = sample_object(rng, num_captions=1)
         if not is_held_out(caption):
-            return parts, caption
+            return parts, with_rare_colors(rng, caption)
 
 
 def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:

@@ -24,11 +24,10 @@ from torch.utils.data import DataLoader
 from sds3d.errors import UserError
 from sds3d.files import atomic_write
 from sds3d.priors.pocket import model
-from sds3d.priors.pocket.data import MadeUpObjects
+from sds3d.priors.pocket.data import MadeUpObjects, sample_pair
 from sds3d.priors.pocket.learner import Learner
 from sds3d.priors.pocket.library import OwnObject, draw_library
 from sds3d.priors.pocket.mixed import MixedObjects
-from sds3d.priors.pocket.objects import sample_object
 from sds3d.priors.pocket.words import WORDS, known_words
 from sds3d.priors.weights import MANIFEST, POCKET, file_sha256, verify
 
@@ -142,7 +141,7 @@ def captions_seen(args: argparse.Namespace, own: list[OwnObject]) -> Iterator[st
     if not own or args.mix > 0:
         rng = random.Random(args.seed)
         for _ in range(CAPTIONS):
-            yield from sample_object(rng, num_captions=1)[1]
+            yield sample_pair(rng)[1]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
