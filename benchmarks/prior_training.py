@@ -1,6 +1,6 @@
 """What a training step of the pocket prior costs on a GPU, and how much of the GPU's matrix rate it uses.
 
-python -m benchmarks.prior_training [--batch N] [--steps N] [--kernels] [--write docs/pocket.md]
+python -m benchmarks.prior_training [--normals] [--batch N] [--steps N] [--kernels] [--write docs/pocket.md]
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ def matrix_rate() -> float:
 
 def operations(learner: Learner) -> int:
     """Those of the network for one object's views: forward, and twice as many backward."""
-    unet = model.build_unet(tuple(learner.args.channels), learner.args.layers)
-    views, side = model.NUM_VIEWS, model.RESOLUTION // model.PATCH
-    shapes = [(views, 3 * model.PATCH**2, side, side), (views,), (views, *learner.inputs[1].shape[1:])]
+    unet = model.build_unet(tuple(learner.args.channels), learner.args.layers, learner.args.normals)
+    latents, context, condition, *_ = (torch.zeros(model.NUM_VIEWS, *x.shape[1:]) for x in learner.inputs)
     with FlopCounterMode(display=False) as counter:
-        unet(*(torch.zeros(shape) for shape in shapes), torch.zeros(views, learner.inputs[2].shape[1]))
+        unet(latents, torch.zeros(model.NUM_VIEWS), context, condition)
     return 3 * counter.get_total_flops()
 
 
@@ -49,7 +48,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     """Milliseconds of a step and its parts; views a second; share of the matrix rate."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--out", folder, "--batch", str(args.batch), "--steps", str(WARM_UP + args.steps)]
-        settings = train.parse(options)
+        settings = train.parse(options + ["--normals"] * args.normals)
     learner = Learner(settings, DEVICE)
     data = MadeUpObjects(0, args.batch, range(settings.steps), learner.encoder.cpu())
     loader = DataLoader(data, None, num_workers=settings.workers, pin_memory=True, prefetch_factor=4)
@@ -70,7 +69,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     inputs = learner._inputs(batch, 0)
     rows |= {
         "step ms": 1e3 * step,
-        "tracing ms": clock(lambda: draw(batch), REPEATS),
+        "tracing ms": clock(lambda: draw(batch, args.normals), REPEATS),
         "tracing, texts, noise ms": clock(lambda: learner._inputs(batch, 0), REPEATS),
         "forward and backward ms": clock(lambda: learner._replay(inputs), REPEATS),
         "optimiser ms": clock(learner._apply, REPEATS),
@@ -98,6 +97,7 @@ def print_kernels(function: Callable[[], object]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--normals", action="store_true", help="of a prior that draws normals beside colours")
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="objects, four views each (default: 64)")
     parser.add_argument("--steps", type=int, default=60, metavar="N", help="that are timed (default: 60)")
     parser.add_argument("--kernels", action="store_true", help="also list what takes longest")
@@ -105,7 +105,8 @@ def main() -> int:
     args = parser.parse_args()
     lines = ["| | measured |", "|---|--:|", *(f"| {name} | {value:,.2f} |" for name, value in measure(args).items())]
     machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {datetime.date.today().isoformat()}"
-    lines += ["", f"{args.batch} objects, four views each; {machine}."]
+    what = "colours and normals" if args.normals else "colours"
+    lines += ["", f"{args.batch} objects, four views each, {what}; {machine}."]
     print("\n".join(lines), flush=True)
     if args.write:
         write_block(args.write, "prior training", "\n".join(lines))
