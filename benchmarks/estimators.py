@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sds3d.interfaces import Prior, Renderer
 
 ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "benchmarks" / "estimators.yaml"
 NUM_VIEWS = 2  # of each asset in the picture
 TILE = 96  # pixels
 LABEL = 168  # pixels
@@ -88,6 +89,7 @@ COLUMNS = (
             "stages.*.prior_every=16",
         ),
     ),
+    Column("sdedit", ("stages.*.estimator={kind: sdedit, guidance_scale: 3, steps: 8}", "stages.*.prior_every=32")),
     Column(
         "vsd",
         (
@@ -255,7 +257,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, choices=range(1, len(ROWS) + 1), default=len(ROWS), metavar="N")
     parser.add_argument("--estimators", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--config", default="asset", metavar="NAME", help="with the stages of asset, the default")
+    parser.add_argument(
+        "--config", default=str(CONFIG), metavar="FILE", help="of three stages (default: estimators.yaml beside this)"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "estimators", metavar="FOLDER")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "estimators.png", metavar="FILE")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block of estimators in FILE")
@@ -298,7 +302,7 @@ def compare(args: argparse.Namespace) -> str:
     atomic_write(args.picture, encode(draw(columns, prompts, results), MAX_BYTES))
     calls = [count_calls(cfg, prior) for cfg in configs[0]]
     machine = describe_machine(first.device)
-    notes = f"{len(prompts)} prompts, config {args.config}; {machine}; {datetime.date.today().isoformat()}."
+    notes = f"{len(prompts)} prompts, config {Path(args.config).stem}; {machine}; {datetime.date.today().isoformat()}."
     return f"{table(columns, calls, results)}\n\n{textwrap.fill(notes, 120)}"
 
 

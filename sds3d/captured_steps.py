@@ -16,7 +16,7 @@ from torch import Tensor
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 from sds3d.capture import CapturedCall, recording
-from sds3d.config import Config, CSDConfig, NFSDConfig, SDSConfig, StageConfig
+from sds3d.config import Config, CSDConfig, NFSDConfig, SDEditConfig, SDSConfig, StageConfig
 from sds3d.interfaces import Prior, Render, Renderer
 from sds3d.losses import distillation_loss, regularization
 from sds3d.renderers import splat_cuda
@@ -24,7 +24,12 @@ from sds3d.representations.gaussians import NAMES, Gaussians
 from sds3d.steps import Block, Inputs, Outcome, Steps, set_learning_rates
 from sds3d.targets import Target, find_target, shown
 
-CAPTURABLE = (SDSConfig, CSDConfig, NFSDConfig)  # the others invert in as many steps as the timesteps' values say
+CAPTURABLE = (
+    SDSConfig,
+    CSDConfig,
+    NFSDConfig,
+    SDEditConfig,
+)  # the others invert in as many steps as the timesteps' values say
 
 
 class CapturedSteps(Steps):

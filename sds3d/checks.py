@@ -83,6 +83,8 @@ RANGES = {  # class.field: for a Ramp or a tuple, of each of its values
     "ISMConfig.guidance_scale": Range(0, 1000),
     "ISMConfig.delta_s": Range(0, 1, open_low=True),
     "ISMConfig.delta_t": Range(0, 1, open_low=True),
+    "SDEditConfig.guidance_scale": Range(0, 1000),
+    "SDEditConfig.steps": Range(1, 1000),
     "SDIConfig.guidance_scale": Range(0, 1000),
     "SDIConfig.inversion_guidance_scale": Range(-1000, 1000),
     "SDIConfig.inversion_steps": Range(1, 1000),

@@ -138,6 +138,16 @@ class SDIConfig:
 
 
 @dataclass(frozen=True)
+class SDEditConfig:
+    """What the prior draws, in several steps, from the noised render."""
+
+    kind: Literal["sdedit"] = "sdedit"
+    guidance_scale: float = 5.0  # uncond + s (cond - uncond); 1 means no guidance
+    steps: int = 8  # of DDIM from the noise level to the picture: as many prior calls
+    clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
+
+
+@dataclass(frozen=True)
 class VSDConfig:
     """Variational score distillation: a copy of the prior learns what the renders look like."""
 
@@ -149,7 +159,7 @@ class VSDConfig:
     clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
 
 
-EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig | VSDConfig
+EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig | SDEditConfig | VSDConfig
 
 
 @dataclass(frozen=True)

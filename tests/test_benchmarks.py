@@ -24,6 +24,7 @@ from sds3d.config import (
     EstimatorConfig,
     GaussiansConfig,
     ISMConfig,
+    SDEditConfig,
     SDIConfig,
     SDSConfig,
     StageConfig,
@@ -316,7 +317,7 @@ def test_benchmark_page_has_a_place_for_each_kind_of_machine() -> None:
 
 def test_settings_are_of_one_stage_or_of_every_one(tmp_path: Path) -> None:
     column = estimators.Column("a", ("stages.*.prior_every=2", "stages.1.loss.sparsity=3"))
-    cfg = estimators.configure(column, "asset", tmp_path, "a ball")
+    cfg = estimators.configure(column, str(estimators.CONFIG), tmp_path, "a ball")
     assert [stage.prior_every for stage in cfg.stages] == [2, 2, 2]
     assert [stage.loss.sparsity for stage in cfg.stages] == [10, 3, 40]
 
@@ -324,7 +325,7 @@ def test_settings_are_of_one_stage_or_of_every_one(tmp_path: Path) -> None:
 def test_the_comparison_has_every_estimator_in_every_stage(tmp_path: Path) -> None:
     kinds = set()
     for column in estimators.COLUMNS:
-        cfg = estimators.configure(column, "asset", tmp_path, "a ball")
+        cfg = estimators.configure(column, str(estimators.CONFIG), tmp_path, "a ball")
         [kind] = {type(stage.estimator) for stage in cfg.stages}
         kinds.add(kind)
         assert cfg.negative_prompt == column.negative_prompt and len(cfg.stages) == 3
@@ -352,6 +353,7 @@ def test_the_judge_measures_how_far_a_text_is_from_what_is_there() -> None:
     [
         (SDSConfig(), 1),
         (ISMConfig(), 3),  # at 0 and at 200, where the interval begins, without guidance; at 250 with it
+        (SDEditConfig(steps=3), 3),
         (SDIConfig(), 4),  # at 0, 100 and 200 on the way to noise; at 250
         (VSDConfig(train_steps=3), 5),  # the prior, its twin, and what the twin learns from
     ],

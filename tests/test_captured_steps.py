@@ -17,6 +17,7 @@ from sds3d.config import (
     LossConfig,
     NFSDConfig,
     RendererConfig,
+    SDEditConfig,
     SDIConfig,
     SDSConfig,
     StageConfig,
@@ -90,7 +91,9 @@ class PriorOnGpu(GaussianPrior):
 CLOSE = 0.03
 
 
-@pytest.mark.parametrize("estimator", [SDSConfig(), CSDConfig(), NFSDConfig()], ids=lambda cfg: cfg.kind)
+@pytest.mark.parametrize(
+    "estimator", [SDSConfig(), CSDConfig(), NFSDConfig(), SDEditConfig(steps=3)], ids=lambda cfg: cfg.kind
+)
 def test_recorded_steps_end_where_the_others_do(estimator):
     cfg = replace(CONFIG, stages=tuple(replace(stage, estimator=estimator) for stage in STAGES))
     one, losses, _ = optimise(Steps, PriorOnGpu(), cfg)
@@ -127,9 +130,7 @@ def test_answers_that_are_not_numbers_move_nothing():
     one, losses, _ = optimise(Steps, SometimesNoNumber())
     other, recorded_losses, steps = optimise(CapturedSteps, SometimesNoNumber())
     assert steps.overflows == 0 and 0 < sum(map(math.isnan, losses)) < len(losses)
-    torch.testing.assert_close(
-        torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0, equal_nan=True
-    )
+    torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0, equal_nan=True)
     assert max(distance(one, other).values()) < CLOSE
 
 

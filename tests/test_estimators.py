@@ -3,6 +3,7 @@
 import io
 import math
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tiny_prior import write_tiny_prior
 from sds3d.cameras import turntable
 from sds3d.checks import RANGES
 from sds3d.cli.progress import LineProgress
-from sds3d.config import CSDConfig, ISMConfig, NFSDConfig, SDIConfig, SDSConfig, VSDConfig
+from sds3d.config import CSDConfig, ISMConfig, NFSDConfig, SDEditConfig, SDIConfig, SDSConfig, VSDConfig
 from sds3d.distillation import build_estimator
 from sds3d.distillation.vsd import VSD
 from sds3d.draws import step_generator
@@ -26,7 +27,7 @@ from sds3d.trainer import train
 
 TEXT, NULL, NEGATIVE = 0.7, 0.1, -0.2
 EPSILON = SDSConfig(form="epsilon")
-CONFIGS = [SDSConfig(), EPSILON, CSDConfig(), NFSDConfig(), ISMConfig(), SDIConfig(), VSDConfig()]
+CONFIGS = [SDSConfig(), EPSILON, CSDConfig(), NFSDConfig(), ISMConfig(), SDIConfig(), SDEditConfig(), VSDConfig()]
 LATENTS = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
@@ -82,6 +83,22 @@ def test_sds_in_epsilon_form_under_a_point_prior(condition, t):
     cfg = replace(EPSILON, guidance_scale=3.0, clip=False)
     grad = estimate(cfg, GaussianPrior(0.0, torch.float64), condition, t)
     close(grad, alpha * sigma * (LATENTS - (NEGATIVE + 3 * (TEXT - NEGATIVE))))
+
+
+@pytest.mark.parametrize("variance", [0.0, 0.5])
+@pytest.mark.parametrize(("t", "steps", "path"), [(900, 3, [900, 600, 300]), (400, 1, [400]), (10, 4, [10, 7, 5, 2])])
+def test_sdedit_under_a_gaussian_prior(condition, variance, t, steps, path):
+    """Every step keeps a share of what the noisy latents differ from the guided mean; so does the last x0."""
+    mean = NEGATIVE + 3 * (TEXT - NEGATIVE)
+    alpha, sigma = levels(t)
+    noise = torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0)).double()
+    offset = alpha * (LATENTS - mean) + sigma * noise
+    for start, end in pairwise(path):
+        offset = offset * gaussian_factor(start, end, variance)
+    alpha, sigma = levels(path[-1])
+    x0 = mean + alpha * variance / (alpha**2 * variance + sigma**2) * offset
+    cfg = SDEditConfig(guidance_scale=3.0, steps=steps, clip=False)
+    close(estimate(cfg, GaussianPrior(variance, torch.float64), condition, t), LATENTS - x0)
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.5, 2.0])
@@ -281,6 +298,28 @@ def test_ism_is_its_equation(condition):
     assert prior.calls == [1, 1, 1, 1, 2]
 
 
+def test_sdedit_of_one_step_is_sds(condition):
+    prior = AnyPrior(0, torch.float64)
+    one = estimate(SDEditConfig(guidance_scale=2.5, steps=1), prior, condition, 400)
+    assert torch.equal(one, estimate(SDSConfig(guidance_scale=2.5), prior, condition, 400))
+    estimate(SDEditConfig(steps=5), prior, condition, 400)
+    assert prior.calls == [2] * 7
+
+
+def test_sdedit_is_its_equations(condition):
+    """From level to level with an x0 within what an image can be."""
+    t, path = 700, [700, 466, 233]
+    noise = torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0)).double()
+    alpha, sigma = levels(t)
+    noisy = alpha * LATENTS + sigma * noise
+    for now, after in pairwise([*path, 0]):
+        (alpha, sigma), (next_alpha, next_sigma) = levels(now), levels(after)
+        text, negative = (epsilon(condition, noisy, now, text) for text in (TEXT, NEGATIVE))
+        x0 = ((noisy - sigma * (negative + 2.5 * (text - negative))) / alpha).clamp(-1, 1)
+        noisy = next_alpha * x0 + next_sigma * (noisy - alpha * x0) / sigma
+    close(LATENTS - estimate(SDEditConfig(guidance_scale=2.5, steps=3), AnyPrior(0, torch.float64), condition, t), x0)
+
+
 def test_sdi_is_its_equation(condition):
     """(sigma / alpha) (eps - kappa), where kappa is the noise that leads from the render to its inversion."""
 
@@ -373,7 +412,7 @@ def test_the_same_seed_gives_the_same_gradient(cfg, condition):
     assert torch.equal(first, other) == (cfg.kind == "ism")  # ISM draws nothing
 
 
-@pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
+@pytest.mark.parametrize("cfg", [*(cfg for cfg in CONFIGS if cfg.kind != "sdedit"), SDEditConfig(steps=1)], ids=kind)
 def test_clipping_keeps_the_target_an_image(cfg, condition):
     prior = GaussianPrior(0.5, torch.float64)
     free, clipped = (estimate(replace(cfg, clip=clip), prior, condition, 600) for clip in (False, True))

@@ -5,10 +5,20 @@ from __future__ import annotations
 from functools import partial
 from typing import assert_never
 
-from sds3d.config import CSDConfig, EstimatorConfig, ISMConfig, NFSDConfig, SDIConfig, SDSConfig, VSDConfig
+from sds3d.config import (
+    CSDConfig,
+    EstimatorConfig,
+    ISMConfig,
+    NFSDConfig,
+    SDEditConfig,
+    SDIConfig,
+    SDSConfig,
+    VSDConfig,
+)
 from sds3d.distillation.csd import csd
 from sds3d.distillation.ism import ism
 from sds3d.distillation.nfsd import nfsd
+from sds3d.distillation.sdedit import sdedit
 from sds3d.distillation.sdi import sdi
 from sds3d.distillation.sds import sds
 from sds3d.distillation.vsd import VSD
@@ -37,6 +47,8 @@ def build_estimator(cfg: EstimatorConfig) -> Estimator:
                 eta=cfg.eta,
                 clip=cfg.clip,
             )
+        case SDEditConfig():
+            return partial(sdedit, guidance_scale=cfg.guidance_scale, steps=cfg.steps, clip=cfg.clip)
         case VSDConfig():
             return VSD(cfg)
         case _:

@@ -1,0 +1,38 @@
+"""SDEdit: a picture that the prior draws in several steps from the noised render, in place of one step's mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict_guided
+from sds3d.interfaces import Condition, Prior
+
+
+@torch.no_grad()
+def sdedit(
+    prior: Prior,
+    latents: Tensor,  # [C, Z, h, w]
+    timesteps: Tensor,  # [C] long, equal within an orbit
+    condition: Condition,
+    generator: Generator,
+    *,
+    guidance_scale: float,
+    steps: int,
+    clip: bool,
+) -> Tensor:
+    """Gradient latents - x0, where `steps` equal DDIM steps lead from the noised latents to x0; [C, Z, h, w].
+
+    SDEdit (arXiv:2108.01073) as DreamGaussian uses it on textures (arXiv:2309.16653, eq. 4), here on the whole scene.
+    In one step x0 is the mean of all pictures that the noise could hide; in several it becomes one of them.
+    """
+    alpha, sigma = noise_level(prior, timesteps)
+    noisy = alpha * latents + sigma * draw_noise(latents, generator)
+    for step in range(steps):
+        now, after = (timesteps * (steps - k) // steps for k in (step, step + 1))
+        alpha, sigma = noise_level(prior, now)
+        x0 = (noisy - sigma * predict_guided(prior, noisy, now, condition, guidance_scale)) / alpha
+        x0 = as_image(prior, x0) if clip else x0
+        next_alpha, next_sigma = noise_level(prior, after)
+        noisy = next_alpha * x0 + next_sigma * (noisy - alpha * x0) / sigma  # DDIM (arXiv:2010.02502), eq. 12
+    return latents - x0
