@@ -23,7 +23,7 @@ class GaussiansConfig:
     prune_opacity: float = 0.01
     max_scale: float = 0.15  # world units; larger splats are split or pruned
     lr_means: Ramp = Ramp(0.006, 0.001)
-    lr_colors: float = 0.02
+    lr_colors: float = 0.01
     lr_opacities: float = 0.05
     lr_scales: float = 0.01
     lr_quats: float = 0.01
@@ -89,7 +89,7 @@ class SDSConfig:
 
     kind: Literal["sds"] = "sds"
     form: Literal["x0", "epsilon"] = "x0"  # weight sigma / alpha, a pull to x0; or sigma^2, as first published
-    guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
+    guidance_scale: float = 2.0  # uncond + s (cond - uncond); 1 means no guidance
     rescale: float = 0.0  # of form x0: 0 = off, 1 = the guided x0 has the spread of the conditional one
     clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
@@ -187,27 +187,30 @@ class StageConfig:
     """One stretch of the optimisation with its own resolution, noise levels and losses."""
 
     name: str = "shape"
-    steps: int = 400  # optimiser steps
+    steps: int = 200  # optimiser steps
     prior_every: int = 4  # optimiser steps that reuse one prior call
     prior: StagePriorConfig = field(default_factory=RunPriorConfig)
     num_orbits: int = 1  # orbits a step; each has as many views as the prior
     resolution: int = 64  # pixels of the rendered views
     trains: Literal["all", "colors"] = "all"  # colors: the shape stays as it is
-    t_min: Ramp = Ramp(0.98, 0.5)  # fractions of T
-    t_max: Ramp = Ramp(1.0, 0.6)
+    t_min: Ramp = Ramp(0.98, 0.8)  # fractions of T
+    t_max: Ramp = Ramp(1.0, 0.95)
     estimator: EstimatorConfig = field(default_factory=SDSConfig)
     cameras: CameraConfig = field(default_factory=CameraConfig)
     loss: LossConfig = LossConfig(sparsity=10.0)
 
 
+# The mean of what the text could mean: where there is something, and roughly of what colour.
 SHAPE = StageConfig()
+# Then pictures, drawn whole: each from what the last one left, and each time with less of it to be drawn anew.
 DETAIL = StageConfig(
     name="detail",
-    steps=300,
+    steps=400,
+    prior_every=40,
     resolution=128,
-    t_min=Ramp(0.45, 0.13),
-    t_max=Ramp(0.6, 0.3),
-    estimator=SDSConfig(guidance_scale=4.0),
+    t_min=Ramp(0.94, 0.52),
+    t_max=Ramp(0.97, 0.55),
+    estimator=SDEditConfig(guidance_scale=4.0, steps=10),
     loss=LossConfig(sparsity=10.0, opaque=200.0),
 )
 # A mesh has one colour at each point and a hard edge; soft layers of splats have neither. Hardened earlier, haze would
@@ -216,8 +219,10 @@ CRISP = replace(
     DETAIL,
     name="crisp",
     steps=100,
-    t_min=Ramp(0.13, 0.02),
-    t_max=Ramp(0.3, 0.2),
+    prior_every=50,
+    t_min=Ramp(0.37, 0.27),
+    t_max=Ramp(0.4, 0.3),
+    estimator=SDEditConfig(guidance_scale=2.0, steps=6),
     loss=LossConfig(sparsity=40.0, opaque=1500.0, scales=100.0),
 )
 

@@ -14,7 +14,7 @@ from tiny_prior import write_tiny_prior
 from sds3d.cameras import turntable
 from sds3d.checks import RANGES
 from sds3d.cli.progress import LineProgress
-from sds3d.config import CSDConfig, ISMConfig, NFSDConfig, SDEditConfig, SDIConfig, SDSConfig, VSDConfig
+from sds3d.config import Config, CSDConfig, ISMConfig, NFSDConfig, SDEditConfig, SDIConfig, SDSConfig, VSDConfig
 from sds3d.distillation import build_estimator
 from sds3d.distillation.vsd import VSD
 from sds3d.draws import step_generator
@@ -468,12 +468,16 @@ def test_vsd_goes_on_exactly_from_its_tensors(condition, made):
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
 def test_a_kind_is_all_it_takes_and_is_written_down_in_full(cfg, tmp_path: Path) -> None:
-    form = [f"stages.1.estimator.form={cfg.form}"] if cfg.kind == "sds" else []
-    made = load_config(None, [f"stages.1.estimator.kind={cfg.kind}", *form, "negative_prompt=blurry"], "a red mushroom")
-    expected = replace(cfg, guidance_scale=4.0) if cfg.kind == "sds" else cfg  # what the stage has is SDS
-    assert made.stages[1].estimator == expected
+    form = [f"stages.0.estimator.form={cfg.form}"] if cfg.kind == "sds" else []
+    made = load_config(None, [f"stages.0.estimator.kind={cfg.kind}", *form, "negative_prompt=blurry"], "a red mushroom")
+    assert made.stages[0].estimator == cfg
     (tmp_path / "config.yaml").write_text(dump_config(made))
     assert load_config(tmp_path / "config.yaml", [], None) == made
+
+
+def test_naming_the_kind_that_a_stage_has_changes_nothing() -> None:
+    made = load_config(None, ["stages.1.estimator.kind=sdedit"], "a red mushroom")
+    assert made.stages == Config().stages and made.stages[1].estimator != SDEditConfig()
 
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=kind)

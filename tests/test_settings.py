@@ -155,7 +155,7 @@ def test_wrong_types(override: str, expected: str) -> None:
         ("stages.0.t_max.over=0", "stages.0.t_max.over: 0 is out of range: more than 0 and at most 1"),
         ("stages.0.cameras.fov_deg=[0, 40]", "stages.0.cameras.fov_deg.0: 0 is out of range"),
         ("checkpoint.keep=1", "1 is out of range: at least 2"),
-        ("stages.1.t_min.start=0.99", "stages.1.t_min.start: 0.99 is above t_max.start, 0.6"),
+        ("stages.1.t_min.start=0.99", "stages.1.t_min.start: 0.99 is above t_max.start, 0.97"),
         ("stages.0.cameras.fov_deg=[50, 40]", "expected [lowest, highest]"),
         ("representation.max_gaussians=10", "10 is less than num_init"),
         ("stages=[]", "stages: empty"),
