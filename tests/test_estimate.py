@@ -183,7 +183,7 @@ def test_the_shipped_prior_needs_what_is_estimated() -> None:
     prior = load_pocket(PocketConfig(), torch.device("cpu"))
     cameras = turntable(4, 64)
     texts = [prior.encode_prompt("a red mushroom"), prior.encode_prompt("")]
-    noisy, timesteps = torch.zeros(4, 12, 32, 32), torch.full((4,), 500)
+    noisy, timesteps = torch.zeros(4, 24, 32, 32), torch.full((4,), 500)
     with PeakMemory() as memory:
         prior.predict_noise(noisy, timesteps, texts, cameras, torch.zeros(4, 3))
     assert call_bytes(draw_blueprint(PocketConfig(), "cpu"), 8) == pytest.approx(memory.peak, rel=0.1)

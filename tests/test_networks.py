@@ -24,9 +24,9 @@ def reference_unet(folder):
     return unet
 
 
-def inputs(batch):
+def inputs(batch, channels):
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, 12, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(batch, channels, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
     timesteps = torch.randint(1000, (batch,), generator=generator)
     context, camera = (torch.randn(batch, *size, generator=generator) for size in ((24, 384), (19,)))
     return images, timesteps, context, camera
@@ -36,7 +36,7 @@ def test_the_shipped_network_computes_what_diffusers_does_with_its_weights():
     reference = reference_unet(SHIPPED)
     reference.load_state_dict(load_int8(SHIPPED / "unet" / "weights.int8.safetensors"))
     reference = reference.eval().to(memory_format=torch.channels_last)
-    images, timesteps, context, camera = inputs(8)
+    images, timesteps, context, camera = inputs(8, 24)
     with torch.no_grad():
         expected = reference(images, timesteps, context, class_labels=camera).sample
         got = model.load_unet(SHIPPED).to(memory_format=torch.channels_last)(images, timesteps, context, camera)
@@ -55,7 +55,7 @@ def test_a_saved_network_is_one_that_diffusers_reads(tmp_path, channels, layers)
     torch.testing.assert_close(dict(reference.state_dict()), dict(unet.state_dict()), rtol=0, atol=0)
 
     unet, reference = unet.double(), reference.double()
-    images, timesteps, context, camera = (x.double() if x.is_floating_point() else x for x in inputs(4))
+    images, timesteps, context, camera = (x.double() if x.is_floating_point() else x for x in inputs(4, 12))
     expected = reference(images, timesteps, context, class_labels=camera).sample
     got = unet(images, timesteps, context, camera)
     # not 1e-12: both take the sines and cosines of the timestep in float32

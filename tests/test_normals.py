@@ -217,7 +217,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_trained_prior_draws_normals_and_shows_colours(trained):
     prior = PocketPrior(trained, CPU)
-    assert prior.normals and not PocketPrior(SHIPPED, CPU).normals
+    assert prior.normals and not PocketPrior(trained.parent / "plain", CPU).normals
     weights = prior.unet.conv_out.weight.flatten(1).norm(dim=1)
     assert (weights[12:] > 0).all()  # they learn, though they began at zero
     assert draw_blueprint(PocketConfig(path=str(trained)), "cpu").latents == (24, 32, 32)

@@ -1,4 +1,4 @@
-"""The text side of the pocket prior: a short BERT distilled from all-MiniLM-L6-v2 (Apache-2.0)."""
+"""The text side of the pocket prior: a short BERT distilled from all-mpnet-base-v2 (Apache-2.0)."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class TextEncoder(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Context [B, MAX_TOKENS, WIDTH] of unit variance; zeros after the end, so no mask is needed.
 
-        First the mean of all token states, the sentence vector that MiniLM was trained to give (arXiv:1908.10084), in
-        place of its first mark, whose state means nothing; then the states of the words.
+        First the mean of all token states, as sentence vectors are made (arXiv:1908.10084), in place of its first mark,
+        whose state means nothing; then the states of the words.
         """
         mask = ids != 0
         states = self.bert(ids, mask)
