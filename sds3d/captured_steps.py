@@ -24,12 +24,8 @@ from sds3d.representations.gaussians import NAMES, Gaussians
 from sds3d.steps import Block, Inputs, Outcome, Steps, set_learning_rates
 from sds3d.targets import Target, find_target, shown
 
-CAPTURABLE = (
-    SDSConfig,
-    CSDConfig,
-    NFSDConfig,
-    SDEditConfig,
-)  # the others invert in as many steps as the timesteps' values say
+# the others invert in as many steps as the timesteps' values say
+CAPTURABLE = (SDSConfig, CSDConfig, NFSDConfig, SDEditConfig)
 
 
 class CapturedSteps(Steps):
