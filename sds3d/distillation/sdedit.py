@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Generator, Tensor
 
-from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict_guided
+from sds3d.distillation.diffusion import as_image, ddim_step, draw_noise, noise_level, predict_guided
 from sds3d.interfaces import Condition, Prior
 
 
@@ -28,11 +30,9 @@ def sdedit(
     """
     alpha, sigma = noise_level(prior, timesteps)
     noisy = alpha * latents + sigma * draw_noise(latents, generator)
-    for step in range(steps):
-        now, after = (timesteps * (steps - k) // steps for k in (step, step + 1))
+    for now, after in pairwise(timesteps * k // steps for k in range(steps, -1, -1)):
         alpha, sigma = noise_level(prior, now)
         x0 = (noisy - sigma * predict_guided(prior, noisy, now, condition, guidance_scale)) / alpha
         x0 = as_image(prior, x0) if clip else x0
-        next_alpha, next_sigma = noise_level(prior, after)
-        noisy = next_alpha * x0 + next_sigma * (noisy - alpha * x0) / sigma  # DDIM (arXiv:2010.02502), eq. 12
+        noisy = ddim_step(prior, noisy, (noisy - alpha * x0) / sigma, now, after)  # with the noise that leaves x0
     return latents - x0

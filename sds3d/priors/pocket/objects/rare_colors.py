@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 import re
+from functools import cache
 
 from sds3d.priors.pocket.objects.colors import COLORS
+from sds3d.priors.pocket.objects.wordings import replace_words, whole_words
 
 SHARE = 0.3  # of the names of colours that have rare ones
 
@@ -76,22 +78,18 @@ RARE: dict[str, tuple[str, ...]] = {
     "terracotta": ("clay", "adobe"),
     "mustard": ("dijon", "curry yellow"),
 }  # fmt: skip
-_NAMES = sorted(
-    {word for variants in COLORS.values() for _, words in variants for word in words}, key=len, reverse=True
-)
-# all names are sought, the longest first, so that "dark red" is never read as "red"
-_NAMED = re.compile(rf"\b(?:(?P<article>an?) )?(?P<name>{'|'.join(map(re.escape, _NAMES))})\b")
 
 
 def with_rare_colors(rng: random.Random, caption: str) -> str:
     """`caption` with a SHARE of the colours in RARE called by one of their rare names; "a" or "an" is made right."""
 
-    def rename(match: re.Match[str]) -> str:
-        if match["name"] not in RARE or rng.random() >= SHARE:
-            return match[0]
-        name = rng.choice(RARE[match["name"]])
-        if match["article"] is None:
-            return name
-        return ("an " if name[0] in "aeiou" else "a ") + name
+    def rename(name: str) -> str:
+        return rng.choice(RARE[name]) if name in RARE and rng.random() < SHARE else name
 
-    return _NAMED.sub(rename, caption)
+    return replace_words(caption, _color_names(), rename)
+
+
+@cache
+def _color_names() -> re.Pattern[str]:
+    """All names, not those of RARE alone: "dark red" is never read as "red"."""
+    return whole_words({word for variants in COLORS.values() for _, words in variants for word in words})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 # trained -> held out; one to one, so that INVERSE reads it the other way
 SYNONYMS: dict[str, str] = {
@@ -19,12 +19,22 @@ INVERSE = {held_out: trained for trained, held_out in SYNONYMS.items()}
 
 def reword(text: str, words: Mapping[str, str]) -> str:
     """`text` with every key of `words`, as a whole word, replaced by its value; "a" or "an" before it is made right."""
-    keys = "|".join(re.escape(key) for key in sorted(words, key=len, reverse=True))  # "pine tree" before "pine"
+    return replace_words(text, whole_words(words), words.__getitem__)
+
+
+def whole_words(words: Iterable[str]) -> re.Pattern[str]:
+    """What finds any of `words` as a whole, the longest first: "pine tree" before "pine"."""
+    keys = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rf"\b(?:(?P<article>an?) )?(?P<word>{keys})\b")
+
+
+def replace_words(text: str, found: re.Pattern[str], other: Callable[[str], str]) -> str:
+    """`text` with `other` of each word that `found`, of `whole_words`, finds; "a" or "an" before it is made right."""
 
     def replacement(match: re.Match[str]) -> str:
-        word = words[match["word"]]
+        word = other(match["word"])
         if match["article"] is None:
             return word
         return ("an " if word[0] in "aeiou" else "a ") + word
 
-    return re.sub(rf"\b(?:(?P<article>an?) )?(?P<word>{keys})\b", replacement, text)
+    return found.sub(replacement, text)
