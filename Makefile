@@ -1,5 +1,6 @@
 # make asset PROMPT="a red mushroom with white dots"   a textured 3D asset in outputs/
 # make test                                            style and tests; MARK= runs the slow ones too
+# make test-gpu                                        every CUDA test on this machine's GPU, plain and under the sanitizer
 # make bench                                           how fast this machine is; fails if an asset misses its limits
 # make clean                                           removes .venv and build products, never outputs/
 
@@ -19,7 +20,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 sources := requirements.txt pyproject.toml $(wildcard setup.py)
 
-.PHONY: asset test bench clean
+.PHONY: asset test test-gpu bench clean
 
 asset: $(VENV)/.installed
 	@$(bin)/sds3d generate --config $(CONFIG) $(ARGS) -- "$$PROMPT"
@@ -27,6 +28,9 @@ asset: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(bin)/ruff check .
 	$(bin)/python -m pytest -m "$(MARK)"
+
+test-gpu: $(VENV)/.installed-dev
+	$(bin)/python tests/tools/gpu_suite.py --write docs/benchmarks.md
 
 bench: $(VENV)/.installed
 	$(bin)/python benchmarks/rasterizer.py

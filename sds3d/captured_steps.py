@@ -52,11 +52,11 @@ class CapturedSteps(Steps):
         """Hands the steps of `block` to the GPU."""
         self._prepare(stage, inputs)
         self.block = (stage, block, inputs.generator.initial_seed())
+        self.rate_factor = inputs.rate
         looked = self._set_target()
         end = block.step + block.length
         for step in range(block.step, end):
-            rates = self.scene.learning_rates(step / self.total_steps)
-            set_learning_rates(self.optimizer, rates, stage, inputs.rate)
+            self._set_learning_rates(step)
             self._take_step(stage, looked and step == block.step)
             self.launched += 1
             if stage.trains == "all" and self.scene.densifier.due(step):
@@ -150,6 +150,11 @@ class CapturedSteps(Steps):
             self.finders[key] = CapturedCall(find, self.generator) if recordable else find
         return self.finders[key]
 
+    def _set_learning_rates(self, step: int) -> None:
+        stage, _, _ = self.block
+        rates = self.scene.learning_rates(step / self.total_steps)
+        set_learning_rates(self.optimizer, rates, stage, self.rate_factor)
+
     def _take_step(self, stage: StageConfig, looked: bool) -> None:
         """The first step is not recorded: it sets up what is set up at first use and finds out the capacity."""
         if self.capacity is None:
@@ -178,7 +183,8 @@ class CapturedSteps(Steps):
             stage, block, _ = self.block
             if missing == step - block.step:  # then what the prior was shown was not whole either
                 self._set_target()
-            for _ in range(missing):
+            for late in range(step - missing, step):  # after an overflow nothing moves until the block ends
+                self._set_learning_rates(late)
                 self._move(stage, None)
             taken, outcome = self._read()
         self.launched = taken

@@ -31,7 +31,8 @@ def test_the_recorded_prior_predicts_what_the_eager_one_does():
     eager_prior.predict_v = eager_prior._predict_v
     texts = [prior.encode_prompt("a red mushroom"), prior.encode_prompt("")]
     for seed, t in enumerate((300, 900)):
-        noisy = torch.randn(4, 12, 32, 32, generator=torch.Generator().manual_seed(seed)).cuda()
+        images = torch.rand(4, 6 if prior.normals else 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+        noisy = prior.encode_images(images).cuda()
         timesteps, backgrounds = torch.full((4,), t, device="cuda"), torch.rand(4, 3, device="cuda")
         arguments = (noisy, timesteps, texts, turntable(4, 64, start_azimuth_deg=30.0 * seed).to("cuda"), backgrounds)
         recorded = torch.stack(prior.predict_noise(*arguments))

@@ -117,7 +117,8 @@ def test_no_step_is_lost_when_the_tile_lists_overflow(monkeypatch):
     monkeypatch.setattr(splat_cuda, "SPARE", 40)  # entries: every recorded step overflows
     other, _, steps = optimise(CapturedSteps, PriorOnGpu())
     assert steps.overflows > 3
-    assert max(distance(one, other).values()) < CLOSE
+    for name, tensor in one.tensors().items():  # sums have one order, so a step taken again is the same step
+        assert torch.equal(tensor, other.tensors()[name]), name
 
 
 class SometimesNoNumber(PriorOnGpu):

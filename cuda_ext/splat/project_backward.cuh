@@ -11,12 +11,13 @@ struct SplatGradient {
 };
 
 // Deterministic: the sum of the splat's records in the tiles of its rectangle, in their order. Each tile's list is sorted
-// by key, so the splat is found in it.
+// by key, so the splat is found in it, unless the list overflowed and the splat's entry was dropped.
 static __device__ __forceinline__ void gather_moments(const Params& p, float (&moments)[MOMENTS], int view,
                                                       unsigned long long key, const TileRect& rect) {
     for (int k = 0; k < rect.count(); ++k) {
         const int tile = view * p.tiles_x * p.tiles_y + rect.at(k, p.tiles_x);
-        unsigned low = p.tile_starts[tile], high = min(p.tile_starts[tile + 1], p.capacity);
+        const unsigned end = min(p.tile_starts[tile + 1], p.capacity);
+        unsigned low = p.tile_starts[tile], high = end;
         while (low < high) {
             const unsigned middle = (low + high) / 2;
             if (p.keys[middle] < key)
@@ -24,6 +25,7 @@ static __device__ __forceinline__ void gather_moments(const Params& p, float (&m
             else
                 high = middle;
         }
+        if (low >= end || p.keys[low] != key) continue;
         const float* record = p.gradients + size_t(low) * p.gradient_stride;
         for (int i = 0; i < MOMENTS; ++i)
             if (i < p.gradient_stride) moments[i] += record[i];

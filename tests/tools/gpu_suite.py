@@ -1,0 +1,132 @@
+"""The whole CUDA suite on a GPU, and a one-page summary of it.
+
+    python tests/tools/gpu_suite.py [--write docs/benchmarks.md] [--logs DIR]
+
+Runs every test marked `cuda` in one process, then each of their files under compute-sanitizer's memcheck and racecheck.
+The sanitizer watches the kernels of cuda_ext only: those of PyTorch would take hours. The exit code is 0 if all tests
+passed, none was skipped for want of a GPU, and the sanitizer found nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ("splat", "norm_", "trace")  # parts of the names of all kernels of cuda_ext
+PYTEST = (sys.executable, "-X", "faulthandler", "-m", "pytest", "-m", "cuda", "-q", "-p", "no:cacheprovider")
+BEGIN, END = "<!-- gpu suite: begin -->", "<!-- gpu suite: end -->"
+FOUND_SOMETHING = 9  # exit code of the sanitizer when it found an error; pytest has none of that number
+
+
+@dataclass(frozen=True)
+class Result:
+    """One process: what pytest counted, and what the sanitizer found."""
+
+    name: str
+    passed: int
+    failed: int
+    skipped: int
+    problem: str  # empty if there is none
+
+    def row(self) -> str:
+        """A line of the summary's table."""
+        return f"| {self.name} | {self.passed} | {self.failed} | {self.skipped} | {self.problem or 'clean'} |"
+
+
+def main() -> int:
+    args = _arguments()
+    files = _files_with_cuda_tests()
+    logs = Path(args.logs or tempfile.mkdtemp(prefix="gpu_suite-"))
+    logs.mkdir(parents=True, exist_ok=True)
+    results = [_run("one process", [], [str(ROOT / "tests")], logs)]
+    print(results[0].row(), flush=True)
+    if not args.quick:
+        jobs = [(tool, file) for tool in ("memcheck", "racecheck") for file in files]
+        with ThreadPoolExecutor(args.jobs) as pool:
+            for result in pool.map(lambda job: _run_sanitized(*job, logs), jobs):
+                results.append(result)
+                print(result.row(), flush=True)
+    summary = _summary(results)
+    print(summary)
+    if args.write:
+        _write_between_marks(Path(args.write), summary)
+    return int(any(result.failed or result.problem for result in results))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", metavar="PAGE", help="page of docs/ whose block gets the summary")
+    parser.add_argument("--logs", metavar="DIR", help="where the output of each process goes")
+    parser.add_argument("--quick", action="store_true", help="the suite in one process only, without the sanitizer")
+    parser.add_argument("--jobs", type=int, default=4, help="processes under the sanitizer at a time (default 4)")
+    return parser.parse_args()
+
+
+def _files_with_cuda_tests() -> list[str]:
+    command = [*PYTEST, "--collect-only", str(ROOT / "tests")]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return sorted(set(re.findall(r"^(\S+?\.py)(?::| )", listing, re.MULTILINE)))
+
+
+def _run_sanitized(tool: str, file: str, logs: Path) -> Result:
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        raise SystemExit("compute-sanitizer: not found; it comes with the CUDA toolkit, or use --quick")
+    filters = [word for name in KERNELS for word in ("--kernel-name", f"kernel_substring={name}")]
+    command = [sanitizer, "--tool", tool, "--error-exitcode", str(FOUND_SOMETHING), "--print-limit", "20", *filters]
+    return _run(f"{tool} {file}", command, [str(ROOT / file)], logs)
+
+
+def _run(name: str, before: Sequence[str], tests: Sequence[str], logs: Path) -> Result:
+    log = logs / (re.sub(r"[^\w.]+", "-", name) + ".log")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    with log.open("w") as stream:
+        code = subprocess.run(
+            [*before, *PYTEST, *tests], cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
+        ).returncode
+    text = log.read_text(errors="replace")
+    counts = {word: int(count) for count, word in re.findall(r"\b(\d+) (passed|failed|skipped|errors?)\b", text)}
+    failed = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
+    found = re.findall(r"========= ((?:Invalid|Error|Race|Program hit|.*hazard).*)", text)
+    problem = ""
+    if code == FOUND_SOMETHING or found:
+        problem = f"sanitizer: {found[0].strip() if found else 'see the log'}"
+    elif code:
+        problem = f"exit code {code}"
+    return Result(name, counts.get("passed", 0), failed, counts.get("skipped", 0), problem)
+
+
+def _summary(results: Sequence[Result]) -> str:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    lines = [
+        f"Commit {os.environ.get('SDS3D_COMMIT') or commit.strip() or 'unknown'}, {date.today()}, "
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, Python {sys.version.split()[0]}.",
+        "",
+        "| run | passed | failed | skipped | found |",
+        "|---|--:|--:|--:|---|",
+        *(result.row() for result in results),
+    ]
+    return "\n".join(lines)
+
+
+def _write_between_marks(page: Path, text: str) -> None:
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
