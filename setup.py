@@ -19,13 +19,13 @@ KERNEL_SOURCES = sorted(path for path in SOURCES.glob("**/*") if path.is_file())
 
 def load_alone(name: str) -> ModuleType:
     """A module of sds3d by itself: the package may not be importable while it is being built."""
-    spec = importlib.util.spec_from_file_location(f"sds3d_{name}_for_build", ROOT / "sds3d" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"sds3d_{name}_for_build", ROOT / "sds3d" / "native" / f"{name}.py")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-native, cuda_build = load_alone("native"), load_alone("cuda_build")
+native, cuda_build = load_alone("cpu"), load_alone("cuda_build")
 
 
 class BuildWithNative(build_py):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-    from sds3d.config import Config
+    from sds3d.config.schema import Config
     from sds3d.interfaces import Prior, Renderer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,7 +114,7 @@ class Result:
 
 def configure(column: Column, config: str, out: Path, prompt: str) -> Config:
     """The config `config` with the settings of `column`."""
-    from sds3d.settings import load_config
+    from sds3d.config.load import load_config
 
     base = [f"out={out}", f"negative_prompt={column.negative_prompt}"]
     stages = range(len(load_config(Path(config), base, prompt).stages))
@@ -125,9 +125,9 @@ def configure(column: Column, config: str, out: Path, prompt: str) -> Config:
 def make(cfg: Config, prior: Prior, texts: Sequence[str]) -> Result:
     """The asset of `cfg`, whose prompt is one of `texts`, made now unless it is there already."""
     from sds3d.cli.progress import LineProgress
-    from sds3d.pictures import splat_row
-    from sds3d.runs import RunFolder
-    from sds3d.trainer import train
+    from sds3d.imaging.png import splat_row
+    from sds3d.optimization.loop import train
+    from sds3d.runs.folder import RunFolder
 
     run = RunFolder.create(cfg)
     with run.locked():
@@ -148,8 +148,8 @@ def text_errors(prior: Prior, renderer: Renderer, texts: Sequence[str]) -> Tenso
 
     from sds3d.cameras import turntable
     from sds3d.distillation.diffusion import draw_noise, noise_level
-    from sds3d.pictures import BACKGROUND
-    from sds3d.targets import shown
+    from sds3d.imaging.png import BACKGROUND
+    from sds3d.optimization.targets import shown
 
     device, views = prior.alphas_cumprod.device, prior.num_views
     generator = torch.Generator().manual_seed(0)
@@ -198,8 +198,8 @@ def count_calls(cfg: Config, prior: Prior) -> int:
     import torch
 
     from sds3d.distillation import build_estimator
-    from sds3d.draws import blocks, draw_inputs
     from sds3d.interfaces import Condition
+    from sds3d.optimization.inputs import blocks, draw_inputs
 
     counter, device = Counter(prior), torch.device("cpu")
     estimators = [build_estimator(stage.estimator) for stage in cfg.stages]
@@ -216,7 +216,7 @@ def draw(columns: Sequence[Column], prompts: Sequence[str], results: Sequence[Se
     """The estimators' names on top, the prompts on the left, `results` of each prompt in a row."""
     from PIL import Image, ImageDraw, ImageFont
 
-    from sds3d.pictures import BACKGROUND, to_uint8
+    from sds3d.imaging.png import BACKGROUND, to_uint8
 
     width, grey = NUM_VIEWS * TILE, round(255 * BACKGROUND)
     sheet = Image.new("RGB", (LABEL + width * len(columns), HEADER + TILE * len(prompts)), (grey, grey, grey))
@@ -279,9 +279,9 @@ def main() -> int:
 
 def compare(args: argparse.Namespace) -> str:
     """Makes what is missing, writes the picture; the table and where it was measured."""
-    from sds3d import trainer
-    from sds3d.devices import begin_context, resolve_device
     from sds3d.files import atomic_write
+    from sds3d.native.devices import begin_context, resolve_device
+    from sds3d.optimization import loop as trainer
 
     texts = [row.prompt for row in ROWS]
     prompts = texts[: args.prompts]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from sds3d.priors.pocket.parts import Part
+    from sds3d.procedural.parts import Part
 
 TILE, LABEL, COLUMNS = 128, 46, 6  # pixels, pixels, cells a row
 BACKGROUND = 0.55
@@ -32,10 +32,10 @@ def draw_object(parts: list[Part], elevations_deg: Sequence[float], azimuth_deg:
     from PIL import Image
 
     from sds3d.cameras import orbit_cameras
-    from sds3d.pictures import to_uint8
+    from sds3d.imaging.png import to_uint8
     from sds3d.priors.pocket.model import STANDARD_DISTANCE, STANDARD_FOV_DEG
-    from sds3d.priors.pocket.parts import pack
-    from sds3d.priors.pocket.tracer import trace
+    from sds3d.procedural.parts import pack
+    from sds3d.procedural.tracer import trace
 
     elevations = torch.deg2rad(torch.tensor(elevations_deg))
     azimuths = torch.full_like(elevations, azimuth_deg).deg2rad()
@@ -62,8 +62,8 @@ def draw_sheet(cells: Sequence[tuple[str, list[Part]]], elevations_deg: Sequence
 
 def main() -> int:
     from sds3d.files import atomic_write
-    from sds3d.priors.pocket.objects import CATEGORIES, sample_object, scenes
-    from sds3d.priors.pocket.parts import normalize
+    from sds3d.procedural.objects import CATEGORIES, sample_object, scenes
+    from sds3d.procedural.parts import normalize
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("outputs/objects.png"), metavar="FILE")

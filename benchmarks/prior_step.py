@@ -29,19 +29,19 @@ from torch.nn import functional as F
 from benchmarks.asset import write_block
 from benchmarks.clock import clock
 from benchmarks.rasterizer import shell
-from sds3d.captured_steps import CapturedSteps
-from sds3d.config import Config, GaussiansConfig, MVDreamConfig, SDSConfig, StageConfig
-from sds3d.draws import blocks, draw_inputs
-from sds3d.estimate import CONTEXT, estimate
+from sds3d.config.schema import Config, GaussiansConfig, MVDreamConfig, SDSConfig, StageConfig
+from sds3d.optimization.checkpoint import restore
+from sds3d.optimization.inputs import blocks, draw_inputs
+from sds3d.optimization.recorded import CapturedSteps
+from sds3d.preflight.estimate import CONTEXT, estimate
 from sds3d.priors.blueprint import NETWORKS, VAE
 from sds3d.priors.latent import LatentPrior
-from sds3d.priors.mvdream import NUM_VIEWS, MultiViewUNet
+from sds3d.priors.mvdream.prior import NUM_VIEWS, MultiViewUNet
 from sds3d.priors.schedule import make_schedule
 from sds3d.priors.texts import PromptCache
 from sds3d.priors.vae import Vae, plain_moments
 from sds3d.renderers import build_renderer
-from sds3d.representations.gaussians import Gaussians
-from sds3d.state import restore
+from sds3d.representations.gaussians.splats import Gaussians
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVICE = torch.device("cuda")

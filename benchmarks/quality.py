@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from sds3d.config import Config, RendererConfig
+    from sds3d.config.schema import Config, RendererConfig
     from sds3d.evaluation.judge import Judge
     from sds3d.interfaces import Prior
 
@@ -64,7 +64,7 @@ def prior_samples(prior: Prior, cfg: Config, captions: Sequence[str]) -> Picture
     import torch
 
     from sds3d.cameras import turntable
-    from sds3d.pictures import BACKGROUND
+    from sds3d.imaging.png import BACKGROUND
     from sds3d.priors.sample import sample_views
 
     device = prior.alphas_cumprod.device
@@ -84,11 +84,11 @@ def finished_assets(runs: Sequence[Path], cfg: RendererConfig, device: torch.dev
     import torch
 
     from sds3d.cameras import turntable
+    from sds3d.imaging.png import BACKGROUND
     from sds3d.mesh.export import read_glb
     from sds3d.mesh.raster import render_mesh
-    from sds3d.pictures import BACKGROUND
     from sds3d.renderers import build_renderer
-    from sds3d.representations.splat_ply import read_splat_ply
+    from sds3d.representations.gaussians.ply import read_splat_ply
 
     cameras = turntable(NUM_VIEWS, RESOLUTION).to(device)
     backgrounds = torch.full((NUM_VIEWS, 3), BACKGROUND, device=device)
@@ -114,7 +114,7 @@ def true_objects() -> Pictures:
 
     from sds3d.cameras import turntable
     from sds3d.evaluation.pool import draw_pool
-    from sds3d.pictures import BACKGROUND
+    from sds3d.imaging.png import BACKGROUND
 
     colors, alphas = draw_pool(SIZE, turntable(NUM_VIEWS, RESOLUTION), torch.device("cpu"))
     return Pictures("true objects", colors + (1 - alphas) * BACKGROUND, alphas)
@@ -204,7 +204,7 @@ def check_pool(folder: Path) -> None:
     """UserError if the judge in `folder` is ours and was trained when the pool was another one."""
     from sds3d.errors import UserError
     from sds3d.evaluation.judge import OURS, TRAIN, read_config
-    from sds3d.priors.pocket.objects.held_out import pool_id
+    from sds3d.procedural.objects.held_out import pool_id
 
     config = read_config(folder)
     if config.get("model_type") == OURS and config.get("pool") != pool_id():
@@ -216,12 +216,12 @@ def check_pool(folder: Path) -> None:
 
 def compare(args: argparse.Namespace) -> tuple[str, str]:
     """Makes what is missing; the table, with what it was made, and others of the misses."""
-    from sds3d.devices import begin_context, resolve_device
+    from sds3d.config.load import load_config
     from sds3d.errors import UserError
     from sds3d.evaluation.judge import load_judge
+    from sds3d.native.devices import begin_context, resolve_device
     from sds3d.priors import build_prior
-    from sds3d.priors.pocket.objects.held_out import held_out_pool
-    from sds3d.settings import load_config
+    from sds3d.procedural.objects.held_out import held_out_pool
 
     check_pool(args.judge)
     pool = held_out_pool()

@@ -17,8 +17,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sds3d import native
 from sds3d.cameras import Cameras, turntable
+from sds3d.native import cpu as native
 from sds3d.renderers import splat_gsplat, splat_native, splat_op, splat_reference
 
 NUM_VIEWS = 4

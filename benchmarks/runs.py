@@ -34,9 +34,9 @@ def make_runs(prompts: Sequence[str], config: str, out: Path, jobs: int) -> list
 
     UserError with those that are still missing when all have been tried.
     """
+    from sds3d.config.load import load_config
     from sds3d.errors import UserError
-    from sds3d.runs import RunFolder, run_name
-    from sds3d.settings import load_config
+    from sds3d.runs.folder import RunFolder, run_name
 
     configs = {prompt: load_config(Path(config), [f"out={out}"], prompt) for prompt in prompts}
     folders = {prompt: out / run_name(cfg) for prompt, cfg in configs.items()}
@@ -74,7 +74,7 @@ def generate(config: str, out: Path, prompt: str) -> int:
 
 @cache
 def _keep_the_prior() -> None:
-    from sds3d import trainer
+    from sds3d.optimization import loop as trainer
 
     trainer.build_prior = cache(trainer.build_prior)
 

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sds3d.priors.pocket.objects.wordings import SYNONYMS, reword
+from sds3d.procedural.objects.wordings import SYNONYMS, reword
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from sds3d.interfaces import Prior
-    from sds3d.priors.pocket.parts import Part
+    from sds3d.procedural.parts import Part
 
 FRACTIONS = (0.4, 0.6, 0.8)  # of T
 TEXTS = ("true", "held-out words", "another object", "empty")
@@ -39,7 +39,7 @@ class Sample:
 
 def draw_samples(count: int, seed: int) -> list[Sample]:
     """Objects of the grammar, each with one of its captions that has a word of SYNONYMS."""
-    from sds3d.priors.pocket.objects import sample_object
+    from sds3d.procedural.objects import sample_object
 
     rng = random.Random(seed)
     samples = []
@@ -78,8 +78,8 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
     from sds3d.cameras import sample_orbits
     from sds3d.priors.pocket.data import ELEVATION_DEG
     from sds3d.priors.pocket.model import STANDARD_DISTANCE, STANDARD_FOV_DEG, compose
-    from sds3d.priors.pocket.parts import pack
-    from sds3d.priors.pocket.tracer import trace
+    from sds3d.procedural.parts import pack
+    from sds3d.procedural.tracer import trace
 
     device = prior.alphas_cumprod.device
     bounds = (ELEVATION_DEG, (STANDARD_DISTANCE,) * 2, (STANDARD_FOV_DEG,) * 2)
@@ -110,9 +110,9 @@ def main() -> int:
     if args.objects < 2:
         parser.error("--objects: at least 2, so that there is another object to take a caption from")
 
-    from sds3d.config import PocketConfig
-    from sds3d.devices import resolve_device
+    from sds3d.config.schema import PocketConfig
     from sds3d.errors import UserError
+    from sds3d.native.devices import resolve_device
     from sds3d.priors import build_prior
 
     try:

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sds3d import __version__
-from sds3d.config import Config, PreviewConfig
+from sds3d.config.schema import Config, PreviewConfig
 from sds3d.files import atomic_write
-from sds3d.pictures import BACKGROUND, png, to_uint8
+from sds3d.imaging.png import BACKGROUND, png, to_uint8
 from sds3d.priors.pocket.words import unseen_words_of
 from sds3d.priors.weights import file_sha256, prior_id
-from sds3d.runs import OUTPUTS, RunFolder
+from sds3d.runs.folder import OUTPUTS, RunFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sds3d.cameras import Cameras
     from sds3d.interfaces import Renderer, TexturedMesh
-    from sds3d.representations.gaussians import Gaussians
+    from sds3d.representations.gaussians.splats import Gaussians
 
 FRAMES_PER_SECOND = 24
 FRAMES_AT_ONCE = 8  # bounds the memory
@@ -40,10 +40,10 @@ def finish(
     note: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Writes mesh.glb, splats.ply, turntable.mp4, preview.png and at last report.json, whose content comes back."""
-    from sds3d.devices import resolve_device
     from sds3d.mesh import build_mesh
     from sds3d.mesh.export import write_glb
-    from sds3d.representations.splat_ply import splat_ply
+    from sds3d.native.devices import resolve_device
+    from sds3d.representations.gaussians.ply import splat_ply
 
     seconds = dict(seconds or {})
     began = time.perf_counter()

@@ -68,7 +68,7 @@ def _torch() -> Iterator[Check]:
     else:
         reason = "torch has no CUDA" if torch.version.cuda is None else f"CUDA {torch.version.cuda}, but no usable GPU"
         yield Check("cuda", False, reason, "not needed; with an NVIDIA GPU install its driver and a CUDA torch", False)
-    from sds3d import native
+    from sds3d.native import cpu as native
 
     status = native.status()
     remedy = "apt-get install g++ (runs work without it, many times slower)"
@@ -78,7 +78,8 @@ def _torch() -> Iterator[Check]:
 
 def _cuda_kernels(has_gpu: bool) -> Check:
     """How the kernels of each unit get on the GPU; without a GPU, whether the package carries them."""
-    from sds3d import cuda_build, cuda_kernels
+    from sds3d.native import cuda as cuda_kernels
+    from sds3d.native import cuda_build
 
     found = {}
     for unit in cuda_build.UNITS:

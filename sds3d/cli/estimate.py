@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
 
 if TYPE_CHECKING:
-    from sds3d.config import Config
-    from sds3d.estimate import Estimate
+    from sds3d.config.schema import Config
+    from sds3d.preflight.estimate import Estimate
 
 GIB = 2**30
 
@@ -30,14 +30,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     args = parser.parse_intermixed_args(argv)
 
-    from sds3d.settings import load_config
+    from sds3d.config.load import load_config
 
     chosen = prior_overrides(args.prior)
     any_prompt = "an asset"  # none changes what is needed
     cfg = load_config(args.config or preset_for(chosen), chosen + args.words, any_prompt)
 
-    from sds3d.devices import resolve_device
-    from sds3d.estimate import estimate
+    from sds3d.native.devices import resolve_device
+    from sds3d.preflight.estimate import estimate
 
     device_type = "cuda" if args.gpu_gib is not None else resolve_device(cfg.device).type
     found = estimate(cfg, device_type)
@@ -71,7 +71,7 @@ def table(found: Estimate) -> str:
 def print_priors(cfg: Config) -> None:
     """Where each prior of the run is, or how to get it."""
     from sds3d.errors import UserError
-    from sds3d.preflight import named_priors
+    from sds3d.preflight.check import named_priors
     from sds3d.priors.known import locate
 
     for prior, key in named_priors(cfg).items():
@@ -86,7 +86,7 @@ def print_priors(cfg: Config) -> None:
 
 def judge(found: Estimate, device_type: str, gpu_gib: float | None) -> tuple[bool, str]:
     """Whether the run fits, and the numbers that say so."""
-    from sds3d.estimate import CONTEXT, gpu_memory
+    from sds3d.preflight.estimate import CONTEXT, gpu_memory
 
     host = f"{found.host / GIB:.1f} GiB of the host's"
     if device_type == "cpu":

@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from sds3d.errors import UserError
-    from sds3d.runs import RunFolder
+    from sds3d.runs.folder import RunFolder
 
     formats = [name.strip() for name in args.format.split(",")]
     for name in formats:

@@ -37,9 +37,9 @@ def main(argv: list[str]) -> int:
         parser.error("the prompt is missing")
 
     from sds3d.cli.work import report_finished, work
-    from sds3d.preflight import preflight
-    from sds3d.runs import RunFolder
-    from sds3d.settings import load_config
+    from sds3d.config.load import load_config
+    from sds3d.preflight.check import preflight
+    from sds3d.runs.folder import RunFolder
 
     chosen = prior_overrides(args.prior)
     cfg = load_config(args.config or preset_for(chosen), chosen + words[1:], words[0])

@@ -64,9 +64,9 @@ def preview(argv: list[str]) -> int:
     parser.add_argument("--prior", default="pocket", metavar="PATH_OR_NAME", help=HELP)
     args = parser.parse_args(argv)
 
+    from sds3d.config.load import load_config
     from sds3d.errors import UserError
     from sds3d.files import atomic_write
-    from sds3d.settings import load_config
 
     if args.out.suffix != ".png":
         raise UserError(f"--out: expected a name that ends in .png, got {str(args.out)!r}")
@@ -76,8 +76,8 @@ def preview(argv: list[str]) -> int:
     import torch
 
     from sds3d.cameras import turntable
-    from sds3d.devices import resolve_device
-    from sds3d.pictures import png
+    from sds3d.imaging.png import png
+    from sds3d.native.devices import resolve_device
     from sds3d.priors import build_prior
     from sds3d.priors.pocket.words import GUESSED, unseen_words_of
     from sds3d.priors.sample import sample_views

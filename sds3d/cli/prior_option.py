@@ -26,7 +26,7 @@ def prior_overrides(given: str | None) -> list[str]:
 
 def preset_for(overrides: list[str]) -> Path | None:
     """The preset that suits a prior, where there is one and the user names none."""
-    from sds3d.settings import PRESETS
+    from sds3d.config.load import PRESETS
 
     kinds = {"prior.kind=mvdream": "mvdream-gaussians", "prior.kind=stable-diffusion": "stable-diffusion"}
     path = PRESETS / f"{kinds.get(overrides[0])}.yaml" if overrides else None

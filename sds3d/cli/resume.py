@@ -14,8 +14,8 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from sds3d.cli.work import report_finished, work
-    from sds3d.preflight import preflight
-    from sds3d.runs import RunFolder
+    from sds3d.preflight.check import preflight
+    from sds3d.runs.folder import RunFolder
 
     run, cfg = RunFolder.open(args.run)
     if run.finished:

@@ -8,11 +8,11 @@ import signal
 import sys
 from types import FrameType
 
-from sds3d.config import Config, PocketConfig
-from sds3d.devices import begin_context
-from sds3d.loading import no_collection
+from sds3d.config.schema import Config, PocketConfig
+from sds3d.native.devices import begin_context
+from sds3d.native.gc_pause import no_collection
 from sds3d.priors.pocket.words import GUESSED, unseen_words_of
-from sds3d.runs import OUTPUTS, RunFolder
+from sds3d.runs.folder import OUTPUTS, RunFolder
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL: run it again and it goes on
 
@@ -79,13 +79,13 @@ next:
 
 def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
     from sds3d.cli.progress import make_progress
-    from sds3d.devices import resolve_device
+    from sds3d.native.devices import resolve_device
 
     begin_context(cfg.device)
     with no_collection():
         resolve_device(cfg.device)  # before the slow imports below
         from sds3d.finish import finish
-        from sds3d.trainer import train
+        from sds3d.optimization.loop import train
 
     progress = make_progress(sys.stderr)
     progress.note(f"{cfg.prompt!r} in {run.path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import assert_never
 
-from sds3d.config import (
+from sds3d.config.schema import (
     CSDConfig,
     EstimatorConfig,
     ISMConfig,

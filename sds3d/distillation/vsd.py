@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from sds3d.adam import Adam
-from sds3d.config import VSDConfig
+from sds3d.config.schema import VSDConfig
 from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict, predict_guided
 from sds3d.interfaces import AdaptablePrior, Condition, Prior
 

@@ -15,10 +15,10 @@ from sds3d.errors import UserError
 from sds3d.evaluation.letters import pieces
 from sds3d.evaluation.towers import RESOLUTION, Towers
 from sds3d.files import atomic_write
-from sds3d.priors.pocket.quantize import load_int8, save_int8
+from sds3d.imaging.resize import resize
 from sds3d.priors.pretrained import read_json
+from sds3d.priors.quantize import load_int8, save_int8
 from sds3d.priors.weights import MANIFEST, file_sha256, verify
-from sds3d.resizing import resize
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPTokenizer

@@ -18,11 +18,11 @@ from torch.utils.data import Dataset
 from sds3d.cameras import Cameras, sample_orbits
 from sds3d.evaluation.letters import pieces
 from sds3d.evaluation.towers import RESOLUTION
-from sds3d.priors.pocket.objects import sample_object
-from sds3d.priors.pocket.objects.held_out import bare, holds_held_out
-from sds3d.priors.pocket.objects.wordings import SYNONYMS, reword
-from sds3d.priors.pocket.parts import Part, pack
-from sds3d.priors.pocket.tracer import trace
+from sds3d.procedural.objects import sample_object
+from sds3d.procedural.objects.held_out import bare, holds_held_out
+from sds3d.procedural.objects.wordings import SYNONYMS, reword
+from sds3d.procedural.parts import Part, pack
+from sds3d.procedural.tracer import trace
 
 ELEVATION_DEG, DISTANCE, FOV_DEG = (-25.0, 65.0), (2.5, 3.3), (36.0, 44.0)
 REWORDED = 0.5  # share of captions in held-out words where they have one

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from sds3d.cameras import Cameras
-from sds3d.priors.pocket.objects.held_out import held_out_pool
-from sds3d.priors.pocket.parts import pack
-from sds3d.priors.pocket.tracer import trace
+from sds3d.procedural.objects.held_out import held_out_pool
+from sds3d.procedural.parts import pack
+from sds3d.procedural.tracer import trace
 
 
 def draw_pool(count: int, cameras: Cameras, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -30,9 +30,9 @@ from sds3d.evaluation.metrics import r_precision, views_together
 from sds3d.evaluation.pool import draw_pool
 from sds3d.evaluation.towers import RESOLUTION, Towers
 from sds3d.files import atomic_write
-from sds3d.pictures import BACKGROUND
-from sds3d.priors.pocket.flat import flatten_parameters
-from sds3d.priors.pocket.objects.held_out import SIZE, held_out_pool, pool_id
+from sds3d.imaging.png import BACKGROUND
+from sds3d.priors.flat import flatten_parameters
+from sds3d.procedural.objects.held_out import SIZE, held_out_pool, pool_id
 
 WARM_UP = 200  # steps
 VIEWS = 4  # of each object of the pool

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sds3d.cameras import Cameras
-from sds3d.config import MeshConfig
+from sds3d.config.schema import MeshConfig
 from sds3d.interfaces import Renderer, TexturedMesh
 from sds3d.mesh.bake import bake, sphere_cameras
 from sds3d.mesh.clean import clean, is_watertight, vertex_normals

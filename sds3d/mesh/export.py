@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sds3d.errors import UserError
+from sds3d.imaging.png import to_uint8
 from sds3d.interfaces import TexturedMesh
-from sds3d.pictures import to_uint8
 
 # World x (front), y (left), z (up) become glTF z, x, y: a rotation, so nothing is mirrored.
 WORLD_TO_GLTF = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])

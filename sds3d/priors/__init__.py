@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from sds3d.config import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
+from sds3d.config.schema import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ def build_prior(cfg: PriorConfig, device: torch.device) -> Prior:
 
             return load_pocket(cfg, device)
         case MVDreamConfig():
-            from sds3d.priors.mvdream import load_mvdream
+            from sds3d.priors.mvdream.prior import load_mvdream
 
             return load_mvdream(cfg, device)
         case StableDiffusionConfig():

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from sds3d.config import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
+from sds3d.config.schema import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.priors.known import find_known, locate
 from sds3d.priors.pretrained import choose_dtype, read_json

@@ -17,7 +17,7 @@ from sds3d.files import fsync, refused
 from sds3d.priors import known
 from sds3d.priors.checkpoints import build
 from sds3d.priors.clip_text import END, START, TOKENIZER_FILES, read_tokenizer
-from sds3d.priors.mvdream_files import MVDreamFiles, open_mvdream
+from sds3d.priors.mvdream.files import MVDreamFiles, open_mvdream
 from sds3d.priors.weights import MANIFEST, file_sha256
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sds3d.checks import did_you_mean, show
+from sds3d.config.checks import did_you_mean, show
 from sds3d.errors import UserError
 from sds3d.files import megabytes
-from sds3d.native import cache_folder
+from sds3d.native.cpu import cache_folder
 
 Files = tuple[tuple[str, ...], ...]  # what must be there; of each, names that will do as well, the one to fetch first
 

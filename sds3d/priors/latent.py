@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sds3d.cameras import Cameras, pose_vectors
-from sds3d.capture import CapturedCall
+from sds3d.native.graphs import CapturedCall
 from sds3d.priors.compiled import compiled
 from sds3d.priors.lora import with_lora
 from sds3d.priors.schedule import Schedule

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sds3d import cuda_kernels
+from sds3d.native import cuda as cuda_kernels
 
 THREADS = 256  # of a block, THREADS of cuda_ext/norm/norm.cu
 MAX_GROUPS = 64

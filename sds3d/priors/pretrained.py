@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sds3d.config import DType
+from sds3d.config.schema import DType
 from sds3d.errors import UserError
 
 STEMS = {"safetensors": ("diffusion_pytorch_model", "model"), "bin": ("diffusion_pytorch_model", "pytorch_model")}

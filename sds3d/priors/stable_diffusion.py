@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 import torch
 from torch import Tensor, nn
 
-from sds3d.config import StableDiffusionConfig
+from sds3d.config.schema import StableDiffusionConfig
 from sds3d.errors import UserError
-from sds3d.native import cache_folder
+from sds3d.native.cpu import cache_folder
 from sds3d.priors.known import locate
 from sds3d.priors.pretrained import choose_dtype, load_model, read_json
 from sds3d.priors.schedule import Schedule, read_schedule

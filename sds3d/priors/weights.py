@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import assert_never
 
-from sds3d.config import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
+from sds3d.config.schema import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.priors.known import locate
 

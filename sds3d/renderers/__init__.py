@@ -11,11 +11,11 @@ from typing import Protocol, assert_never
 import torch
 from torch import Tensor
 
-from sds3d import native
 from sds3d.cameras import Cameras
-from sds3d.config import RendererConfig
+from sds3d.config.schema import RendererConfig
 from sds3d.errors import UserError
 from sds3d.interfaces import Render, Renderer
+from sds3d.native import cpu as native
 from sds3d.renderers.constants import NEAR_PLANE
 
 
@@ -121,7 +121,7 @@ def _why_not_native(device: torch.device | str) -> str:
         case "cpu":
             return "" if native.load_library() is not None else f"{native.status().reason}; install g++"
         case "cuda":
-            from sds3d import cuda_kernels
+            from sds3d.native import cuda as cuda_kernels
 
             status = cuda_kernels.status("splat", device)
             return status.reason if status.how == "missing" else ""

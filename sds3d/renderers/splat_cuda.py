@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sds3d import cuda_kernels
+from sds3d.native import cuda as cuda_kernels
 from sds3d.renderers.constants import NEAR_PLANE
 
 MAX_SIZE = 65535  # pixels; the kernels keep pixel coordinates in 16 bits

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sds3d import native
 from sds3d.errors import UserError
+from sds3d.native import cpu as native
 from sds3d.renderers.constants import NEAR_PLANE
 from sds3d.renderers.splat_reference import check_shapes
 

@@ -20,7 +20,7 @@ from sds3d.renderers.constants import (
     NEAR_PLANE,
     TRANSMITTANCE_MIN,
 )
-from sds3d.rotations import quats_to_rotations
+from sds3d.representations.rotations import quats_to_rotations
 
 
 def rasterize(

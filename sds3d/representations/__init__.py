@@ -6,8 +6,8 @@ from typing import assert_never
 
 import torch
 
-from sds3d.config import GaussiansConfig
-from sds3d.representations.gaussians import Gaussians
+from sds3d.config.schema import GaussiansConfig
+from sds3d.representations.gaussians.splats import Gaussians
 
 
 def build_representation(cfg: GaussiansConfig, total_steps: int, generator: torch.Generator) -> Gaussians:

@@ -11,12 +11,12 @@ from torch.utils.data import Dataset
 
 from sds3d.cameras import Cameras, sample_orbits
 from sds3d.priors.pocket import model
-from sds3d.priors.pocket.objects import sample_object
-from sds3d.priors.pocket.objects.held_out import is_held_out
-from sds3d.priors.pocket.objects.rare_colors import with_rare_colors
-from sds3d.priors.pocket.parts import Part, pack
 from sds3d.priors.pocket.text import TextEncoder
-from sds3d.priors.pocket.tracer import trace
+from sds3d.procedural.objects import sample_object
+from sds3d.procedural.objects.held_out import is_held_out
+from sds3d.procedural.objects.rare_colors import with_rare_colors
+from sds3d.procedural.parts import Part, pack
+from sds3d.procedural.tracer import trace
 
 ELEVATION_DEG = (-20.0, 60.0)
 DISTANCE, FOV_DEG = (2.7, 3.2), (39.0, 43.0)  # nearer or narrower, views would cut what reaches out to 0.9

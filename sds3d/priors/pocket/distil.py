@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from sds3d.priors.pocket import text
-from sds3d.priors.pocket.objects import sample_object
-from sds3d.priors.pocket.quantize import dequantize, quantize
+from sds3d.priors.quantize import dequantize, quantize
 from sds3d.priors.weights import POCKET
+from sds3d.procedural.objects import sample_object
 
 TEACHER_LAYERS = 6  # of twelve; the states after them are what is learnt
 LAYERS = 3  # of the student

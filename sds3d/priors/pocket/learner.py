@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sds3d.files import atomic_write
+from sds3d.priors.flat import flatten_parameters
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import Batch, draw
-from sds3d.priors.pocket.flat import flatten_parameters
 from sds3d.priors.pocket.text import TextEncoder
 
 WARM_UP_STEPS = 3  # run one by one before the recording: compilers and libraries settle in them

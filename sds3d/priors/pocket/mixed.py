@@ -10,9 +10,9 @@ import torch
 from sds3d.cameras import Cameras
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import DROP_PROMPT, Batch, MadeUpObjects
-from sds3d.priors.pocket.library import OwnObject
-from sds3d.priors.pocket.objects.vocabulary import FRAMES, MAX_FRAMED_LENGTH, PLAIN_SHARE
 from sds3d.priors.pocket.text import TextEncoder
+from sds3d.procedural.library import OwnObject
+from sds3d.procedural.objects.vocabulary import FRAMES, MAX_FRAMED_LENGTH, PLAIN_SHARE
 
 ARTICLES = ("a ", "an ", "the ")
 BARE_SHARE = 0.2  # of the captions that begin with an article lose it

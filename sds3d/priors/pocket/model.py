@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from sds3d.cameras import Cameras, pose_vectors
-from sds3d.normals import normal_images
-from sds3d.priors.pocket.quantize import load_int8, save_int8
+from sds3d.imaging.normals import normal_images
 from sds3d.priors.pocket.text import WIDTH
 from sds3d.priors.pocket.unet import CAMERA, HEADS, UNet
+from sds3d.priors.quantize import load_int8, save_int8
 
 NUM_VIEWS = 4
 RESOLUTION = 64  # pixels

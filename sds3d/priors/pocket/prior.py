@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sds3d.cameras import Cameras
-from sds3d.capture import CapturedCall
-from sds3d.config import PocketConfig
+from sds3d.config.schema import PocketConfig
+from sds3d.native.graphs import CapturedCall
 from sds3d.priors.lora import with_lora
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.text import TextEncoder

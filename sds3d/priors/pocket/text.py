@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sds3d.priors.pocket.bert import Bert
-from sds3d.priors.pocket.quantize import load_int8, save_int8
+from sds3d.priors.quantize import load_int8, save_int8
 
 MAX_TOKENS = 24  # later words of a prompt are not read
 WIDTH = 384

@@ -26,10 +26,10 @@ from sds3d.files import atomic_write
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import MadeUpObjects, sample_pair
 from sds3d.priors.pocket.learner import Learner
-from sds3d.priors.pocket.library import OwnObject, draw_library
 from sds3d.priors.pocket.mixed import MixedObjects
 from sds3d.priors.pocket.words import WORDS, known_words
 from sds3d.priors.weights import MANIFEST, POCKET, file_sha256, verify
+from sds3d.procedural.library import OwnObject, draw_library
 
 CAPTIONS = 20_000  # made-up ones that tell which words the prior knows; rarer words are hardly learnt
 # of the options that the user leaves out

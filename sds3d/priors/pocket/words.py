@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from sds3d.config import Config, PocketConfig
+from sds3d.config.schema import Config, PocketConfig
 from sds3d.priors.weights import POCKET
 
 WORDS = "words.txt"  # beside the weights, one word a line

@@ -1,0 +1,116 @@
+"""Configs: the defaults, a YAML file and key=value overrides, merged by OmegaConf and checked by checks.py.
+
+OmegaConf would evaluate ${...} in text, so all text goes through it as bytes, which it leaves alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sds3d.config.checks import Problems, build, check_config, did_you_mean, refuse, show
+from sds3d.config.schema import Config
+from sds3d.config.yaml_text import opaque, read_yaml
+from sds3d.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+KEY = re.compile(r"\w[\w-]*(\.\w[\w-]*){0,30}")
+PRESETS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def load_config(preset: Path | None, overrides: list[str], prompt: str | None) -> Config:
+    """The defaults, then the file `preset` (a path or the name of a preset), then `overrides`, then `prompt`."""
+    from omegaconf import OmegaConf
+
+    problems: Problems = []
+    sources: dict[str, str] = {}
+    tree = OmegaConf.create(opaque(dataclasses.asdict(Config())))
+    if preset is not None:
+        document, sources = read_yaml(find_preset(preset))
+        _update(tree, _leaves(document, ""), problems)
+    changes = dict(_split(overrides, problems))
+    _update(tree, changes.items(), problems)
+    sources = {key: place for key, place in sources.items() if key not in changes}
+    if prompt is not None:
+        tree.prompt = opaque(prompt)
+    cfg = build(Config, OmegaConf.to_container(tree, resolve=False), None, "", problems)
+    refuse(problems, sources)
+    cfg = dataclasses.replace(cfg, prompt=cfg.prompt.strip(), negative_prompt=cfg.negative_prompt.strip())
+    refuse(list(check_config(cfg)), sources)
+    return cfg
+
+
+def dump_config(cfg: Config) -> str:
+    """YAML that load_config reads back equal."""
+    import yaml
+
+    return yaml.safe_dump(dataclasses.asdict(cfg), sort_keys=False, allow_unicode=True, width=100)
+
+
+def from_mapping(cls: type, mapping: dict[str, Any]) -> Any:
+    """An instance of the dataclass `cls`; UserError names every unknown, mistyped and out-of-range key."""
+    problems: Problems = []
+    built = build(cls, opaque(mapping), None, "", problems)
+    refuse(problems, {})
+    return built
+
+
+def find_preset(preset: Path) -> Path:
+    """The file of a preset: the path itself, or its name in configs/."""
+    if preset.is_file():
+        return preset
+    named = PRESETS / f"{preset}.yaml"
+    if len(preset.parts) == 1 and named.is_file():
+        return named
+    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    raise UserError(f"config {preset}: no such file{did_you_mean(str(preset), names)}; presets: {', '.join(names)}")
+
+
+def _leaves(mapping: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    """The values in nested mappings by dotted key; a list is one value, so that it replaces a list."""
+    for name, value in mapping.items():
+        path = f"{key}.{name}" if key else name
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, path)
+        else:
+            yield path, value
+
+
+def _split(overrides: list[str], problems: Problems) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values from key=value."""
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if equals and key:
+            yield key, opaque(value)
+        else:
+            problems.append((show(text), "expected key=value such as seed=1; a prompt of several words needs quotes"))
+
+
+def _update(tree: DictConfig, changes: Iterable[tuple[str, Any]], problems: Problems) -> None:
+    """Sets dotted keys, kinds first, as another kind starts from its own defaults; creates no list items."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import ConfigIndexError
+
+    for key, value in sorted(changes, key=lambda change: _depth_of_kind(change[0])):
+        if not KEY.fullmatch(key):  # brackets, backslashes and spaces mean something to OmegaConf
+            problems.append((key, "unknown key; expected names and indexes such as stages.0.steps"))
+            continue
+        parent = key.removesuffix(".kind")
+        try:
+            if parent != key and OmegaConf.select(tree, key) != value:
+                OmegaConf.update(tree, parent, {}, merge=False)
+            OmegaConf.update(tree, key, value, merge=False)
+        except ConfigIndexError as error:
+            problems.append((key, f"expected an index from 0 to {len(error.parent_node) - 1}, got {show(error.key)}"))
+        except (TypeError, ValueError):
+            problems.append((key, "names nothing that is there; a list has indexes such as stages.0"))
+
+
+def _depth_of_kind(key: str) -> float:
+    return key.count(".") if key.endswith(".kind") else math.inf

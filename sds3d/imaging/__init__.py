@@ -1,0 +1,1 @@
+"""Images: PNG, another size, normals as images."""

@@ -1,0 +1,1 @@
+"""Below Python: the device, compiled kernels and their loading, CUDA graphs."""

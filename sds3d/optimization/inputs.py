@@ -1,0 +1,59 @@
+"""What a run draws at random: it depends on (seed, stage, step) alone, so that a resumed run draws the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sds3d.cameras import sample_orbits
+from sds3d.config.schema import StageConfig
+from sds3d.interfaces import Prior
+from sds3d.optimization.guard import Guard
+from sds3d.optimization.step import Block, Inputs
+
+
+def blocks(stages: tuple[StageConfig, ...], first_step: int) -> Iterator[Block]:
+    """The blocks of all stages from `first_step` on, which is a block's first step or the end."""
+    begin = 0
+    for index, stage in enumerate(stages):
+        for offset in range(0, stage.steps, stage.prior_every):
+            if begin + offset >= first_step:
+                length = min(stage.prior_every, stage.steps - offset)
+                yield Block(index, begin + offset, length, offset / stage.steps)
+        begin += stage.steps
+
+
+def draw_inputs(
+    seed: int, stage: StageConfig, block: Block, prior: Prior, device: torch.device, guard: Guard | None = None
+) -> Inputs:
+    """The views, backgrounds, timesteps and noise of `block`; others after each roll-back that `guard` counts."""
+    rollbacks = guard.rollbacks if guard else 0
+    generator = step_generator(seed, f"{stage.name}/{rollbacks}" if rollbacks else stage.name, block.step)
+    cameras = sample_orbits(
+        stage.num_orbits, prior.num_views, stage.resolution,
+        stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator, stage.cameras.zoom,
+    )  # fmt: skip
+    backgrounds = torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0)
+    timesteps = sample_timesteps(stage, prior, block.progress, generator)
+    level = timesteps[0].item() / len(prior.alphas_cumprod)
+    if device.type == "cuda":  # noise is drawn where it is used
+        generator = torch.Generator(device).manual_seed(generator.initial_seed())
+    rate = guard.rate if guard else 1.0
+    return Inputs(cameras.to(device), backgrounds.to(device), timesteps.to(device), generator, rate, level)
+
+
+def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
+    """A CPU generator that depends on its arguments alone, so a resumed run draws what an uninterrupted one does."""
+    digest = hashlib.sha256(f"{seed}/{stage}/{step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def sample_timesteps(stage: StageConfig, prior: Prior, progress: float, generator: torch.Generator) -> Tensor:
+    """One timestep for each orbit, repeated for its views, [num_orbits * num_views] long; uniform between the ramps."""
+    low, high = stage.t_min.at(progress), stage.t_max.at(progress)
+    fractions = low + (high - low) * torch.rand(stage.num_orbits, generator=generator)
+    count = len(prior.alphas_cumprod)
+    return (fractions * count).long().clamp(1, count - 1).repeat_interleave(prior.num_views)

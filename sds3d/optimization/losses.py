@@ -1,0 +1,39 @@
+"""The distillation loss and the regularisers of a render."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sds3d.config.schema import LossConfig
+from sds3d.interfaces import Render
+from sds3d.optimization.targets import Target
+
+
+def distillation_loss(images: Tensor, target: Target) -> Tensor:
+    """0.5 sum w (images - target)^2, so d loss / d images = w (images - target); targets.find_target chooses both."""
+    return 0.5 * (target.weights * (images - target.images).square()).sum()
+
+
+def sparsity(alphas: Tensor) -> Tensor:
+    """Mean sqrt(alpha^2 + 0.01): less is covered (DreamFusion's regulariser in threestudio's form)."""
+    return (alphas.square() + 0.01).sqrt().mean()
+
+
+def opaque(alphas: Tensor) -> Tensor:
+    """Mean binary entropy of alpha in nats: a pixel is either covered or empty."""
+    alphas = alphas.clamp(1e-3, 1 - 1e-3)
+    return -(alphas * alphas.log() + (1 - alphas) * (1 - alphas).log()).mean()
+
+
+def regularization(render: Render, means: Tensor, scales: Tensor, cfg: LossConfig) -> Tensor:
+    """Weighted sum of the regularisers that `cfg` switches on; `means` [N, 3] and `scales` [N, 3] in world units."""
+    total = render.colors.new_zeros(())
+    if cfg.sparsity:
+        total = total + cfg.sparsity * sparsity(render.alphas)
+    if cfg.opaque:
+        total = total + cfg.opaque * opaque(render.alphas)
+    if cfg.scales:
+        total = total + cfg.scales * scales.mean()
+    if cfg.position:
+        total = total + cfg.position * (means.norm(dim=-1) - 1).clamp_min(0).mean()
+    return total

@@ -1,0 +1,1 @@
+"""Before a run: what is missing, and how much memory it takes."""

@@ -1,0 +1,1 @@
+"""MVDream: a multi-view Stable Diffusion, from every layout of its checkpoints."""

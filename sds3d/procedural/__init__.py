@@ -1,0 +1,1 @@
+"""The procedural world: objects of signed-distance parts, their captions, and their pictures."""

@@ -1,0 +1,85 @@
+"""Pictures of meshes that look as the tracer draws made-up objects, so that both can be learnt together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sds3d.cameras import Cameras
+from sds3d.mesh.foreign import Solid
+from sds3d.mesh.raster import interpolate, rasterize, sample_texture
+
+LIGHT = (0.502, 0.301, 0.811)  # of cuda_ext/procedural/trace.h
+RADIUS = 0.9  # of made-up objects (parts.normalize)
+
+
+def normalize(solid: Solid) -> Solid:
+    """The same triangles moved so that their bounding box is centred, and scaled to reach out to RADIUS."""
+    used = solid.vertices[solid.faces.flatten()].double()
+    middle = (used.amin(0) + used.amax(0)) / 2
+    reach = (used - middle).norm(dim=1).max()
+    return replace(solid, vertices=((solid.vertices.double() - middle) * (RADIUS / reach)).float())
+
+
+def draw_solid(solid: Solid, cameras: Cameras, samples: int = 2, normals: bool = False) -> Tensor:
+    """Premultiplied colours and coverage [C, H, W, 4] in [0, 1]; each pixel is the mean of `samples`^2 samples.
+
+    With `normals`, [C, H, W, 7]: three more channels, which hold what those of `trace` do. Drawn view by view, which
+    bounds the memory.
+    """
+    views = [_draw_view(solid, cameras[i : i + 1], samples, normals) for i in range(len(cameras))]
+    return torch.cat(views)
+
+
+def _draw_view(solid: Solid, camera: Cameras, samples: int, draws_normals: bool) -> Tensor:
+    scale = torch.tensor([samples, samples, 1.0], device=camera.Ks.device)[:, None]
+    fine = Cameras(camera.viewmats, camera.Ks * scale, camera.width * samples, camera.height * samples)
+    faces = torch.cat([solid.faces, solid.faces.flip(1)])  # both sides: files seldom say which is the front
+    fragments = rasterize(solid.vertices, faces, fine)
+    face = fragments.faces[fragments.mask]  # [P] of the samples that are hit
+    columns = torch.cat([solid.normals, solid.colors, solid.uvs], 1)
+    values = interpolate(columns, faces, fragments)[fragments.mask]
+    normals, colors, uvs = values.split([3, 3, 2], 1)
+    normals = _facing(normals, solid.vertices[faces[face]])
+    materials = solid.materials[face % len(solid.faces)]
+    shaded = _shade(_painted(solid, colors, uvs, materials), normals)
+    drawn = torch.cat([shaded, torch.ones_like(shaded[:, :1]), *([normals] if draws_normals else [])], 1)
+    layers = drawn.new_zeros(*fragments.mask.shape, drawn.shape[1])
+    layers[fragments.mask] = drawn
+    return F.avg_pool2d(layers.permute(0, 3, 1, 2), samples).permute(0, 2, 3, 1)
+
+
+def _facing(normals: Tensor, corners: Tensor) -> Tensor:
+    """Unit `normals` [P, 3] on the side of their triangles that is seen; where they are 0, those of the triangles.
+
+    `corners` [P, 3, 3] go round counter-clockwise as the camera sees them, which is what tells the side: in files,
+    neither the order of corners nor the sign of normals does.
+    """
+    a, b, c = corners.unbind(1)
+    flat = F.normalize(torch.linalg.cross(b - a, c - a), dim=1)
+    smooth = F.normalize(normals, dim=1)
+    side = (smooth * flat).sum(1, keepdim=True).sign()
+    return torch.where(side == 0, flat, side * smooth)
+
+
+def _painted(solid: Solid, colors: Tensor, uvs: Tensor, materials: Tensor) -> Tensor:
+    """sRGB colours [P, 3] of vertex `colors` [P, 3] times the textures at `uvs` [P, 2]."""
+    texels = torch.ones_like(colors)
+    for index in materials.unique().tolist():
+        here = materials == index
+        texels[here] = sample_texture(solid.textures[index], uvs[here] % 1)
+    return _to_srgb((colors * texels).clamp(0, 1))
+
+
+def _shade(colors: Tensor, normals: Tensor) -> Tensor:
+    """What trace.h makes of matte `colors` [P, 3]: hemisphere light and one key light, but no contact shadow."""
+    key = (normals @ torch.tensor(LIGHT, device=normals.device)).clamp(min=0)
+    return (colors * (0.62 + 0.14 * normals[:, 2] + 0.30 * key)[:, None]).clamp(0, 1)
+
+
+def _to_srgb(linear: Tensor) -> Tensor:
+    """sRGB values of linear light in [0, 1] (IEC 61966-2-1)."""
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055)

@@ -1,0 +1,168 @@
+"""A folder of the user's meshes, GLB and OBJ, and what is said of them in its captions.jsonl.
+
+Each line is {"file": "chair.glb", "caption": "a red chair"} or has "captions": [...]; more lines on one file add up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sds3d.errors import UserError
+from sds3d.files import megabytes
+from sds3d.mesh.foreign import SUFFIXES, Solid, read_solid
+from sds3d.priors.pocket import model
+from sds3d.priors.pocket.data import sample_views, to_bytes
+from sds3d.procedural.draw_solid import draw_solid, normalize
+
+CAPTIONS = "captions.jsonl"
+MAX_CAPTIONS_BYTES = 100_000_000
+MAX_CAPTION = 1000  # letters
+NUM_RINGS = 32  # of four views each, 2 MB for a mesh, 4 MB with normals
+
+
+@dataclass(frozen=True)
+class OwnObject:
+    """A mesh as training sees it: from R random rings of V views, and what may be said of it."""
+
+    name: str
+    captions: tuple[str, ...]
+    pictures: Tensor  # uint8 [R, V, H, W, 4 or 7], see `data.to_bytes`
+    viewmats: Tensor  # [R, V, 4, 4]
+    Ks: Tensor  # [R, V, 3, 3]
+
+
+def draw_library(
+    folder: Path,
+    seed: int,
+    device: torch.device,
+    report: Callable[[str], None],
+    num_rings: int = NUM_RINGS,
+    *,
+    normals: bool = False,
+) -> list[OwnObject]:
+    """Every mesh of `folder` that can be read and has a caption; each other one is reported and left out.
+
+    Drawn once: a mesh takes about a second on one CPU core, and training then only looks pictures up.
+    """
+    files, problems = _list_files(folder)
+    captions, more = _read_captions(folder / CAPTIONS, files)
+    problems += more
+    for problem in problems:
+        report(problem)
+    report(f"{len(captions)} meshes to draw")
+    objects = []
+    for name in sorted(captions):
+        try:
+            solid = read_solid(name, files)
+        except UserError as error:
+            report(f"{name!r}: skipped: {error}")
+            continue
+        objects.append(_draw(name, tuple(captions[name]), solid, seed, device, num_rings, normals))
+    if not objects:
+        raise UserError(
+            f"{folder}: no mesh of it can be used, as reported above; expected files named *.glb or *.obj and "
+            f'{CAPTIONS} with lines like {{"file": "chair.glb", "caption": "a red chair"}}'
+        )
+    return objects
+
+
+def _draw(
+    name: str,
+    captions: tuple[str, ...],
+    solid: Solid,
+    seed: int,
+    device: torch.device,
+    num_rings: int,
+    normals: bool,
+) -> OwnObject:
+    generator = torch.Generator().manual_seed(random.Random(f"{seed}/{name!r}").getrandbits(62))
+    cameras, _ = sample_views(num_rings, generator)
+    layers = draw_solid(normalize(solid).to(device), cameras.to(device), normals=normals).cpu()
+    shape = (num_rings, model.NUM_VIEWS)
+    return OwnObject(
+        name,
+        captions,
+        to_bytes(layers).unflatten(0, shape),
+        cameras.viewmats.unflatten(0, shape),
+        cameras.Ks.unflatten(0, shape),
+    )
+
+
+def _list_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """All files that lie in `folder`, by their paths relative to it with slashes, and reports of those that do not."""
+    if not folder.is_dir():
+        raise UserError(f"--objects {folder}: expected a folder of meshes, found none there")
+    root, files, problems = folder.resolve(), {}, []
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent) / name for name in names):
+            name = path.relative_to(folder).as_posix()
+            if path.resolve().is_relative_to(root) and path.is_file():
+                files[name] = path
+            elif path.suffix.lower() in SUFFIXES:
+                problems.append(f"{name!r}: skipped: a link to outside the folder, or no regular file")
+    return files, problems
+
+
+def _read_captions(path: Path, files: dict[str, Path]) -> tuple[dict[str, list[str]], list[str]]:
+    """What is said of each mesh, and a report of every line that cannot be used and every mesh that has no line."""
+    try:
+        if path.stat().st_size > MAX_CAPTIONS_BYTES:
+            raise UserError(f"{path}: expected at most {megabytes(MAX_CAPTIONS_BYTES)}")
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); it says what each mesh is, in lines like "
+            '{"file": "chair.glb", "caption": "a red chair"}'
+        ) from error
+    meshes = {name for name in files if name.lower().endswith(SUFFIXES)}
+    captions: dict[str, list[str]] = {}
+    problems, unused = [], set()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            name, texts = _parse_line(line)
+        except UserError as error:
+            problems.append(f"{CAPTIONS}, line {number}: skipped: {error}")
+            continue
+        if name not in meshes:
+            problems.append(f"{CAPTIONS}, line {number}: skipped: the folder has no mesh {name[:200]!r}")
+        elif wrong := [text for text in texts if _is_wrong(text)]:
+            problems.append(f"{CAPTIONS}, line {number}: skipped: not a caption: {str(wrong[0])[:80]!r}")
+            unused.add(name)
+        else:
+            captions.setdefault(name, []).extend(" ".join(text.split()) for text in texts)
+    silent = sorted(meshes - set(captions) - unused)
+    problems += [f"{name!r}: skipped: {CAPTIONS} has no caption of it" for name in silent]
+    return captions, problems
+
+
+def _parse_line(line: bytes) -> tuple[str, list[object]]:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not JSON ({error})") from error
+    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+        raise UserError('expected {"file": "chair.glb", "caption": "a red chair"}')
+    texts = entry.get("captions", [])
+    texts = [*texts] if isinstance(texts, list) else [texts]
+    texts += [entry["caption"]] if "caption" in entry else []
+    if not texts:
+        raise UserError('has neither "caption" nor "captions"')
+    return posixpath.normpath(entry["file"]), texts
+
+
+def _is_wrong(text: object) -> bool:
+    """Whether `text` is no text, empty, longer than anyone's, or holds what no encoder takes (lone surrogates)."""
+    if not isinstance(text, str) or not text.strip() or len(text) > MAX_CAPTION:
+        return True
+    return any("\ud800" <= letter <= "\udfff" for letter in text)

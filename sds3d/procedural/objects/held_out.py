@@ -1,0 +1,127 @@
+"""The pool that retrieval is tried on: 200 captions that no training contains, each with an object it is true of.
+
+Each stands there twice: in words that the prior never saw, and in trained words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from sds3d.procedural.objects import CATEGORIES, sample_object
+from sds3d.procedural.objects.vocabulary import COLORS, FRAMES
+from sds3d.procedural.objects.wordings import INVERSE, SYNONYMS, reword
+from sds3d.procedural.parts import Part
+
+SIZE = 200
+SEED = "held-out pool"  # a text, so that no numbered training run has it
+TRIES = 500  # captions; a category that needs more has next to none that fit
+
+
+@dataclass(frozen=True)
+class Held:
+    """One entry of the pool."""
+
+    category: str
+    caption: str  # has a word that the prior never saw
+    plain: str  # says the same in trained words
+    parts: list[Part]
+
+
+@cache
+def held_out_pool() -> tuple[Held, ...]:
+    """SIZE entries, the same in every process; the first N are of as many categories as N allows.
+
+    Every caption names a colour and has a held-out word. Of two captions of one category, each names a colour that the
+    other does not, so that a picture of the one is seldom a picture of the other.
+    """
+    rng = random.Random(SEED)
+    pool: list[Held] = []
+    while len(pool) < SIZE:
+        for category in rng.sample(CATEGORIES, len(CATEGORIES)):
+            said = [named_colors(held.caption) for held in pool if held.category == category]
+            if held := _draw(rng, category, said):
+                pool.append(held)
+    return tuple(pool[:SIZE])
+
+
+def _draw(rng: random.Random, category: str, said: list[frozenset[str]]) -> Held | None:
+    """An entry whose colours tell it from those `said` in its category already, if there is one in TRIES."""
+    for _ in range(TRIES):
+        parts, (plain,) = sample_object(rng, category, num_captions=1)
+        caption = reword(plain, SYNONYMS)
+        if caption == plain or _has_shade(plain) or unframed(plain) != plain:
+            continue
+        colors = named_colors(caption)
+        if colors and not any(colors <= other or other <= colors for other in said):
+            return Held(category, caption, plain, parts)
+    return None
+
+
+def named_colors(caption: str) -> frozenset[str]:
+    """The keys of COLORS that `caption` names, by any of their words, held-out ones included."""
+    rest = reword(caption, INVERSE)
+    found = set()
+    for word, color in _color_words():
+        rest, count = re.subn(rf"\b{re.escape(word)}\b", " ", rest)
+        if count:
+            found.add(color)
+    return frozenset(found)
+
+
+@cache
+def _color_words() -> tuple[tuple[str, str], ...]:
+    """(word, key of COLORS) the longest words first, so that "brick red" is read before "red"."""
+    pairs = {word: color for color, variants in COLORS.items() for _, words in variants for word in words}
+    return tuple(sorted(pairs.items(), key=lambda pair: (-len(pair[0]), pair)))
+
+
+def _has_shade(caption: str) -> bool:
+    """Whether a colour of more than one word would be reworded in part: "navy blue" is not "navy azure"."""
+    return any(shade in caption for shade in _shades())
+
+
+@cache
+def _shades() -> tuple[str, ...]:
+    return tuple(word for word, _ in _color_words() if " " in word and reword(word, SYNONYMS) != word)
+
+
+def unframed(caption: str) -> str:
+    """`caption` without what it says of a picture: "a photo of ...", "..., 3d model"."""
+    for before, after in (frame.split("{}") for frame in FRAMES):
+        if caption.startswith(before) and caption.endswith(after):
+            caption = caption.removeprefix(before).removesuffix(after)
+    return caption
+
+
+def bare(caption: str) -> str:
+    """`caption` unframed and without its first "a" or "an": the same for captions that say the same in these words."""
+    return re.sub(r"^an? ", "", unframed(caption))
+
+
+def is_held_out(caption: str) -> bool:
+    """Whether `caption` says what one of the pool does, in the same words: no training has it."""
+    return bare(caption) in _bare_captions()
+
+
+def holds_held_out(caption: str) -> bool:
+    """Whether `caption` holds one of the pool, alone or within more words: the judge's training has none."""
+    return _within().search(caption) is not None
+
+
+@cache
+def _bare_captions() -> frozenset[str]:
+    return frozenset(bare(text) for held in held_out_pool() for text in (held.caption, held.plain))
+
+
+@cache
+def _within() -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(_bare_captions()))))
+
+
+def pool_id() -> str:
+    """Hex sha256 of the captions in their order: it changes when the grammar does."""
+    return hashlib.sha256("\n".join(f"{held.caption}\t{held.plain}" for held in held_out_pool()).encode()).hexdigest()

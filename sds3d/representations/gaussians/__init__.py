@@ -1,0 +1,1 @@
+"""3D Gaussians as a trainable scene."""

@@ -1,0 +1,110 @@
+"""3D Gaussians as a trainable scene."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sds3d.adam import Adam
+from sds3d.config.schema import GaussiansConfig
+from sds3d.interfaces import Render
+from sds3d.representations.gaussians.densify import Densifier
+from sds3d.representations.rotations import quats_to_rotations
+
+CELL = 0.08  # of the density query, world units
+CHUNK = {"cpu": 512, "cuda": 4096}  # points of the density query; a GPU waits for launches, a CPU for its cache
+NAMES = ("means", "quats", "log_scales", "logit_opacities", "logit_colors")
+
+
+class Gaussians(nn.Module):
+    """N splats: means, unit quaternions wxyz, scales, opacities and view-independent colours."""
+
+    def __init__(self, tensors: dict[str, Tensor], cfg: GaussiansConfig, total_steps: int) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.means = nn.Parameter(tensors["means"])  # [N, 3] world units
+        self.quats = nn.Parameter(tensors["quats"])  # [N, 4] wxyz, any length
+        self.log_scales = nn.Parameter(tensors["log_scales"])  # [N, 3] natural log of world units
+        self.logit_opacities = nn.Parameter(tensors["logit_opacities"])  # [N]
+        self.logit_colors = nn.Parameter(tensors["logit_colors"])  # [N, 3] of sRGB in (0, 1)
+        self.densifier = Densifier(cfg, total_steps)
+        self.densifier.reset(self)
+
+    @classmethod
+    def random_ball(cls, cfg: GaussiansConfig, total_steps: int, generator: torch.Generator) -> Gaussians:
+        """Grey splats spread evenly in a ball of `cfg.init_radius`, as wide as their mean spacing."""
+        n = cfg.num_init
+        directions = nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=-1)
+        radii = cfg.init_radius * torch.rand(n, 1, generator=generator) ** (1 / 3)
+        spacing = cfg.init_radius * (4 / 3 * math.pi / n) ** (1 / 3)
+        return cls(
+            {
+                "means": directions * radii,
+                "quats": nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=-1),
+                "log_scales": torch.full((n, 3), math.log(0.8 * spacing)),
+                "logit_opacities": torch.full((n,), math.log(cfg.init_opacity / (1 - cfg.init_opacity))),
+                "logit_colors": 0.2 * torch.randn(n, 3, generator=generator),
+            },
+            cfg,
+            total_steps,
+        )
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def activated(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What a rasterizer draws: means [N, 3], quats [N, 4], scales [N, 3], opacities [N], colors [N, 3]."""
+        return (
+            self.means,
+            self.quats,
+            self.log_scales.exp(),
+            self.logit_opacities.sigmoid(),
+            self.logit_colors.sigmoid(),
+        )
+
+    def learning_rates(self, progress: float) -> dict[str, float]:
+        """That of each kind of parameter at `progress` in [0, 1] through the run."""
+        cfg = self.cfg
+        rates = (cfg.lr_means.at(progress), cfg.lr_quats, cfg.lr_scales, cfg.lr_opacities, cfg.lr_colors)
+        return dict(zip(NAMES, rates, strict=True))
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """One Adam group for each kind of parameter, with its learning rate at the start."""
+        return [
+            {"params": [getattr(self, name)], "lr": rate, "name": name} for name, rate in self.learning_rates(0).items()
+        ]
+
+    @torch.no_grad()
+    def density(self, points: Tensor) -> Tensor:
+        """Sum of opacity exp(-d^2 / 2) over the splats at `points` [P, 3], d the Mahalanobis distance up to 4; [P]."""
+        means, quats, scales, opacities, _ = self.activated()
+        axes = quats_to_rotations(quats) / scales.clamp_min(1e-4)[:, None, :]  # [N, 3, 3], whitening columns
+        reach = 4 * scales.amax(-1, keepdim=True)
+        cells = ((points + 2) / CELL).long()
+        order = ((cells[:, 0] * 4096 + cells[:, 1]) * 4096 + cells[:, 2]).argsort()  # neighbours in one chunk
+        density = points.new_zeros(len(points))
+        for chunk in order.split(CHUNK[points.device.type]):
+            local = points[chunk]
+            near = ((means > local.amin(0) - reach) & (means < local.amax(0) + reach)).all(1).nonzero()[:, 0]
+            whiten = axes[near].transpose(0, 1).reshape(3, -1)  # [3, 3 n]
+            shift = (means[near, None] @ axes[near]).reshape(-1)
+            squared = (local @ whiten - shift).square_().view(len(local), len(near), 3).sum(-1)
+            density[chunk] = squared.mul_(-0.5).exp_() @ opacities[near]
+        return density
+
+    def update(self, step: int, optimizer: Adam, render: Render) -> None:
+        """Note what this step's gradients say and, now and then, grow and prune."""
+        self.densifier.observe(render.info)
+        self.densifier.intervene(self, step, optimizer)
+
+    def is_finite(self) -> Tensor:
+        """Whether all parameters are numbers, a truth value []."""
+        norms = torch._foreach_norm([getattr(self, name).detach() for name in NAMES])
+        return torch.isfinite(torch.stack(norms)).all()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The raw parameters by name."""
+        return {name: getattr(self, name).detach() for name in NAMES}

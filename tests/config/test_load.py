@@ -1,0 +1,283 @@
+"""Configs: what is accepted comes back equal, what is not is named, and text is never evaluated."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from omegaconf import OmegaConf
+
+from sds3d.config import load as settings
+from sds3d.config.load import PRESETS, dump_config, from_mapping, load_config
+from sds3d.config.ramp import Ramp
+from sds3d.config.schema import Config, PocketConfig, StageConfig
+from sds3d.errors import UserError
+from tests.helpers.hostile import HOSTILE
+
+PROMPT = "a red mushroom"
+
+
+def problem(*overrides: str, preset: Path | None = None, prompt: str | None = PROMPT) -> str:
+    with pytest.raises(UserError) as caught:
+        load_config(preset, list(overrides), prompt)
+    return str(caught.value)
+
+
+def test_defaults_are_the_dataclasses() -> None:
+    assert load_config(None, [], PROMPT) == Config(prompt=PROMPT)
+
+
+@pytest.mark.parametrize("preset", ["asset", "smoke", "quality", "stable-diffusion"])
+def test_presets_load(preset: str) -> None:
+    by_name = load_config(Path(preset), [], PROMPT)
+    assert by_name == load_config(PRESETS / f"{preset}.yaml", [], PROMPT)
+    assert (by_name == Config(prompt=PROMPT)) == (preset == "asset")
+
+
+def test_overrides_reach_every_kind_of_field() -> None:
+    cfg = load_config(
+        None,
+        ["seed=7", "stages.0.steps=1e2", "stages.0.t_min.end=5e-2", "stages.0.cameras.elevation_deg=[-10, 20]",
+         "representation.lr_means={start: 0.1, end: 0.2}", "renderer.backend=torch", "negative_prompt=true"],
+        PROMPT,
+    )  # fmt: skip
+    stage = cfg.stages[0]
+    assert (cfg.seed, stage.steps, stage.cameras.elevation_deg) == (7, 100, (-10.0, 20.0))
+    assert stage.t_min == replace(StageConfig().t_min, end=0.05)
+    assert cfg.representation.lr_means == Ramp(0.1, 0.2)
+    assert (cfg.renderer.backend, cfg.negative_prompt) == ("torch", "true")
+    assert isinstance(stage.steps, int) and isinstance(stage.cameras.elevation_deg[0], float)
+
+
+def test_a_file_lists_stages_and_leaves_the_rest_at_its_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text("stages:\n- {name: a, steps: 3, t_min: {end: 0.1}}\n- name: b\n  loss: {opaque: 1}\n")
+    cfg = load_config(path, ["stages.1.steps=5"], PROMPT)
+    first = replace(StageConfig(), name="a", steps=3, t_min=replace(StageConfig().t_min, end=0.1))
+    assert cfg.stages[0] == first
+    assert (cfg.stages[1].name, cfg.stages[1].steps, cfg.stages[1].loss.opaque) == ("b", 5, 1.0)
+
+
+@pytest.mark.parametrize("prompt", HOSTILE)
+def test_text_is_opaque_and_a_dump_loads_back_equal(prompt: str, tmp_path: Path) -> None:
+    cfg = load_config(Path("smoke"), [f"negative_prompt={prompt}", "stages.0.t_max.end=0.8987654321"], prompt)
+    assert (cfg.prompt, cfg.negative_prompt) == (prompt, prompt)
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(cfg))
+    assert load_config(path, [], None) == cfg
+
+
+@pytest.mark.parametrize("text", ["${oc.env:HOME}", "${seed}", "${spy:}", "${", "\\${seed}", "a ${x:${y}} b", "???"])
+def test_nothing_is_interpolated(text: str, tmp_path: Path) -> None:
+    """From the command line, from an override and from a file; alone, in a list, and where a number is expected."""
+    path = tmp_path / "text.yaml"
+    path.write_text(json.dumps({"prompt": text, "negative_prompt": text, "out": text, "prior": {"path": text}}))
+    OmegaConf.register_resolver("spy", lambda: pytest.fail("a resolver ran"))
+    try:
+        from_file = load_config(path, [], None)
+        from_words = load_config(None, [f"negative_prompt={text}", f"out={text}", f"prior.path={text}"], text)
+        for word in (text, json.dumps(text)):
+            assert "seed: expected a whole number, got " in problem(f"seed={word}")
+        assert f"stages.0.name: expected 1 to 32 of a-z 0-9 _ -, got {json.dumps(text)}" in problem(
+            f"stages=[{{name: {json.dumps(text)}}}]"
+        )
+        assert "unknown key" in problem(f"{text}=1")
+    finally:
+        OmegaConf.clear_resolver("spy")
+    assert from_file == Config(prompt=text, negative_prompt=text, out=text, prior=PocketConfig(path=text))
+    assert from_words == from_file
+    assert dump_config(from_file).count(text) == 4
+
+
+@pytest.mark.parametrize("prompt", ["", "  \u3000 "])
+def test_an_empty_prompt_is_refused(prompt: str) -> None:
+    assert "the prompt is empty" in problem(prompt=prompt)
+    assert "the prompt is empty" in problem(prompt=None)
+
+
+def test_prompt_rules() -> None:
+    assert load_config(None, [], "  x" + "y" * 599 + " \n").prompt == "x" + "y" * 599
+    assert "601 characters, at most 600" in problem(prompt="x" * 601)
+    assert "U+0000" in problem(prompt="a\0b")
+    assert "U+001B" in problem(prompt="a\x1b[2Jb")
+    assert "U+000A" in problem(prompt="a\nb")
+    assert "not valid Unicode" in problem(prompt="a\udcffb")
+    assert "negative_prompt: 601 characters" in problem("negative_prompt=" + "x" * 601)
+
+
+def test_unknown_keys_are_answered_with_the_known_one() -> None:
+    assert problem("sed=1") == "sed: unknown key, did you mean 'seed'?"
+    assert problem("stages.0.stepz=1") == "stages.0.stepz: unknown key, did you mean 'steps'?"
+    assert problem("mesh.zzz=1").startswith("mesh.zzz: unknown key; known: grid, faces")
+    assert "did you mean 'cuda'?" in problem("device=cdua")
+    assert problem("seed.x=1") == "seed.x: seed is one value and has no keys"
+    assert problem("stages.3.steps=1") == "stages.3.steps: expected an index from 0 to 2, got 3"
+    assert problem("stages.x=1") == "stages.x: names nothing that is there; a list has indexes such as stages.0"
+    assert "expected names and indexes" in problem("stages[0].steps=1")
+    assert "expected names and indexes" in problem(".".join("a" * 2000) + "=1")
+    assert "did you mean 'smoke'?" in problem(preset=Path("smok"))
+    assert "expected key=value" in problem("mushroom")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=x", 'seed: expected a whole number, got "x"'),
+        ("seed=1.5", "seed: expected a whole number, got 1.5"),
+        pytest.param("seed=" + "9" * 400, "seed: expected a whole number, got " + "9" * 57 + "...", id="seed=9..."),
+        ("seed=true", "seed: expected a whole number, got true"),
+        ("seed=", "seed: expected a whole number, got null"),
+        ("representation.lr_colors=.nan", "representation.lr_colors: expected a number, got NaN"),
+        ("mesh=3", "mesh: expected the keys of grid, faces, texture_size, bake_views and bake_resolution, got 3"),
+        ("stages=3", "stages: expected a list such as [1, 2], got 3"),
+        ("stages.0.cameras.fov_deg=[1]", "stages.0.cameras.fov_deg: expected 2 values, got 1"),
+        ("renderer.backend=off", "renderer.backend: expected auto, native, gsplat or torch, got false"),
+    ],
+)
+def test_wrong_types(override: str, expected: str) -> None:
+    assert problem(override) == expected
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=-1", "-1 is out of range: at least 0"),
+        ("stages.0.steps=0", "0 is out of range: at least 1 and"),
+        ("stages.0.resolution=100", "100 is out of range: a multiple of 16, at least 16 and at most 1024"),
+        ("stages.0.resolution=2048", "2048 is out of range"),
+        ("mesh.faces=99", "99 is out of range: at least 100 and at most 1000000"),
+        ("representation.init_opacity=1", "1 is out of range: more than 0 and less than 1"),
+        ("representation.densify_until=1.01", "at least 0 and at most 1"),
+        ("stages.0.t_max.start=1.2", "stages.0.t_max.start: 1.2 is out of range: at least 0 and at most 1"),
+        ("stages.0.t_max.over=0", "stages.0.t_max.over: 0 is out of range: more than 0 and at most 1"),
+        ("stages.0.cameras.fov_deg=[0, 40]", "stages.0.cameras.fov_deg.0: 0 is out of range"),
+        ("checkpoint.keep=1", "1 is out of range: at least 2"),
+        ("stages.1.t_min.start=0.99", "stages.1.t_min.start: 0.99 is above t_max.start, 0.97"),
+        ("stages.0.cameras.fov_deg=[50, 40]", "expected [lowest, highest]"),
+        ("representation.max_gaussians=10", "10 is less than num_init"),
+        ("stages=[]", "stages: empty"),
+        ("stages=[{}, {}]", "stages.1.name"),
+        ("stages.0.name=../x", "stages.0.name: expected 1 to 32"),
+        ("out=", "out: expected the path of a folder"),
+    ],
+)
+def test_out_of_range(override: str, expected: str) -> None:
+    assert expected in problem(override)
+
+
+def test_all_problems_at_once_with_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("seed: 1\nmesh:\n  face: 5\n  grid: x\nstages:\n- steps: 0\n")
+    text = problem("checkpoint.keep=0", preset=path)
+    assert f"{path}:3: mesh.face: unknown key, did you mean 'faces'?" in text
+    assert f'{path}:4: mesh.grid: expected a whole number, got "x"' in text
+    assert f"{path}:6: stages.0.steps: 0 is out of range" in text
+    assert "; checkpoint.keep: 0 is out of range" in text
+
+
+def test_an_override_of_a_key_does_not_blame_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text("seed: 1\nmesh:\n  grid: 64\n  faces: x\n")
+    assert problem("mesh.faces=y", preset=path) == 'mesh.faces: expected a whole number, got "y"'
+    assert load_config(path, ["mesh.faces=100"], PROMPT).mesh.faces == 100
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a: [", "not valid YAML"),
+        (b"- 1", "expected keys and values"),
+        (b"seed: 1\nseed: 2", ":2: not valid YAML: the key \"seed\" is there twice"),
+        (b"a: &x [1]\nb: *x", "aliases"),
+        (b"a: !!python/object/apply:os.system ['touch x']", "are not allowed"),
+        (b"seed: !!int x", "not valid YAML"),
+        (b"prompt: \xff", "not UTF-8"),
+        (b"prompt: true", "prompt: expected text, got true; put it in quotes"),
+        (b"[" * 3000, "nested too deeply"),
+        (b"stages: " + b"[" * 40 + b"]" * 40, "nested too deeply"),
+        (b"seed: " + b"1" * 5000, "not valid YAML"),
+        (b"mesh: [1]", ":1: mesh: expected the keys of"),
+        (b"stages: {9: {steps: 1}}", ":1: stages.9.steps: expected an index from 0 to 2, got 9"),
+        (b"mesh: &m {grid: 64}\npreview: {<<: *m}", "aliases"),
+        (b"stages: [" + b"1," * 20000 + b"]", "more than 10000 values"),
+        (b"#" * (1 << 20) + b"#", "at most 1048576"),
+        (b"? [a]\n: 1", "not valid YAML"),
+        (b"seed: 2001-99-99", "not valid YAML"),
+    ],
+)  # fmt: skip
+def test_bad_files(content: bytes, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    assert expected in problem(preset=path, prompt=None if b"prompt" in content else PROMPT)
+
+
+def test_no_such_file() -> None:
+    assert "no such file" in problem(preset=Path("/nowhere/x.yaml"))
+
+
+def test_kind_chooses_the_class_and_drops_what_the_other_kind_said() -> None:
+    @dataclass(frozen=True)
+    class Square:
+        kind: Literal["square"] = "square"
+        side: float = 1.0
+
+    @dataclass(frozen=True)
+    class Disc:
+        kind: Literal["disc"] = "disc"
+        radius: float = 1.0
+
+    hints = {"shape": Square | Disc}
+    Drawing = dataclass(frozen=True)(type("Drawing", (), {"__annotations__": hints, "shape": Square()}))
+    assert from_mapping(Drawing, {"shape": {"kind": "disc", "radius": 2}}).shape == Disc(radius=2.0)
+    assert from_mapping(Drawing, {"shape": {"side": 2}}).shape == Square(side=2.0)
+    with pytest.raises(UserError, match="shape.side: unknown key"):
+        from_mapping(Drawing, {"shape": {"kind": "disc", "side": 2}})
+    with pytest.raises(UserError, match="shape.kind: expected square or disc, got \"dics\", did you mean 'disc'"):
+        from_mapping(Drawing, {"shape": {"kind": "dics"}})
+
+
+def test_another_kind_forgets_what_was_said_of_the_one_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Thin:
+        kind: Literal["thin"] = "thin"
+        width: int = 1
+
+    @dataclass(frozen=True)
+    class Thick:
+        kind: Literal["thick"] = "thick"
+        width: int = 9
+
+    @dataclass(frozen=True)
+    class Square:
+        kind: Literal["square"] = "square"
+        side: int = 1
+        line: Thin | Thick = Thin()
+
+    @dataclass(frozen=True)
+    class Disc:
+        kind: Literal["disc"] = "disc"
+        line: Thin | Thick = Thin()
+
+    hints = {"prompt": str, "negative_prompt": str, "shape": Square | Disc}
+    values = {"__annotations__": hints, "prompt": "", "negative_prompt": "", "shape": Square()}
+    Drawing = dataclass(frozen=True)(type("Drawing", (), values))
+    monkeypatch.setattr(settings, "Config", Drawing)
+    monkeypatch.setattr(settings, "check_config", lambda cfg: [])
+    path = tmp_path / "drawing.yaml"
+    path.write_text("shape: {side: 2, line: {width: 4, kind: thick}}")
+    assert load_config(path, [], None).shape == Square(side=2, line=Thick(width=4))
+    assert load_config(path, ["shape.kind=square"], None) == load_config(path, [], None)
+    assert load_config(path, ["shape.kind=disc"], None).shape == Disc()
+    assert load_config(path, ["shape.line.width=3", "shape.line.kind=thick", "shape.kind=disc"], None).shape == Disc(
+        line=Thick(width=3)
+    )
+    assert problem("shape.side=3", "shape.kind=disc") == "shape.side: unknown key; known: kind, line"
+
+
+def test_imports_no_torch() -> None:
+    code = "import sys, sds3d.config.load, sds3d.runs.folder; "
+    code += "assert not {'torch', 'yaml', 'omegaconf'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)

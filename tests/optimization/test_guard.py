@@ -1,0 +1,155 @@
+"""Answers that are not numbers are skipped; many in a row take the run back, with smaller steps; then it ends."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sds3d.config.schema import CheckpointConfig, Config, GaussiansConfig, PocketConfig, StageConfig
+from sds3d.errors import UserError
+from sds3d.optimization.guard import PATIENCE, Diverged, Guard
+from sds3d.optimization.loop import train
+from sds3d.priors.pocket.prior import PocketPrior
+from sds3d.runs.folder import RunFolder
+from tests.helpers.tiny_prior import write_tiny_prior
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def cfg(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = write_tiny_prior(tmp_path_factory.mktemp("guard") / "prior")
+    return Config(
+        prompt="a red mushroom", device="cpu", prior=PocketConfig(path=str(folder)),
+        representation=GaussiansConfig(num_init=60, max_gaussians=60),
+        stages=(StageConfig(steps=STEPS, prior_every=2, resolution=32),),
+        checkpoint=CheckpointConfig(every_steps=10, every_seconds=1e9),
+    )  # fmt: skip
+
+
+class Messages:
+    def __init__(self):
+        self.notes, self.rows = [], []
+
+    def start(self, total_steps, initial): ...
+    def stage(self, name): ...
+
+    def advance(self, step, **numbers):
+        self.rows.append((step, numbers))
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def run_with(cfg, tmp_path, monkeypatch, is_bad):
+    """Trains with a prior whose call number k is not a number where `is_bad(k)`."""
+    calls, rates = [], []
+    honest = PocketPrior.predict_noise
+
+    def predict_noise(self, *args):
+        answers = honest(self, *args)
+        calls.append(len(calls))
+        if is_bad(calls[-1]):
+            answers[0][2, 0, 0, 0] = torch.nan
+        return answers
+
+    def observed(self, answered, intact, original=Guard.observe):
+        rates.append(self.rate)
+        original(self, answered, intact)
+
+    monkeypatch.setattr(PocketPrior, "predict_noise", predict_noise)
+    monkeypatch.setattr(Guard, "observe", observed)
+    progress = Messages()
+    run = RunFolder.create(replace(cfg, out=str(tmp_path)))
+    return run, progress, calls, rates, lambda: train(cfg, run, progress, lambda: False)
+
+
+def test_a_bad_answer_is_skipped_and_counted(cfg, tmp_path, monkeypatch):
+    run, progress, _, rates, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k in (3, 4, 9))
+    result = go()
+    assert result.finished and result.guard == Guard(skipped=3) and set(rates) == {1.0}
+    assert all(torch.isfinite(x).all() for x in result.scene.tensors().values())
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "skipped" in row] == [8, 10, 20]
+    assert all(("loss" in row) != ("skipped" in row) for row in rows)
+    assert result.step == STEPS and not progress.notes
+
+
+def test_a_skipped_block_moves_nothing(cfg, tmp_path, monkeypatch):
+    short = replace(cfg, stages=(replace(cfg.stages[0], steps=4),))
+    *_, whole = run_with(short, tmp_path / "a", monkeypatch, lambda k: k == 1)
+    shorter = replace(cfg, stages=(replace(cfg.stages[0], steps=4),))
+    result = whole()
+    *_, first_only = run_with(shorter, tmp_path / "b", monkeypatch, lambda k: k >= 1)
+    for name, tensor in first_only().scene.tensors().items():
+        assert torch.equal(tensor, result.scene.tensors()[name])
+
+
+def test_many_in_a_row_take_the_run_back_with_half_the_steps_and_other_noise(cfg, tmp_path, monkeypatch):
+    bad = range(17, 17 + PATIENCE)
+    run, progress, calls, rates, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k in bad)
+    result = go()
+    assert result.finished and result.guard == Guard(skipped=PATIENCE, rollbacks=1)
+    [note] = progress.notes
+    assert "going back" in note and "0.5" in note
+    steps = [step for step, _ in progress.rows]
+    # call 17 is that of step 34; the last checkpoint before it is of step 30, and the tenth bad answer comes at 54
+    assert steps == [*range(2, 54, 2), *range(32, STEPS + 1, 2)]
+    assert rates == [1.0] * 27 + [0.5] * 15
+    assert len(calls) == 27 + 15
+    again = RunFolder.open(run.path)[0].load_latest()
+    assert again.state["guard"] == result.guard.numbers()
+
+
+def test_the_third_time_ends_the_run_and_says_why(cfg, tmp_path, monkeypatch):
+    run, progress, calls, _, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k >= 5)
+    with pytest.raises(UserError, match=r"10 answers of the prior in a row were not .*, at step .*another seed"):
+        go()
+    assert len(progress.notes) == 2 and len(calls) == 5 + 3 * PATIENCE
+    report = json.loads((run.path / "failed.json").read_text())
+    assert report["rollbacks"] == 3 and report["skipped"] == 3 * PATIENCE and report["stage"] == "shape"
+    assert not run.finished
+    monkeypatch.undo()
+    *_, with_a_good_one = run_with(cfg, tmp_path, monkeypatch, lambda k: False)
+    assert with_a_good_one().finished and not (run.path / "failed.json").exists()
+
+
+def test_a_scene_that_is_no_longer_made_of_numbers_goes_back_at_once(cfg, tmp_path, monkeypatch):
+    from sds3d.representations.gaussians.splats import Gaussians
+
+    original, spoilt = Gaussians.update, []
+
+    def update(self, step, optimizer, render):
+        original(self, step, optimizer, render)
+        if step == 25 and not spoilt:
+            spoilt.append(step)
+            self.means.data[0] = torch.nan
+
+    monkeypatch.setattr(Gaussians, "update", update)
+    _, progress, _, _, go = run_with(cfg, tmp_path, monkeypatch, lambda k: False)
+    result = go()
+    assert result.finished and result.guard == Guard(rollbacks=1)
+    assert "no longer made of numbers" in progress.notes[0]
+    assert all(torch.isfinite(x).all() for x in result.scene.tensors().values())
+
+
+def test_counts():
+    guard = Guard()
+    for _ in range(PATIENCE - 1):
+        guard.observe(False, True)
+    guard.observe(True, True)
+    assert guard == Guard(skipped=PATIENCE - 1)
+    with pytest.raises(Diverged):
+        for _ in range(PATIENCE):
+            guard.observe(False, True)
+    guard.roll_back()
+    assert guard == Guard(skipped=2 * PATIENCE - 1, rollbacks=1) and guard.rate == 0.5
+
+
+def test_a_run_goes_on_with_its_counts(cfg, tmp_path: Path, monkeypatch):
+    run, _, _, _, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k == 2)
+    stops = iter([False] * 7 + [True])
+    assert not train(cfg, run, Messages(), lambda: next(stops)).finished
+    assert go().guard == Guard(skipped=1)

@@ -1,0 +1,168 @@
+"""Recorded steps against the same steps one launch after the other."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sds3d.config.schema import (
+    Config,
+    CSDConfig,
+    GaussiansConfig,
+    ISMConfig,
+    LossConfig,
+    NFSDConfig,
+    RendererConfig,
+    SDEditConfig,
+    SDIConfig,
+    SDSConfig,
+    StageConfig,
+)
+from sds3d.optimization.checkpoint import restore
+from sds3d.optimization.inputs import blocks, draw_inputs, step_generator
+from sds3d.optimization.loop import train
+from sds3d.optimization.recorded import CapturedSteps
+from sds3d.optimization.step import Steps
+from sds3d.priors.pocket.prior import PocketPrior
+from sds3d.renderers import build_renderer, splat_cuda
+from sds3d.representations import build_representation
+from sds3d.runs.folder import RunFolder
+from tests.helpers.gaussian_prior import GaussianPrior
+from tests.helpers.tiny_prior import write_tiny_prior
+
+pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+DEVICE = torch.device("cuda")
+STAGES = (
+    StageConfig(name="shape", steps=22, prior_every=4, resolution=32, estimator=SDSConfig(clip=False)),
+    StageConfig(
+        name="crisp", steps=10, prior_every=3, resolution=48, estimator=SDSConfig(guidance_scale=3.0),
+        loss=LossConfig(sparsity=10.0, opaque=200.0, scales=100.0, position=10.0),
+    ),
+)  # fmt: skip
+CONFIG = Config(
+    prompt="a red mushroom",
+    negative_prompt="blurry",
+    representation=GaussiansConfig(num_init=200, max_gaussians=300, densify_every=6, init_radius=0.9),
+    renderer=RendererConfig(deterministic=True),
+    stages=STAGES,
+)
+
+
+def optimise(kind, prior, cfg=CONFIG):
+    """The scene after the steps of `cfg`, and what took them."""
+    scene = build_representation(cfg.representation, 32, step_generator(0, "init", 0))
+    optimizer = restore(scene, None, DEVICE)
+    steps = kind(cfg, scene, build_renderer(cfg.renderer, scene, DEVICE), prior, optimizer)
+    losses = []
+    for block in blocks(cfg.stages, 0):
+        stage = cfg.stages[block.stage_index]
+        steps.start(stage, block, draw_inputs(0, stage, block, prior, DEVICE))
+        outcome = steps.finish()
+        assert outcome.intact
+        losses.append(outcome.loss)
+    return scene, losses, steps
+
+
+def distance(a, b):
+    """Of two scenes, relative to the way from the start."""
+    start = build_representation(CONFIG.representation, 32, step_generator(0, "init", 0)).tensors()
+    assert len(a) == len(b)
+    kept = min(len(a), len(start["means"]))
+    return {
+        name: ((x - b.tensors()[name]).norm() / (x[:kept] - start[name][:kept].to(x)).norm()).item()
+        for name, x in a.tensors().items()
+    }
+
+
+class PriorOnGpu(GaussianPrior):
+    def __init__(self):
+        super().__init__(0.5)
+        self.alphas_cumprod = self.alphas_cumprod.cuda()
+        words = ("a red mushroom", "blurry", "")
+        self.texts = {words[k]: torch.tensor(0.3 - 0.2 * k).cuda() for k in range(3)}
+
+    def encode_prompt(self, prompt, negative=False):
+        return self.texts[prompt]
+
+
+# Each of Adam's steps is as long for the smallest gradient as for the largest, so rounding grows on the way; a step
+# left out, taken twice, or taken with the wrong noise, view or rate moves everything by more than a tenth.
+CLOSE = 0.03
+
+
+@pytest.mark.parametrize(
+    "estimator", [SDSConfig(), CSDConfig(), NFSDConfig(), SDEditConfig(steps=3)], ids=lambda cfg: cfg.kind
+)
+def test_recorded_steps_end_where_the_others_do(estimator):
+    cfg = replace(CONFIG, stages=tuple(replace(stage, estimator=estimator) for stage in STAGES))
+    one, losses, _ = optimise(Steps, PriorOnGpu(), cfg)
+    other, recorded_losses, steps = optimise(CapturedSteps, PriorOnGpu(), cfg)
+    assert steps.moving is not None  # they were recorded
+    assert max(distance(one, other).values()) < CLOSE
+    torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("estimator", [ISMConfig(), SDIConfig()], ids=lambda cfg: cfg.kind)
+def test_estimators_that_cannot_be_recorded_run_between_the_recorded_steps(estimator):
+    stages = (replace(STAGES[0], estimator=estimator, steps=8),)
+    one, *_ = optimise(Steps, PriorOnGpu(), replace(CONFIG, stages=stages))
+    other, *_ = optimise(CapturedSteps, PriorOnGpu(), replace(CONFIG, stages=stages))
+    assert max(distance(one, other).values()) < CLOSE
+
+
+def test_no_step_is_lost_when_the_tile_lists_overflow(monkeypatch):
+    one, *_ = optimise(CapturedSteps, PriorOnGpu())
+    monkeypatch.setattr(splat_cuda, "HEADROOM", 0.0)
+    monkeypatch.setattr(splat_cuda, "SPARE", 40)  # entries: every recorded step overflows
+    other, _, steps = optimise(CapturedSteps, PriorOnGpu())
+    assert steps.overflows > 3
+    for name, tensor in one.tensors().items():  # sums have one order, so a step taken again is the same step
+        assert torch.equal(tensor, other.tensors()[name]), name
+
+
+class SometimesNoNumber(PriorOnGpu):
+    def predict_noise(self, noisy, timesteps, texts, cameras, backgrounds):
+        bad = (timesteps % 3 == 0)[:, None, None, None] & (torch.arange(noisy.shape[-1], device="cuda") == 2)
+        return [torch.where(bad, torch.nan, x) for x in super().predict_noise(noisy, timesteps, texts, cameras, None)]
+
+
+def test_answers_that_are_not_numbers_move_nothing():
+    one, losses, _ = optimise(Steps, SometimesNoNumber())
+    other, recorded_losses, steps = optimise(CapturedSteps, SometimesNoNumber())
+    assert steps.overflows == 0 and 0 < sum(map(math.isnan, losses)) < len(losses)
+    torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0, equal_nan=True)
+    assert max(distance(one, other).values()) < CLOSE
+
+
+@pytest.mark.parametrize("normals", [False, True])
+def test_the_pocket_prior_is_recorded_with_its_estimator(tmp_path, normals):
+    prior = PocketPrior(write_tiny_prior(tmp_path / "prior", normals), DEVICE)
+    _, losses, _ = optimise(CapturedSteps, prior)
+    assert not prior.predict_v.captures  # it is part of the estimator's recording
+    _, expected_losses, _ = optimise(Steps, prior)
+    assert prior.predict_v.captures
+    # bfloat16 in the network: its rounding is as large as what rounding of the render makes of it
+    torch.testing.assert_close(torch.tensor(losses), torch.tensor(expected_losses), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("capture", [True, False])
+def test_deterministic_runs_are_equal_bit_for_bit_and_resume_exactly(tmp_path, capture):
+    prior = write_tiny_prior(tmp_path / "prior")
+    cfg = replace(CONFIG, device="cuda", capture=capture, prior=replace(CONFIG.prior, path=str(prior)))
+    cfg = replace(cfg, checkpoint=replace(cfg.checkpoint, every_steps=1))
+    runs = [RunFolder.create(replace(cfg, out=str(tmp_path / name))) for name in ("whole", "again", "stopped")]
+    scenes = [train(cfg, run, Silent(), lambda: False).scene for run in runs[:2]]
+    stops = iter([False, False, True] + [False] * 100)
+    assert not train(cfg, runs[2], Silent(), lambda: next(stops)).finished
+    scenes.append(train(cfg, runs[2], Silent(), lambda: False).scene)
+    for scene in scenes[1:]:
+        for name, tensor in scenes[0].tensors().items():
+            assert torch.equal(tensor, scene.tensors()[name]), name
+
+
+class Silent:
+    def start(self, total_steps, initial): ...
+    def stage(self, name): ...
+    def advance(self, step, **numbers): ...
+    def note(self, text): ...

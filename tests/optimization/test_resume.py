@@ -1,0 +1,156 @@
+"""A run that is killed or stopped and goes on ends bit for bit where an uninterrupted one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.helpers.tiny_prior import write_tiny_prior
+
+STEPS = 48
+CONFIG = """\
+prompt: a red mushroom
+device: cpu
+representation: {num_init: 60, max_gaussians: 120, densify_every: 6}
+stages:
+- {name: shape, steps: 32, prior_every: 4, resolution: 32}
+- {name: detail, steps: 16, prior_every: 3, resolution: 32}
+checkpoint: {every_steps: 5}
+"""
+PROGRAM = """
+import sys
+from pathlib import Path
+from sds3d.cli.progress import LineProgress
+from sds3d.cli.work import Signals
+from sds3d.runs.folder import RunFolder
+from sds3d.config.load import load_config
+from sds3d.optimization.loop import train
+import torch
+torch.set_num_threads(1)
+cfg = load_config(Path(sys.argv[1]), sys.argv[2:], None)
+run = RunFolder.create(cfg)
+with run.locked(), Signals() as signals:
+    result = train(cfg, run, LineProgress(sys.stdout, every=0), lambda: signals.stopped)
+sys.exit(0 if result.finished else 75)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    write_tiny_prior(folder / "prior")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    return folder
+
+
+def start(folder: Path, out: str) -> subprocess.Popen:
+    command = [sys.executable, "-u", "-c", PROGRAM, str(folder / "tiny.yaml")]
+    command += [f"prior.path={folder / 'prior'}", f"out={folder / out}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run_until(process: subprocess.Popen, step: int, number: int) -> tuple[int, str]:
+    """Sends a signal once `step` steps are reported; the exit code and the output."""
+    output, sent = "", False
+    for line in process.stdout:
+        output += line
+        done = int(line.split("step ")[1].split("/")[0]) if "steps/s" in line else 0
+        if done >= step and not sent:
+            sent = True
+            process.send_signal(number)
+    return process.wait(60), output
+
+
+def final_state(folder: Path, out: str) -> tuple[dict[str, torch.Tensor], list[dict]]:
+    (run,) = (folder / out).iterdir()
+    tensors = load_file(run / "checkpoints" / f"step-{STEPS:06d}" / "tensors.safetensors")
+    return tensors, [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict]]:
+    process = start(folder, "uninterrupted")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return final_state(folder, "uninterrupted")
+
+
+def assert_same(folder: Path, out: str, uninterrupted: tuple[dict[str, torch.Tensor], list[dict]]) -> None:
+    tensors, metrics = final_state(folder, out)
+    expected, expected_metrics = uninterrupted
+    assert tensors.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensors[name], tensor), name
+    assert metrics == expected_metrics
+
+
+def test_sigterm_saves_and_the_rest_is_the_same(folder: Path, uninterrupted) -> None:
+    code, output = run_until(start(folder, "term"), 9, signal.SIGTERM)
+    assert code == 75, output
+    code, output = run_until(start(folder, "term"), 30, signal.SIGINT)
+    assert code == 75, output
+    assert "going on from step" in output
+    process = start(folder, "term")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert_same(folder, "term", uninterrupted)
+
+
+def test_sigkill_loses_no_more_than_the_last_checkpoint(folder: Path, uninterrupted) -> None:
+    for step in (7, 30):
+        code, output = run_until(start(folder, "kill"), step, signal.SIGKILL)
+        assert code == -signal.SIGKILL, output
+    process = start(folder, "kill")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert f"of {STEPS}" in output  # it went on, it did not begin again
+    assert_same(folder, "kill", uninterrupted)
+
+
+def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(folder: Path, uninterrupted) -> None:
+    run_until(start(folder, "damage"), 30, signal.SIGTERM)
+    (run,) = (folder / "damage").iterdir()
+    newest = max((run / "checkpoints").iterdir())
+    os.truncate(newest / "tensors.safetensors", 1000)
+    process = start(folder, "damage")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert f"damaged checkpoint {newest}" in output
+    assert_same(folder, "damage", uninterrupted)
+
+
+def test_a_second_interrupt_quits_at_once() -> None:
+    code = """
+import signal, time
+from sds3d.cli.work import Signals
+with Signals() as signals:
+    print("ready", flush=True)
+    while True:
+        time.sleep(0.01)
+        if signals.stopped: print("stopping", flush=True); time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "stopping\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 128 + signal.SIGINT
+    assert time.monotonic() - began < 2
+    process.stdout.close()
+
+
+def test_a_picture_is_kept_of_each_checkpoint(folder: Path, uninterrupted: object) -> None:
+    (run,) = (folder / "uninterrupted").iterdir()
+    pictures = sorted((run / "previews").iterdir())
+    kept = {path.name for path in (run / "checkpoints").iterdir()}
+    assert len(pictures) > len(kept) and kept <= {path.stem for path in pictures}
+    assert {Image.open(path).size for path in pictures} == {(4 * 128, 128)}

@@ -1,0 +1,98 @@
+"""The gradient in latents becomes a target for images: exact where the encoder is linear, to first order elsewhere."""
+
+import pytest
+import torch
+
+from sds3d.optimization.losses import distillation_loss
+from sds3d.optimization.targets import Target, find_target
+from tests.helpers.gaussian_prior import GaussianPrior
+
+IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+class LinearEncoder(GaussianPrior):
+    """Latents are a fixed matrix times the pixels."""
+
+    def __init__(self):
+        super().__init__(1.0)
+        generator = torch.Generator().manual_seed(1)
+        self.matrix = torch.randn(20, 192, generator=generator, dtype=torch.float64)
+
+    def encode_images(self, images):
+        return (images.flatten(1) @ self.matrix.T).reshape(len(images), 5, 2, 2)
+
+
+class CurvedEncoder(LinearEncoder):
+    def encode_images(self, images):
+        return torch.tanh(super().encode_images(images) / 8)
+
+
+def gradient_like(latents):
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(latents.shape, generator=generator, dtype=torch.float64)
+
+
+def pull(images, target):
+    images = images.clone().requires_grad_()
+    return torch.autograd.grad(distillation_loss(images, target), images)[0]
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_where_latents_are_pixels_the_first_pull_is_the_gradient_over_the_number_of_views(lasting):
+    target = find_target(GaussianPrior(1.0), IMAGES, gradient_like, lasting)
+    torch.testing.assert_close(pull(IMAGES, target), 2 * gradient_like(IMAGES) / 4, atol=1e-12, rtol=1e-9)
+
+
+def test_where_latents_are_pixels_a_lasting_target_is_the_loss_in_latents():
+    prior = GaussianPrior(1.0)
+    target = find_target(prior, IMAGES, gradient_like, lasting=True)
+    wanted = prior.encode_images(IMAGES) - gradient_like(IMAGES)
+    torch.testing.assert_close(prior.encode_images(target.images), wanted, atol=1e-9, rtol=1e-9)
+    elsewhere = torch.rand_like(IMAGES)
+    loss = 0.5 * (prior.encode_images(elsewhere) - wanted).square().sum() / 4
+    torch.testing.assert_close(distillation_loss(elsewhere, target), loss, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+@pytest.mark.parametrize("prior", [LinearEncoder(), CurvedEncoder()])
+def test_the_first_pull_goes_back_through_the_encoder(prior, lasting):
+    target = find_target(prior, IMAGES, gradient_like, lasting)
+    images = IMAGES.clone().requires_grad_()
+    latents = prior.encode_images(images)
+    [expected] = torch.autograd.grad(latents, images, gradient_like(latents) / 4)
+    torch.testing.assert_close(pull(IMAGES, target), expected, atol=1e-10, rtol=1e-9)
+
+
+def test_along_the_pull_a_lasting_target_is_the_loss_in_latents_of_a_linear_encoder():
+    """Up to a constant; view by view, as each has its own curvature."""
+    prior = LinearEncoder()
+    target = find_target(prior, IMAGES, gradient_like, lasting=True)
+    latents = prior.encode_images(IMAGES)
+    wanted = latents - gradient_like(latents)
+    slope = pull(IMAGES, target)
+
+    def losses(images):
+        of_latents = 0.5 * (prior.encode_images(images) - wanted).square().sum((1, 2, 3)) / 4
+        of_images = 0.5 * (target.weights * (images - target.images).square()).sum((1, 2, 3))
+        return of_latents, of_images
+
+    start = losses(IMAGES)
+    for length in (0.01, 0.1, 1.0):
+        moved = losses(IMAGES - length * slope)
+        torch.testing.assert_close(moved[0] - start[0], moved[1] - start[1], atol=1e-6, rtol=1e-6)
+
+
+def test_no_gradient_means_no_pull():
+    target = find_target(CurvedEncoder(), IMAGES, torch.zeros_like, lasting=True)
+    assert torch.equal(target.images, IMAGES) and target.is_finite()
+
+
+def test_what_is_not_a_number_stays_one():
+    def broken(latents):
+        gradient = torch.ones_like(latents)
+        gradient[0, 0, 0, 0] = torch.nan
+        return gradient
+
+    for lasting in (True, False):
+        assert not find_target(CurvedEncoder(), IMAGES, broken, lasting).is_finite()
+    assert not Target(torch.tensor([torch.inf]), torch.ones(1)).is_finite()

@@ -1,0 +1,127 @@
+"""The scene, its density, and its growth under a budget."""
+
+import math
+
+import pytest
+import torch
+
+from sds3d.config.schema import GaussiansConfig, LossConfig
+from sds3d.interfaces import Render
+from sds3d.optimization.losses import opaque, regularization
+from sds3d.representations import build_representation
+from sds3d.representations.gaussians.splats import NAMES, Gaussians
+from sds3d.representations.rotations import quats_to_rotations
+
+
+def scene_of(count, **options):
+    cfg = GaussiansConfig(num_init=count, **options)
+    return build_representation(cfg, 1000, torch.Generator().manual_seed(0))
+
+
+def render_with(gradients):
+    blank = torch.zeros(1, 1, 1, 1)
+    return Render(blank, blank, blank, None, {"means2d_grad_norm": gradients, "radii": torch.ones(1, len(gradients))})
+
+
+def test_density_of_one_turned_needle_is_its_closed_form():
+    half = math.radians(90) / 2
+    scene = Gaussians(
+        {
+            "means": torch.tensor([[0.1, 0.2, 0.3]]),
+            "quats": torch.tensor([[math.cos(half), 0, 0, math.sin(half)]]),  # local x becomes world y
+            "log_scales": torch.tensor([[0.3, 0.1, 0.05]]).log(),
+            "logit_opacities": torch.tensor([0.4]).logit(),
+            "logit_colors": torch.zeros(1, 3),
+        },
+        GaussiansConfig(),
+        100,
+    )
+    points = torch.tensor([[0.1, 0.2, 0.3], [0.1, 0.5, 0.3], [0.2, 0.2, 0.3], [0.1, 0.2, 0.35]])
+    expected = 0.4 * torch.exp(-0.5 * torch.tensor([0.0, 1.0, 1.0, 1.0]))
+    torch.testing.assert_close(scene.density(points), expected)
+
+
+def test_density_of_many_equals_the_plain_sum():
+    scene = scene_of(50)
+    points = torch.rand(300, 3, generator=torch.Generator().manual_seed(1)) - 0.5
+    means, quats, scales, opacities, _ = scene.activated()
+    rotations = quats_to_rotations(quats)
+    precision = rotations @ torch.diag_embed(scales**-2) @ rotations.transpose(1, 2)
+    offsets = points[:, None] - means
+    squared = torch.einsum("pni,nij,pnj->pn", offsets, precision, offsets)
+    expected = (opacities * torch.exp(-0.5 * squared)).sum(1)
+    torch.testing.assert_close(scene.density(points), expected.detach(), atol=50 * math.exp(-8), rtol=1e-4)
+
+
+def test_rotations_are_orthonormal_and_a_half_turn_about_z_negates_x_and_y():
+    rotations = quats_to_rotations(torch.randn(20, 4, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(rotations @ rotations.transpose(1, 2), torch.eye(3).expand(20, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        quats_to_rotations(torch.tensor([[0.0, 0, 0, 2]]))[0], torch.diag(torch.tensor([-1.0, -1, 1]))
+    )
+
+
+def step(scene, optimizer):
+    sum(getattr(scene, name).square().sum() for name in NAMES).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def test_growth_splits_the_splats_with_the_largest_gradients_and_keeps_the_others_moments():
+    scene = scene_of(100, grow_fraction=0.1, densify_every=1, max_gaussians=102, max_scale=1.0)
+    optimizer = torch.optim.Adam(scene.param_groups())
+    step(scene, optimizer)
+    before = scene.means.detach().clone()
+    moments = optimizer.state[scene.means]["exp_avg"].clone()
+    gradients = torch.zeros(100)
+    gradients[[7, 42]] = 1.0
+    scene.update(0, optimizer, render_with(gradients))
+    assert len(scene) == 102  # the budget, not the fraction, was the limit
+    for group in optimizer.param_groups:
+        parameter = group["params"][0]
+        assert parameter is getattr(scene, group["name"])
+        assert optimizer.state[parameter]["exp_avg"].shape == parameter.shape
+    kept = [i for i in range(100) if (scene.means.detach() == before[i]).all(1).any()]
+    assert 7 not in kept and 42 not in kept and len(kept) == 98
+    torch.testing.assert_close(optimizer.state[scene.means]["exp_avg"][:98], moments[kept])
+    assert (optimizer.state[scene.means]["exp_avg"][98:] == 0).all()
+    step(scene, optimizer)  # the optimiser goes on with the new parameters
+
+
+def test_oversized_splats_split_first():
+    scene = scene_of(20, grow_fraction=0.1, densify_every=1, max_scale=1.0)
+    with torch.no_grad():
+        scene.log_scales[[4, 9]] = 1.0
+    before = scene.means.detach()[[4, 9]].clone()
+    scene.update(0, torch.optim.Adam(scene.param_groups()), render_with(torch.ones(20)))
+    assert len(scene) == 22 and not (scene.means.detach()[:, None] == before).all(2).any()
+
+
+def test_faint_and_escaped_splats_go_but_never_the_last():
+    scene = scene_of(10, densify_every=1, prune_opacity=0.05, densify_until=0.0, max_scale=1.0)
+    optimizer = torch.optim.Adam(scene.param_groups())
+    with torch.no_grad():
+        scene.logit_opacities[3] = -8.0
+        scene.means[5] = torch.tensor([0.0, 0.0, 3.0])
+    scene.update(0, optimizer, render_with(torch.zeros(10)))
+    assert len(scene) == 8
+    with torch.no_grad():
+        scene.logit_opacities.fill_(-8.0)
+    scene.update(1, optimizer, render_with(torch.zeros(8)))
+    assert len(scene) == 8
+
+
+@pytest.mark.parametrize("weight", ["sparsity", "opaque", "scales", "position"])
+def test_each_regulariser_acts_and_only_when_weighted(weight):
+    alphas = torch.full((1, 2, 2, 1), 0.5)
+    render = Render(alphas, alphas, alphas)
+    means, scales = torch.tensor([[2.0, 0, 0]]), torch.full((1, 3), 0.1)
+    assert regularization(render, means, scales, LossConfig()) == 0
+    expected = {"sparsity": 0.26**0.5, "opaque": math.log(2), "scales": 0.1, "position": 1.0}[weight]
+    torch.testing.assert_close(
+        regularization(render, means, scales, LossConfig(**{weight: 2.0})), torch.tensor(2 * expected)
+    )
+
+
+def test_opaque_vanishes_for_solid_and_empty():
+    assert opaque(torch.tensor([0.0, 1.0])) < 0.01
