@@ -93,7 +93,7 @@ def build_prior(compiles: bool) -> LatentPrior:
 def build_config(splats: int, prior_every: int, num_blocks: int) -> Config:
     stage = StageConfig(
         steps=prior_every * num_blocks, prior_every=prior_every, resolution=PIXELS,
-        estimator=SDSConfig(guidance_scale=50.0, rescale=0.5, clip=False),
+        estimator=SDSConfig(guidance_scale=50.0, rescale=0.5),
     )  # fmt: skip
     shape = GaussiansConfig(num_init=splats, max_gaussians=splats, densify_every=10_000_000)
     return Config(prompt="a red mushroom", representation=shape, prior=MVDreamConfig(), stages=(stage,))

@@ -16,7 +16,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from sds3d.config.schema import (
     Config,
     NFSDConfig,
-    PocketConfig,
     SDSConfig,
     StableDiffusionConfig,
     StageConfig,
@@ -273,9 +272,6 @@ def _check_estimator(cfg: Config, stage: StageConfig) -> Iterator[tuple[str, str
         )
     if isinstance(estimator, SDSConfig) and estimator.form == "epsilon" and estimator.rescale:
         yield "rescale", f"{estimator.rescale:g}, but form epsilon has no x0 to rescale; set rescale=0 or form=x0"
-    prior = cfg.prior_of(stage)
-    if estimator.clip and not isinstance(prior, PocketConfig):
-        yield "clip", f"true, but the latents of prior {prior.kind} are no pixels; set clip=false"
 
 
 def did_you_mean(word: Any, known: Iterable[str]) -> str:

@@ -91,7 +91,6 @@ class SDSConfig:
     form: Literal["x0", "epsilon"] = "x0"  # weight sigma / alpha, a pull to x0; or sigma^2, as first published
     guidance_scale: float = 2.0  # uncond + s (cond - uncond); 1 means no guidance
     rescale: float = 0.0  # of form x0: 0 = off, 1 = the guided x0 has the spread of the conditional one
-    clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,6 @@ class CSDConfig:
 
     kind: Literal["csd"] = "csd"
     guidance_scale: float = 7.5  # s (cond - uncond), which is all there is: a weight against the regularisers
-    clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,6 @@ class NFSDConfig:
     kind: Literal["nfsd"] = "nfsd"
     guidance_scale: float = 7.5  # null + s (cond - null), where null is the empty prompt
     t_switch: float = 0.2  # fraction of T from which on the negative prompt stands for what is out of the domain
-    clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,6 @@ class ISMConfig:
     guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
     delta_s: float = 0.2  # fraction of T that a step of the inversion spans
     delta_t: float = 0.05  # fraction of T between the two predictions that are compared
-    clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,6 @@ class SDIConfig:
     inversion_guidance_scale: float = -6.5  # the same, on the way to noise
     inversion_steps: int = 10  # from the render to T; proportionally fewer to a lower noise level
     eta: float = 0.3  # of the noise of stochastic DDIM, added on the way; 0 = none
-    clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
 
 @dataclass(frozen=True)
@@ -144,7 +139,6 @@ class SDEditConfig:
     kind: Literal["sdedit"] = "sdedit"
     guidance_scale: float = 5.0  # uncond + s (cond - uncond); 1 means no guidance
     steps: int = 8  # of DDIM from the noise level to the picture: as many prior calls
-    clip: bool = True  # keep x0 within what an image can be; for priors whose latents are pixels
 
 
 @dataclass(frozen=True)
@@ -156,7 +150,6 @@ class VSDConfig:
     rank: int = 16  # of the copy's low-rank corrections (LoRA)
     lr: float = 1e-4  # of the corrections
     train_steps: int = 1  # of the copy, for each prior call
-    clip: bool = True  # keep the target within what an image can be; for priors whose latents are pixels
 
 
 EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig | SDEditConfig | VSDConfig

@@ -29,15 +29,13 @@ def build_estimator(cfg: EstimatorConfig) -> Estimator:
     """The estimator that `cfg` names; a StatefulEstimator where it learns."""
     match cfg:
         case SDSConfig():
-            return partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale, clip=cfg.clip)
+            return partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale)
         case CSDConfig():
-            return partial(csd, guidance_scale=cfg.guidance_scale, clip=cfg.clip)
+            return partial(csd, guidance_scale=cfg.guidance_scale)
         case NFSDConfig():
-            return partial(nfsd, guidance_scale=cfg.guidance_scale, t_switch=cfg.t_switch, clip=cfg.clip)
+            return partial(nfsd, guidance_scale=cfg.guidance_scale, t_switch=cfg.t_switch)
         case ISMConfig():
-            return partial(
-                ism, guidance_scale=cfg.guidance_scale, delta_s=cfg.delta_s, delta_t=cfg.delta_t, clip=cfg.clip
-            )
+            return partial(ism, guidance_scale=cfg.guidance_scale, delta_s=cfg.delta_s, delta_t=cfg.delta_t)
         case SDIConfig():
             return partial(
                 sdi,
@@ -45,10 +43,9 @@ def build_estimator(cfg: EstimatorConfig) -> Estimator:
                 inversion_guidance_scale=cfg.inversion_guidance_scale,
                 inversion_steps=cfg.inversion_steps,
                 eta=cfg.eta,
-                clip=cfg.clip,
             )
         case SDEditConfig():
-            return partial(sdedit, guidance_scale=cfg.guidance_scale, steps=cfg.steps, clip=cfg.clip)
+            return partial(sdedit, guidance_scale=cfg.guidance_scale, steps=cfg.steps)
         case VSDConfig():
             return VSD(cfg)
         case _:

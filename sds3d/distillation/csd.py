@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict
+from sds3d.distillation.diffusion import as_image_gradient, draw_noise, noise_level, predict
 from sds3d.interfaces import Condition, Prior
 
 
@@ -18,7 +18,6 @@ def csd(
     generator: Generator,
     *,
     guidance_scale: float,
-    clip: bool,
 ) -> Tensor:
     """Gradient w(t) s (eps(text) - eps(negative)), with w(t) = sigma / alpha as in `sds`; [C, Z, h, w].
 
@@ -30,4 +29,4 @@ def csd(
     noisy = alpha * latents + sigma * draw_noise(latents, generator)
     text, negative = predict(prior, noisy, timesteps, condition, condition.text, condition.negative_text)
     gradient = sigma / alpha * guidance_scale * (text - negative)
-    return latents - as_image(prior, latents - gradient) if clip else gradient
+    return as_image_gradient(prior, latents, gradient)

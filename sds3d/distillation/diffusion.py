@@ -40,8 +40,16 @@ def predict_guided(
 
 
 def as_image(prior: Prior, latents: Tensor) -> Tensor:
-    """The latents of what `latents` look like: static thresholding (Imagen, arXiv:2205.11487, section 2.3)."""
-    return prior.encode_images(prior.decode_latents(latents))
+    """`latents` clipped to the range of an image if they are pixels, else unchanged.
+
+    Static thresholding (Imagen, arXiv:2205.11487, section 2.3).
+    """
+    return prior.encode_images(prior.decode_latents(latents)) if prior.pixel_latents else latents
+
+
+def as_image_gradient(prior: Prior, latents: Tensor, gradient: Tensor) -> Tensor:
+    """`gradient` [C, Z, h, w], shortened if latents are pixels so that `latents - gradient` stays an image."""
+    return latents - as_image(prior, latents - gradient) if prior.pixel_latents else gradient
 
 
 def inversion_levels(timesteps: Tensor, stride: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from sds3d.distillation.diffusion import as_image, ddim_step, inversion_levels, noise_level, predict, predict_guided
+from sds3d.distillation.diffusion import (
+    as_image_gradient,
+    ddim_step,
+    inversion_levels,
+    noise_level,
+    predict,
+    predict_guided,
+)
 from sds3d.interfaces import Condition, Prior
 
 
@@ -20,7 +27,6 @@ def ism(
     guidance_scale: float,
     delta_s: float,
     delta_t: float,
-    clip: bool,
 ) -> Tensor:
     """Gradient w(t) (guided(x_t) - eps(x_s, negative)), s = t - delta_t, w(t) = sigma / alpha; [C, Z, h, w].
 
@@ -39,4 +45,4 @@ def ism(
     guided = predict_guided(prior, noisy, timesteps, condition, guidance_scale)
     alpha, sigma = noise_level(prior, timesteps)
     gradient = sigma / alpha * (guided - noise)
-    return latents - as_image(prior, latents - gradient) if clip else gradient
+    return as_image_gradient(prior, latents, gradient)

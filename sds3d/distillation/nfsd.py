@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict
+from sds3d.distillation.diffusion import as_image_gradient, draw_noise, noise_level, predict
 from sds3d.interfaces import Condition, Prior
 
 
@@ -19,7 +19,6 @@ def nfsd(
     *,
     guidance_scale: float,
     t_switch: float,
-    clip: bool,
 ) -> Tensor:
     """Gradient w(t) (domain + s (eps(text) - eps(null))), with w(t) = sigma / alpha as in `sds`; [C, Z, h, w].
 
@@ -34,4 +33,4 @@ def nfsd(
     little_noise = (timesteps < t_switch * len(prior.alphas_cumprod))[:, None, None, None]
     domain = torch.where(little_noise, null, null - negative)
     gradient = sigma / alpha * (domain + guidance_scale * (text - null))
-    return latents - as_image(prior, latents - gradient) if clip else gradient
+    return as_image_gradient(prior, latents, gradient)

@@ -21,7 +21,6 @@ def sdedit(
     *,
     guidance_scale: float,
     steps: int,
-    clip: bool,
 ) -> Tensor:
     """Gradient latents - x0, where `steps` equal DDIM steps lead from the noised latents to x0; [C, Z, h, w].
 
@@ -33,6 +32,6 @@ def sdedit(
     for now, after in pairwise(timesteps * k // steps for k in range(steps, -1, -1)):
         alpha, sigma = noise_level(prior, now)
         x0 = (noisy - sigma * predict_guided(prior, noisy, now, condition, guidance_scale)) / alpha
-        x0 = as_image(prior, x0) if clip else x0
+        x0 = as_image(prior, x0)
         noisy = ddim_step(prior, noisy, (noisy - alpha * x0) / sigma, now, after)  # with the noise that leaves x0
     return latents - x0

@@ -30,7 +30,6 @@ def sdi(
     inversion_guidance_scale: float,
     inversion_steps: int,
     eta: float,
-    clip: bool,
 ) -> Tensor:
     """Gradient latents - x0, where x0 is what the prior makes of the inverted latents; [C, Z, h, w].
 
@@ -46,7 +45,7 @@ def sdi(
         noisy = noisy + eta * ddim_spread(prior, now, after) * draw_noise(latents, generator)
     alpha, sigma = noise_level(prior, timesteps)
     x0 = (noisy - sigma * predict_guided(prior, noisy, timesteps, condition, guidance_scale)) / alpha
-    return latents - (as_image(prior, x0) if clip else x0)
+    return latents - as_image(prior, x0)
 
 
 def ddim_spread(prior: Prior, timesteps: Tensor, noisier_timesteps: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ def sds(
     form: Literal["x0", "epsilon"],
     guidance_scale: float,
     rescale: float,
-    clip: bool,
 ) -> Tensor:
     """Gradient w(t) (guided(x_t) - noise); [C, Z, h, w]. Form x0: w = sigma / alpha, form epsilon: w = sigma^2.
 
@@ -41,7 +40,7 @@ def sds(
         target = (noisy - sigma * guided) / alpha
         if rescale:
             target = rescale_guidance(target, (noisy - sigma * text) / alpha, prior.num_views, rescale)
-    return latents - (as_image(prior, target) if clip else target)
+    return latents - as_image(prior, target)
 
 
 def rescale_guidance(guided: Tensor, conditional: Tensor, num_views: int, amount: float) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from sds3d.adam import Adam
 from sds3d.config.schema import VSDConfig
-from sds3d.distillation.diffusion import as_image, draw_noise, noise_level, predict, predict_guided
+from sds3d.distillation.diffusion import as_image_gradient, draw_noise, noise_level, predict, predict_guided
 from sds3d.interfaces import AdaptablePrior, Condition, Prior
 
 
@@ -46,7 +46,7 @@ class VSD:
         gradient = sigma / alpha * (guided - learnt)
         for _ in range(self.cfg.train_steps):
             self._learn(latents, condition, generator)
-        return latents - as_image(prior, latents - gradient) if self.cfg.clip else gradient
+        return as_image_gradient(prior, latents, gradient)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that calls have changed, by name, not copied; empty before the first."""

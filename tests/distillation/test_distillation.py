@@ -19,12 +19,16 @@ def condition():
     return Condition(torch.tensor(0.7), torch.tensor(-0.2), turntable(4, 8), torch.zeros(4, 3))
 
 
-def gradient(scale, rescale, condition, variance=0.0, t=400, seed=0, clip=False):
+def gradient(scale, rescale, condition, variance=0.0, t=400, seed=0, pixel_latents=False):
     latents = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9))
-    estimate = build_estimator(SDSConfig(guidance_scale=scale, rescale=rescale, clip=clip))
+    estimate = build_estimator(SDSConfig(guidance_scale=scale, rescale=rescale))
     timesteps = torch.full((4,), t)
     return latents, estimate(
-        GaussianPrior(variance), latents, timesteps, condition, torch.Generator().manual_seed(seed)
+        GaussianPrior(variance, pixel_latents=pixel_latents),
+        latents,
+        timesteps,
+        condition,
+        torch.Generator().manual_seed(seed),
     )
 
 
@@ -38,8 +42,8 @@ def test_guidance_extrapolates_from_the_negative_text(condition):
     torch.testing.assert_close(grad, latents - (-0.2 + 5 * 0.9), atol=1e-3, rtol=1e-3)
 
 
-def test_clipping_keeps_the_target_an_image(condition):
-    latents, grad = gradient(5.0, 0.0, condition, clip=True)  # unclipped, x0 would be 4.3
+def test_the_target_is_an_image_where_latents_are_pixels(condition):
+    latents, grad = gradient(5.0, 0.0, condition, pixel_latents=True)  # unclipped, x0 would be 4.3
     torch.testing.assert_close(latents - grad, torch.ones_like(latents))
 
 

@@ -80,7 +80,7 @@ def gaussian_factor(start, end, variance):
 def test_sds_in_epsilon_form_under_a_point_prior(condition, t):
     """The prior sees all noise, so what is left is the way to its point, sigma^2 alpha / sigma of it."""
     alpha, sigma = levels(t)
-    cfg = replace(EPSILON, guidance_scale=3.0, clip=False)
+    cfg = replace(EPSILON, guidance_scale=3.0)
     grad = estimate(cfg, GaussianPrior(0.0, torch.float64), condition, t)
     close(grad, alpha * sigma * (LATENTS - (NEGATIVE + 3 * (TEXT - NEGATIVE))))
 
@@ -97,7 +97,7 @@ def test_sdedit_under_a_gaussian_prior(condition, variance, t, steps, path):
         offset = offset * gaussian_factor(start, end, variance)
     alpha, sigma = levels(path[-1])
     x0 = mean + alpha * variance / (alpha**2 * variance + sigma**2) * offset
-    cfg = SDEditConfig(guidance_scale=3.0, steps=steps, clip=False)
+    cfg = SDEditConfig(guidance_scale=3.0, steps=steps)
     close(estimate(cfg, GaussianPrior(variance, torch.float64), condition, t), LATENTS - x0)
 
 
@@ -105,14 +105,14 @@ def test_sdedit_under_a_gaussian_prior(condition, variance, t, steps, path):
 @pytest.mark.parametrize("t", [100, 400, 900])
 def test_csd_leads_from_the_negative_text_to_the_text(condition, variance, t):
     alpha, sigma = levels(t)
-    grad = estimate(CSDConfig(guidance_scale=3.0, clip=False), GaussianPrior(variance, torch.float64), condition, t)
+    grad = estimate(CSDConfig(guidance_scale=3.0), GaussianPrior(variance, torch.float64), condition, t)
     close(grad, 3 * (NEGATIVE - TEXT) * sigma**2 / (alpha**2 * variance + sigma**2))
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.5])
 def test_nfsd_at_much_noise_depends_on_texts_alone(condition, variance):
     alpha, sigma = levels(400)
-    grad = estimate(NFSDConfig(guidance_scale=3.0, clip=False), GaussianPrior(variance, torch.float64), condition, 400)
+    grad = estimate(NFSDConfig(guidance_scale=3.0), GaussianPrior(variance, torch.float64), condition, 400)
     close(grad, (NEGATIVE - NULL + 3 * (NULL - TEXT)) * sigma**2 / (alpha**2 * variance + sigma**2))
 
 
@@ -120,23 +120,23 @@ def test_nfsd_at_little_noise_keeps_the_noise_that_the_prior_sees(condition):
     """A point prior predicts all of it: sigma / alpha times the noise is what stays."""
     alpha, sigma = levels(100)
     noise = torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0)).double()
-    grad = estimate(NFSDConfig(guidance_scale=3.0, clip=False), GaussianPrior(0.0, torch.float64), condition, 100)
+    grad = estimate(NFSDConfig(guidance_scale=3.0), GaussianPrior(0.0, torch.float64), condition, 100)
     close(grad, LATENTS + sigma / alpha * noise - NULL + 3 * (NULL - TEXT))
 
 
 def test_nfsd_switches_at_its_fraction_of_all_timesteps_for_each_orbit(condition):
     prior = GaussianPrior(0.5, torch.float64)
-    below, above = (estimate(NFSDConfig(clip=False), prior, condition, t) for t in (199, 200))
-    mixed = estimate(NFSDConfig(clip=False), prior, condition, [199, 199, 200, 200])
+    below, above = (estimate(NFSDConfig(), prior, condition, t) for t in (199, 200))
+    mixed = estimate(NFSDConfig(), prior, condition, [199, 199, 200, 200])
     close(mixed[:2], below[:2])
     close(mixed[2:], above[2:])
-    later = estimate(NFSDConfig(t_switch=0.0, clip=False), prior, condition, 199)
+    later = estimate(NFSDConfig(t_switch=0.0), prior, condition, 199)
     assert (later - below).abs().max() > 0.1
 
 
 def test_ism_under_a_point_prior_is_the_guidance_alone(condition):
     """The path to a point is straight, its noise the same all along: the interval itself says nothing."""
-    grad = estimate(ISMConfig(guidance_scale=3.0, clip=False), GaussianPrior(0.0, torch.float64), condition, 700)
+    grad = estimate(ISMConfig(guidance_scale=3.0), GaussianPrior(0.0, torch.float64), condition, 700)
     close(grad, 3 * (NEGATIVE - TEXT))
 
 
@@ -151,7 +151,7 @@ def test_ism_under_a_gaussian_prior(condition, t, path):
     (alpha, sigma), (alpha_s, sigma_s) = levels(t), levels(previous)
     spread, spread_s = alpha**2 * variance + sigma**2, alpha_s**2 * variance + sigma_s**2
     guided = sigma * (offsets[t] - 3 * alpha * (TEXT - NEGATIVE)) / spread
-    grad = estimate(ISMConfig(guidance_scale=3.0, clip=False), GaussianPrior(variance, torch.float64), condition, t)
+    grad = estimate(ISMConfig(guidance_scale=3.0), GaussianPrior(variance, torch.float64), condition, t)
     close(grad, sigma / alpha * (guided - sigma_s * offsets[previous] / spread_s))
 
 
@@ -163,7 +163,7 @@ def test_small_inversion_steps_follow_the_probability_flow(condition):
     spread, spread_0 = alpha**2 * variance + sigma**2, alpha_0**2 * variance + sigma_0**2
     offset = (LATENTS - alpha_0 * mean_of_inversion) * math.sqrt(spread / spread_0)
     x0 = (alpha * variance * (alpha * mean_of_inversion + offset) + sigma**2 * mean) / spread
-    cfg = SDIConfig(guidance_scale=3.0, inversion_guidance_scale=-2.0, eta=0.0, clip=False)
+    cfg = SDIConfig(guidance_scale=3.0, inversion_guidance_scale=-2.0, eta=0.0)
     for steps in (50, 100, 200):
         grad = estimate(replace(cfg, inversion_steps=steps), GaussianPrior(variance, torch.float64), condition, t)
         errors.append((LATENTS - grad - x0).norm() / x0.norm())
@@ -172,7 +172,7 @@ def test_small_inversion_steps_follow_the_probability_flow(condition):
 
 
 def test_sdi_under_a_point_prior_pulls_straight_to_its_point(condition):
-    cfg = SDIConfig(guidance_scale=3.0, inversion_guidance_scale=-2.0, inversion_steps=10, eta=0.3, clip=False)
+    cfg = SDIConfig(guidance_scale=3.0, inversion_guidance_scale=-2.0, inversion_steps=10, eta=0.3)
     grad = estimate(cfg, GaussianPrior(0.0, torch.float64), condition, 700)
     close(grad, LATENTS - (NEGATIVE + 3 * (TEXT - NEGATIVE)))
 
@@ -187,7 +187,7 @@ def test_sdi_under_a_gaussian_prior(condition, t, path):
     alpha, sigma = levels(t)
     spread = alpha**2 * variance + sigma**2
     x0 = (alpha * variance * (alpha * inverted + offset) + sigma**2 * guided) / spread
-    cfg = SDIConfig(guidance_scale=3.0, inversion_guidance_scale=-2.0, inversion_steps=10, eta=0.0, clip=False)
+    cfg = SDIConfig(guidance_scale=3.0, inversion_guidance_scale=-2.0, inversion_steps=10, eta=0.0)
     close(estimate(cfg, GaussianPrior(variance, torch.float64), condition, t), LATENTS - x0)
 
 
@@ -202,7 +202,7 @@ def learnt(shift):
 def test_vsd_leads_from_what_it_has_learnt_to_the_guided_mean(condition, variance, t, shift):
     """Whatever the noise: that is in both predictions."""
     alpha, sigma = levels(t)
-    vsd = VSD(VSDConfig(guidance_scale=3.0, clip=False))
+    vsd = VSD(VSDConfig(guidance_scale=3.0))
     vsd.restore(learnt(shift))
     grad = vsd(GaussianPrior(variance, torch.float64), LATENTS, torch.full((4,), t), condition, torch.Generator())
     guided = NEGATIVE + 3 * (TEXT - NEGATIVE)
@@ -214,7 +214,7 @@ def test_vsd_comes_to_rest_when_renders_are_what_the_prior_asks_for(condition):
     variance, guided = 0.5, NEGATIVE + 1.5 * (TEXT - NEGATIVE)
     renders = guided + math.sqrt(variance) * (LATENTS - LATENTS.mean()) / LATENTS.std()
     prior = GaussianPrior(variance, torch.float64)
-    vsd = VSD(VSDConfig(guidance_scale=1.5, lr=0.01, train_steps=300, clip=False))
+    vsd = VSD(VSDConfig(guidance_scale=1.5, lr=0.01, train_steps=300))
     generator, timesteps = torch.Generator().manual_seed(0), torch.full((4,), 600)
     before, after = (vsd(prior, renders, timesteps, condition, generator) for _ in range(2))
     # 768 draws a step, of which Adam averages some ten: the mean is off by 0.01, of the 0.45 that it had to move
@@ -247,12 +247,12 @@ def test_csd_and_nfsd_are_their_equations(condition):
         text, null, negative = (epsilon(condition, noisy, t, text) for text in (TEXT, NULL, NEGATIVE))
         prior = AnyPrior(0, torch.float64)
         close(
-            estimate(CSDConfig(guidance_scale=2.5, clip=False), prior, condition, t),
+            estimate(CSDConfig(guidance_scale=2.5), prior, condition, t),
             sigma / alpha * 2.5 * (text - negative),
         )
         delta_d, delta_c = null if domain_is_null else null - negative, text - null
         close(
-            estimate(NFSDConfig(guidance_scale=2.5, clip=False), prior, condition, t),
+            estimate(NFSDConfig(guidance_scale=2.5), prior, condition, t),
             sigma / alpha * (delta_d + 2.5 * delta_c),
         )
         assert prior.calls == [2, 3]
@@ -265,7 +265,7 @@ def test_sds_in_epsilon_form_is_its_equation(condition):
     noisy = math.sqrt(1 - sigma**2) * LATENTS + sigma * noise
     text, negative = (epsilon(condition, noisy, t, text) for text in (TEXT, NEGATIVE))
     prior = AnyPrior(0, torch.float64)
-    grad = estimate(replace(EPSILON, guidance_scale=2.5, clip=False), prior, condition, t)
+    grad = estimate(replace(EPSILON, guidance_scale=2.5), prior, condition, t)
     close(grad, sigma**2 * (negative + 2.5 * (text - negative) - noise))
     assert prior.calls == [2]
 
@@ -273,18 +273,15 @@ def test_sds_in_epsilon_form_is_its_equation(condition):
 @pytest.mark.parametrize("t", [5, 400, 990])
 def test_the_forms_of_sds_differ_in_their_weights_alone(condition, t):
     """sigma^2 instead of sigma / alpha."""
-    x0, eps = (
-        estimate(SDSConfig(form=form, clip=False), AnyPrior(0, torch.float64), condition, t)
-        for form in ("x0", "epsilon")
-    )
+    x0, eps = (estimate(SDSConfig(form=form), AnyPrior(0, torch.float64), condition, t) for form in ("x0", "epsilon"))
     alpha, sigma = levels(t)
     close(eps, alpha * sigma * x0)
 
 
 def test_csd_is_the_part_of_sds_that_grows_with_the_guidance(condition):
     prior = AnyPrior(0, torch.float64)
-    sds, unguided = (estimate(SDSConfig(guidance_scale=s, clip=False), prior, condition, 400) for s in (2.5, 0.0))
-    close(estimate(CSDConfig(guidance_scale=2.5, clip=False), prior, condition, 400), sds - unguided)
+    sds, unguided = (estimate(SDSConfig(guidance_scale=s), prior, condition, 400) for s in (2.5, 0.0))
+    close(estimate(CSDConfig(guidance_scale=2.5), prior, condition, 400), sds - unguided)
 
 
 def test_ism_is_its_equation(condition):
@@ -293,7 +290,7 @@ def test_ism_is_its_equation(condition):
     text, negative = (epsilon(condition, noisy, t, text) for text in (TEXT, NEGATIVE))
     alpha, sigma = levels(t)
     prior = AnyPrior(0, torch.float64)
-    grad = estimate(ISMConfig(guidance_scale=2.5, clip=False), prior, condition, t)
+    grad = estimate(ISMConfig(guidance_scale=2.5), prior, condition, t)
     close(grad, sigma / alpha * (negative + 2.5 * (text - negative) - noises[-1]))
     assert prior.calls == [1, 1, 1, 1, 2]
 
@@ -317,7 +314,8 @@ def test_sdedit_is_its_equations(condition):
         text, negative = (epsilon(condition, noisy, now, text) for text in (TEXT, NEGATIVE))
         x0 = ((noisy - sigma * (negative + 2.5 * (text - negative))) / alpha).clamp(-1, 1)
         noisy = next_alpha * x0 + next_sigma * (noisy - alpha * x0) / sigma
-    close(LATENTS - estimate(SDEditConfig(guidance_scale=2.5, steps=3), AnyPrior(0, torch.float64), condition, t), x0)
+    prior = AnyPrior(0, torch.float64, pixel_latents=True)
+    close(LATENTS - estimate(SDEditConfig(guidance_scale=2.5, steps=3), prior, condition, t), x0)
 
 
 def test_sdi_is_its_equation(condition):
@@ -333,7 +331,7 @@ def test_sdi_is_its_equation(condition):
     kappa = (noisy - alpha * LATENTS) / sigma
     prior = AnyPrior(0, torch.float64)
     grad = estimate(
-        SDIConfig(guidance_scale=2.5, inversion_guidance_scale=-2.0, inversion_steps=10, eta=0.0, clip=False),
+        SDIConfig(guidance_scale=2.5, inversion_guidance_scale=-2.0, inversion_steps=10, eta=0.0),
         prior,
         condition,
         t,
@@ -345,7 +343,7 @@ def test_sdi_is_its_equation(condition):
 def test_vsd_is_its_equations(condition):
     """The gradient of the scene, then that of the twin, whose first step by Adam is lr against its sign."""
     t, lr = 400, 0.01
-    prior, vsd = AnyPrior(0, torch.float64), VSD(VSDConfig(guidance_scale=2.5, lr=lr, clip=False))
+    prior, vsd = AnyPrior(0, torch.float64), VSD(VSDConfig(guidance_scale=2.5, lr=lr))
     generator, same = (torch.Generator().manual_seed(0) for _ in range(2))
     shift = 0.0
     for _ in range(2):
@@ -388,7 +386,7 @@ def test_noise_on_the_way_of_sdi_has_the_spread_of_ddim(condition):
     latents = torch.zeros(4, 3, 64, 64, dtype=torch.float64)
     still, moved = (
         estimate(
-            SDIConfig(guidance_scale=1.0, inversion_guidance_scale=1.0, inversion_steps=10, eta=e, clip=False),
+            SDIConfig(guidance_scale=1.0, inversion_guidance_scale=1.0, inversion_steps=10, eta=e),
             prior,
             condition,
             t,
@@ -413,9 +411,9 @@ def test_the_same_seed_gives_the_same_gradient(cfg, condition):
 
 
 @pytest.mark.parametrize("cfg", [*(cfg for cfg in CONFIGS if cfg.kind != "sdedit"), SDEditConfig(steps=1)], ids=kind)
-def test_clipping_keeps_the_target_an_image(cfg, condition):
-    prior = GaussianPrior(0.5, torch.float64)
-    free, clipped = (estimate(replace(cfg, clip=clip), prior, condition, 600) for clip in (False, True))
+def test_the_target_is_an_image_where_latents_are_pixels(cfg, condition):
+    priors = (GaussianPrior(0.5, torch.float64, pixel_latents=pixels) for pixels in (False, True))
+    free, clipped = (estimate(cfg, prior, condition, 600) for prior in priors)
     assert (LATENTS - free).abs().max() > 1
     close(LATENTS - clipped, (LATENTS - free).clamp(-1, 1))
 
@@ -501,20 +499,6 @@ def test_what_the_epsilon_form_has_no_x0_for_is_an_error() -> None:
         load_config(None, settings, "a red mushroom")
     load_config(None, settings[:1], "a red mushroom")
     load_config(None, settings[1:], "a red mushroom")
-
-
-@pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
-def test_only_latents_that_are_pixels_can_be_clipped(cfg) -> None:
-    """Of the run's prior, and of a stage's own."""
-    settings = [f"stages.{index}.estimator.clip=false" for index in range(3)] + ["negative_prompt=blurry"]
-    settings.append(f"stages.0.estimator.kind={cfg.kind}")
-    load_config(None, [*settings, "prior.kind=mvdream"], "a red mushroom")
-    load_config(None, [*settings, "stages.0.prior.kind=mvdream"], "a red mushroom")
-    settings[0] = "stages.0.estimator.clip=true"
-    for key in ("prior.kind=mvdream", "stages.0.prior.kind=stable-diffusion"):
-        with pytest.raises(UserError, match=r"^stages.0.estimator.clip: true, but .* no pixels; set clip=false$"):
-            load_config(None, [*settings, key], "a red mushroom")
-    load_config(None, [*settings, "prior.kind=mvdream", "stages.0.prior.kind=pocket"], "a red mushroom")
 
 
 @pytest.fixture(scope="module")

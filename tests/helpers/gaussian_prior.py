@@ -15,11 +15,11 @@ class GaussianPrior:
     A twin can learn that the mean is another one, by `shift`.
     """
 
-    num_views, resolution, pixel_latents, normals = 4, 8, True, False
+    num_views, resolution, normals = 4, 8, False
     alphas_cumprod = torch.linspace(0.999, 0.001, 1000)
 
-    def __init__(self, variance: float, dtype: torch.dtype = torch.float32) -> None:
-        self.variance = variance
+    def __init__(self, variance: float, dtype: torch.dtype = torch.float32, pixel_latents: bool = False) -> None:
+        self.variance, self.pixel_latents = variance, pixel_latents
         self.alphas_cumprod = self.alphas_cumprod.to(dtype)
         self.shift: Tensor | float = 0.0
         self.calls: list[int] = []  # how many texts each call was about

@@ -94,7 +94,7 @@ def test_on_a_cpu_nothing_is_measured(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_run_that_cannot_begin_makes_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
     config = tmp_path / "one.yaml"
-    config.write_text("stages: [{estimator: {clip: false}}]")
+    config.write_text("stages: [{}]")
     command = ["generate", "x", "--config", str(config), "--prior", "mvdream-sd2.1", f"out={out}"]
     assert main(command) == 2
     error = capsys.readouterr().err
@@ -103,7 +103,7 @@ def test_a_run_that_cannot_begin_makes_no_folder(tmp_path: Path, capsys: pytest.
 
 
 def test_resume_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    cfg = replace(CFG, prior=MISSING, out=str(tmp_path), stages=(StageConfig(estimator=SDSConfig(clip=False)),))
+    cfg = replace(CFG, prior=MISSING, out=str(tmp_path), stages=(StageConfig(estimator=SDSConfig()),))
     run = RunFolder.create(cfg)
     assert main(["resume", str(run.path)]) == 2
     assert "error: prior.path: mvdream-sd2.1 is not on this machine" in capsys.readouterr().err

@@ -234,8 +234,8 @@ def test_what_is_there_at_once() -> None:
 def test_the_largest_stage_counts(tmp_path: Path) -> None:
     folder = write_configs(tmp_path / "tiny")
     small = StageConfig(name="small", steps=10, prior_every=4)
-    large = replace(small, name="large", num_orbits=8, estimator=VSDConfig(clip=False))
-    other = replace(small, name="other", prior=StableDiffusionConfig(path=folder), estimator=SDSConfig(clip=False))
+    large = replace(small, name="large", num_orbits=8, estimator=VSDConfig())
+    other = replace(small, name="other", prior=StableDiffusionConfig(path=folder), estimator=SDSConfig())
     found = estimate(Config(stages=(small, large, other)), "cuda")
     assert [stage.prior for stage in found.stages] == ["pocket", "pocket", folder]
     assert [(stage.num_images, stage.prior_calls) for stage in found.stages] == [(4, 3), (32, 3), (1, 3)]
@@ -254,7 +254,7 @@ def test_more_gaussians_need_more() -> None:
 
 def test_the_verb_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = tmp_path / "two.yaml"
-    config.write_text("stages:\n- {name: a, steps: 9, estimator: {clip: false}}\n- {name: b, estimator: {clip: false}}")
+    config.write_text("stages:\n- {name: a, steps: 9}\n- {name: b}")
     command = ["estimate", "--config", str(config), "--prior", "mvdream-sd2.1"]
     assert main([*command, "--gpu-gib", "16", "stages.1.steps=5"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -48,7 +48,7 @@ SETTINGS = [
     "mesh.grid=32", "mesh.faces=400", "mesh.texture_size=128", "mesh.bake_views=8", "mesh.bake_resolution=64",
     "preview.resolution=32", "preview.frames=2", "checkpoint.every_steps=1", "checkpoint.keep=100",
 ]  # fmt: skip
-ONE_STAGE = "stages=[{name: only, steps: 4, prior_every: 2, resolution: 32, estimator: {clip: false}}]"
+ONE_STAGE = "stages=[{name: only, steps: 4, prior_every: 2, resolution: 32}]"
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_a_converted_model_reads_and_predicts_the_same(models, tmp_path):
 
 def two_stages(models: SimpleNamespace) -> str:
     """Shape by several views at once, texture by single views."""
-    common = "prior_every: 2, resolution: 32, estimator: {clip: false, guidance_scale: 20}"
+    common = "prior_every: 2, resolution: 32, estimator: {guidance_scale: 20}"
     texture = f"{{kind: stable-diffusion, path: '{models.sd}', perp_neg: true}}"
     return (
         f"stages=[{{name: shape, steps: 6, {common}}}, {{name: texture, steps: 4, {common}, num_orbits: 2, "
@@ -175,7 +175,7 @@ def two_stages(models: SimpleNamespace) -> str:
 
 def vsd_stages(models: SimpleNamespace) -> str:
     """Two stages that learn, by one prior after another, and a third that learns anew by the second prior."""
-    common = "prior_every: 1, resolution: 32, estimator: {kind: vsd, clip: false, rank: 2, lr: 0.01}"
+    common = "prior_every: 1, resolution: 32, estimator: {kind: vsd, rank: 2, lr: 0.01}"
     single = f"{{kind: stable-diffusion, path: '{models.sd}', perp_neg: true}}"
     return (
         f"stages=[{{name: a, steps: 2, {common}}}, {{name: b, steps: 2, {common}, prior: {single}}}, "
@@ -357,10 +357,9 @@ def test_texts_are_encoded_once_for_all_runs(models, tmp_path, monkeypatch):
 def test_two_priors_take_turns_on_a_gpu(models, tmp_path, options):
     """Recorded and not, the loop goes through both, and ends in numbers; one prior is in memory at a time."""
     stages = (
-        "stages=[{name: shape, steps: 8, prior_every: 2, resolution: 32, estimator: {clip: false}}, "
+        "stages=[{name: shape, steps: 8, prior_every: 2, resolution: 32}, "
         "{name: texture, steps: 8, prior_every: 2, resolution: 32, num_orbits: 4, trains: colors, "
-        f"prior: {{kind: stable-diffusion, path: {models.sd}, perp_neg: true, {options}}}, "
-        "estimator: {clip: false}}]"
+        f"prior: {{kind: stable-diffusion, path: {models.sd}, perp_neg: true, {options}}}}}]"
     )
     settings = [x for x in SETTINGS if not x.startswith("device")] + ["device=cuda", stages]
     prior = f"prior={{kind: mvdream, path: {models.mvdream}, {options}}}"
