@@ -1,7 +1,4 @@
-"""Configs: the defaults, a YAML file and key=value overrides, merged by OmegaConf and checked by checks.py.
-
-OmegaConf would evaluate ${...} in text, so all text goes through it as bytes, which it leaves alone.
-"""
+"""Configs: the defaults, a YAML file and key=value overrides, merged by OmegaConf and checked by checks.py."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sds3d.config.checks import Problems, build, check_config, did_you_mean, refuse, show
 from sds3d.config.schema import Config
-from sds3d.config.yaml_text import opaque, read_yaml
+from sds3d.config.yaml_text import read_yaml
 from sds3d.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,20 +23,14 @@ PRESETS = Path(__file__).resolve().parents[2] / "configs"
 
 def load_config(preset: Path | None, overrides: list[str], prompt: str | None) -> Config:
     """The defaults, then the file `preset` (a path or the name of a preset), then `overrides`, then `prompt`."""
-    from omegaconf import OmegaConf
-
     problems: Problems = []
-    sources: dict[str, str] = {}
-    tree = OmegaConf.create(opaque(dataclasses.asdict(Config())))
-    if preset is not None:
-        document, sources = read_yaml(find_preset(preset))
-        _update(tree, _leaves(document, ""), problems)
+    document, sources = read_yaml(find_preset(preset)) if preset is not None else ({}, {})
     changes = dict(_split(overrides, problems))
-    _update(tree, changes.items(), problems)
-    sources = {key: place for key, place in sources.items() if key not in changes}
+    tree = _merge(dataclasses.asdict(Config()), [_leaves(document, ""), changes.items()], problems)
     if prompt is not None:
-        tree.prompt = opaque(prompt)
-    cfg = build(Config, OmegaConf.to_container(tree, resolve=False), None, "", problems)
+        tree["prompt"] = prompt
+    sources = {key: place for key, place in sources.items() if key not in changes}
+    cfg = build(Config, tree, None, "", problems)
     refuse(problems, sources)
     cfg = dataclasses.replace(cfg, prompt=cfg.prompt.strip(), negative_prompt=cfg.negative_prompt.strip())
     refuse(list(check_config(cfg)), sources)
@@ -56,7 +47,7 @@ def dump_config(cfg: Config) -> str:
 def from_mapping(cls: type, mapping: dict[str, Any]) -> Any:
     """An instance of the dataclass `cls`; UserError names every unknown, mistyped and out-of-range key."""
     problems: Problems = []
-    built = build(cls, opaque(mapping), None, "", problems)
+    built = build(cls, mapping, None, "", problems)
     refuse(problems, {})
     return built
 
@@ -87,9 +78,19 @@ def _split(overrides: list[str], problems: Problems) -> Iterator[tuple[str, Any]
     for text in overrides:
         key, equals, value = text.partition("=")
         if equals and key:
-            yield key, opaque(value)
+            yield key, value
         else:
             problems.append((show(text), "expected key=value such as seed=1; a prompt of several words needs quotes"))
+
+
+def _merge(tree: dict[str, Any], changes: list[Iterable[tuple[str, Any]]], problems: Problems) -> dict[str, Any]:
+    """`tree` with the values of dotted keys, each of the `changes` over those before."""
+    from omegaconf import OmegaConf
+
+    merged = OmegaConf.create(_opaque(tree))
+    for change in changes:
+        _update(merged, change, problems)
+    return _plain(OmegaConf.to_container(merged, resolve=False))
 
 
 def _update(tree: DictConfig, changes: Iterable[tuple[str, Any]], problems: Problems) -> None:
@@ -103,9 +104,9 @@ def _update(tree: DictConfig, changes: Iterable[tuple[str, Any]], problems: Prob
             continue
         parent = key.removesuffix(".kind")
         try:
-            if parent != key and OmegaConf.select(tree, key) != value:
+            if parent != key and OmegaConf.select(tree, key) != _opaque(value):
                 OmegaConf.update(tree, parent, {}, merge=False)
-            OmegaConf.update(tree, key, value, merge=False)
+            OmegaConf.update(tree, key, _opaque(value), merge=False)
         except ConfigIndexError as error:
             problems.append((key, f"expected an index from 0 to {len(error.parent_node) - 1}, got {show(error.key)}"))
         except (TypeError, ValueError):
@@ -114,3 +115,21 @@ def _update(tree: DictConfig, changes: Iterable[tuple[str, Any]], problems: Prob
 
 def _depth_of_kind(key: str) -> float:
     return key.count(".") if key.endswith(".kind") else math.inf
+
+
+def _opaque(value: Any) -> Any:
+    """`value` with its text as bytes, in which OmegaConf does not evaluate ${...}, and its tuples as lists."""
+    if isinstance(value, dict):
+        return {key: _opaque(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_opaque(item) for item in value]
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    """`value` with its bytes as text: the inverse of _opaque."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from sds3d.config.ranges import UP_TO_ONE
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class Ramp:
 
     start: float
     end: float
-    over: float = 1.0  # fraction of the stage after which `end` is reached
+    over: Annotated[float, UP_TO_ONE] = 1.0  # fraction of the stage after which `end` is reached
 
     def at(self, progress: float) -> float:
         """The value at `progress` in [0, 1] through the stage."""

@@ -1,11 +1,12 @@
-"""The typed configuration: these dataclasses are the schema and the defaults. Imports no torch."""
+"""The typed configuration: these dataclasses are the schema, the ranges and the defaults. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from sds3d.config.ramp import Ramp
+from sds3d.config.ranges import COUNT, FRACTION, GUIDANCE, INSIDE, NON_NEGATIVE, PIXELS, POSITIVE, UP_TO_ONE, Range
 
 
 @dataclass(frozen=True)
@@ -13,20 +14,20 @@ class GaussiansConfig:
     """3D Gaussians and how their number changes."""
 
     kind: Literal["gaussians"] = "gaussians"
-    num_init: int = 3000
-    init_radius: float = 0.6  # of the ball that the first means fill, world units
-    init_opacity: float = 0.1
-    max_gaussians: int = 6000
-    densify_every: int = 100  # optimiser steps
-    densify_until: float = 0.7  # fraction of all steps
-    grow_fraction: float = 0.12  # of the splats, ranked by accumulated image-space gradient
-    prune_opacity: float = 0.01
-    max_scale: float = 0.15  # world units; larger splats are split or pruned
-    lr_means: Ramp = Ramp(0.006, 0.001)
-    lr_colors: float = 0.01
-    lr_opacities: float = 0.05
-    lr_scales: float = 0.01
-    lr_quats: float = 0.01
+    num_init: Annotated[int, Range(1, 5_000_000)] = 3000
+    init_radius: Annotated[float, UP_TO_ONE] = 0.6  # of the ball that the first means fill, world units
+    init_opacity: Annotated[float, INSIDE] = 0.1
+    max_gaussians: Annotated[int, Range(1, 5_000_000)] = 6000
+    densify_every: Annotated[int, COUNT] = 100  # optimiser steps
+    densify_until: Annotated[float, FRACTION] = 0.7  # fraction of all steps
+    grow_fraction: Annotated[float, FRACTION] = 0.12  # of the splats, ranked by accumulated image-space gradient
+    prune_opacity: Annotated[float, INSIDE] = 0.01
+    max_scale: Annotated[float, UP_TO_ONE] = 0.15  # world units; larger splats are split or pruned
+    lr_means: Annotated[Ramp, POSITIVE] = Ramp(0.006, 0.001)
+    lr_colors: Annotated[float, POSITIVE] = 0.01
+    lr_opacities: Annotated[float, POSITIVE] = 0.05
+    lr_scales: Annotated[float, POSITIVE] = 0.01
+    lr_quats: Annotated[float, POSITIVE] = 0.01
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class MVDreamConfig:
     path: str = "mvdream-sd2.1"  # a known model's name (`sds3d prior list`), a checkpoint file, or a folder
     dtype: DType = "auto"  # float16 on CUDA, float32 on a CPU
     compile: bool = True  # on CUDA: a slower start, faster steps
-    vae_batch: int = 0  # images that the image encoder takes at once; fewer need less memory; 0 = all
+    vae_batch: Annotated[int, Range(0, 1024)] = 0  # images that the VAE encodes at once; fewer need less; 0 = all
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class StableDiffusionConfig:
     perp_neg: bool = False  # and keep away from the other sides, for two more rows of each call
     dtype: DType = "auto"  # float16 on CUDA (bfloat16 for Stable Diffusion 3), float32 on a CPU
     compile: bool = True  # on CUDA: a slower start, faster steps
-    vae_batch: int = 0  # images that the image encoder takes at once; fewer need less memory; 0 = all
+    vae_batch: Annotated[int, Range(0, 1024)] = 0  # images that the VAE encodes at once; fewer need less; 0 = all
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ class SDSConfig:
 
     kind: Literal["sds"] = "sds"
     form: Literal["x0", "epsilon"] = "x0"  # weight sigma / alpha, a pull to x0; or sigma^2, as first published
-    guidance_scale: float = 2.0  # uncond + s (cond - uncond); 1 means no guidance
-    rescale: float = 0.0  # of form x0: 0 = off, 1 = the guided x0 has the spread of the conditional one
+    guidance_scale: Annotated[float, GUIDANCE] = 2.0  # uncond + s (cond - uncond); 1 means no guidance
+    # of form x0: 0 = off, 1 = the guided x0 has the spread of the conditional one
+    rescale: Annotated[float, FRACTION] = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class CSDConfig:
     """Classifier score distillation."""
 
     kind: Literal["csd"] = "csd"
-    guidance_scale: float = 7.5  # s (cond - uncond), which is all there is: a weight against the regularisers
+    # s (cond - uncond), which is all there is: a weight against the regularisers
+    guidance_scale: Annotated[float, GUIDANCE] = 7.5
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,9 @@ class NFSDConfig:
     """Noise-free score distillation; needs a negative prompt that says what bad images look like."""
 
     kind: Literal["nfsd"] = "nfsd"
-    guidance_scale: float = 7.5  # null + s (cond - null), where null is the empty prompt
-    t_switch: float = 0.2  # fraction of T from which on the negative prompt stands for what is out of the domain
+    guidance_scale: Annotated[float, GUIDANCE] = 7.5  # null + s (cond - null), where null is the empty prompt
+    # fraction of T from which on the negative prompt stands for what is out of the domain
+    t_switch: Annotated[float, FRACTION] = 0.2
 
 
 @dataclass(frozen=True)
@@ -115,9 +119,9 @@ class ISMConfig:
     """Interval score matching."""
 
     kind: Literal["ism"] = "ism"
-    guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
-    delta_s: float = 0.2  # fraction of T that a step of the inversion spans
-    delta_t: float = 0.05  # fraction of T between the two predictions that are compared
+    guidance_scale: Annotated[float, GUIDANCE] = 7.5  # uncond + s (cond - uncond); 1 means no guidance
+    delta_s: Annotated[float, UP_TO_ONE] = 0.2  # fraction of T that a step of the inversion spans
+    delta_t: Annotated[float, UP_TO_ONE] = 0.05  # fraction of T between the two predictions that are compared
 
 
 @dataclass(frozen=True)
@@ -126,10 +130,11 @@ class SDIConfig:
 
     kind: Literal["sdi"] = "sdi"
     # cond + s (cond - uncond) in the authors' code, with 7.5 and -7.5: one more here
-    guidance_scale: float = 8.5  # uncond + s (cond - uncond); 1 means no guidance
-    inversion_guidance_scale: float = -6.5  # the same, on the way to noise
-    inversion_steps: int = 10  # from the render to T; proportionally fewer to a lower noise level
-    eta: float = 0.3  # of the noise of stochastic DDIM, added on the way; 0 = none
+    guidance_scale: Annotated[float, GUIDANCE] = 8.5  # uncond + s (cond - uncond); 1 means no guidance
+    inversion_guidance_scale: Annotated[float, Range(-1000, 1000)] = -6.5  # the same, on the way to noise
+    # from the render to T; proportionally fewer to a lower noise level
+    inversion_steps: Annotated[int, Range(1, 1000)] = 10
+    eta: Annotated[float, FRACTION] = 0.3  # of the noise of stochastic DDIM, added on the way; 0 = none
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,8 @@ class SDEditConfig:
     """What the prior draws, in several steps, from the noised render."""
 
     kind: Literal["sdedit"] = "sdedit"
-    guidance_scale: float = 5.0  # uncond + s (cond - uncond); 1 means no guidance
-    steps: int = 8  # of DDIM from the noise level to the picture: as many prior calls
+    guidance_scale: Annotated[float, GUIDANCE] = 5.0  # uncond + s (cond - uncond); 1 means no guidance
+    steps: Annotated[int, Range(1, 1000)] = 8  # of DDIM from the noise level to the picture: as many prior calls
 
 
 @dataclass(frozen=True)
@@ -146,10 +151,10 @@ class VSDConfig:
     """Variational score distillation: a copy of the prior learns what the renders look like."""
 
     kind: Literal["vsd"] = "vsd"
-    guidance_scale: float = 7.5  # uncond + s (cond - uncond); 1 means no guidance
-    rank: int = 16  # of the copy's low-rank corrections (LoRA)
-    lr: float = 1e-4  # of the corrections
-    train_steps: int = 1  # of the copy, for each prior call
+    guidance_scale: Annotated[float, GUIDANCE] = 7.5  # uncond + s (cond - uncond); 1 means no guidance
+    rank: Annotated[int, Range(1, 256)] = 16  # of the copy's low-rank corrections (LoRA)
+    lr: Annotated[float, UP_TO_ONE] = 1e-4  # of the corrections
+    train_steps: Annotated[int, Range(1, 100)] = 1  # of the copy, for each prior call
 
 
 EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig | SDEditConfig | VSDConfig
@@ -159,20 +164,20 @@ EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig | S
 class CameraConfig:
     """Where the training views stand."""
 
-    elevation_deg: tuple[float, float] = (-20.0, 60.0)
-    distance: tuple[float, float] = (2.7, 2.7)
+    elevation_deg: Annotated[tuple[float, float], Range(-90, 90)] = (-20.0, 60.0)
+    distance: Annotated[tuple[float, float], Range(0.1, 100)] = (2.7, 2.7)
     zoom: bool = False  # distance is in units of 1 / tan(fov / 2): the object looks as large at every fov
-    fov_deg: tuple[float, float] = (40.0, 40.0)
+    fov_deg: Annotated[tuple[float, float], Range(1, 120)] = (40.0, 40.0)
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """Weights of the regularisers; the distillation loss itself has weight 1."""
 
-    sparsity: float = 0.0  # mean sqrt(alpha^2 + 0.01)
-    opaque: float = 0.0  # binary entropy of alpha: visible means solid
-    scales: float = 0.0  # mean splat scale
-    position: float = 0.0  # mean distance of the splats beyond the unit ball
+    sparsity: Annotated[float, NON_NEGATIVE] = 0.0  # mean sqrt(alpha^2 + 0.01)
+    opaque: Annotated[float, NON_NEGATIVE] = 0.0  # binary entropy of alpha: visible means solid
+    scales: Annotated[float, NON_NEGATIVE] = 0.0  # mean splat scale
+    position: Annotated[float, NON_NEGATIVE] = 0.0  # mean distance of the splats beyond the unit ball
 
 
 @dataclass(frozen=True)
@@ -180,14 +185,14 @@ class StageConfig:
     """One stretch of the optimisation with its own resolution, noise levels and losses."""
 
     name: str = "shape"
-    steps: int = 200  # optimiser steps
-    prior_every: int = 4  # optimiser steps that reuse one prior call
+    steps: Annotated[int, Range(1, 10_000_000)] = 200  # optimiser steps
+    prior_every: Annotated[int, Range(1, 1000)] = 4  # optimiser steps that reuse one prior call
     prior: StagePriorConfig = field(default_factory=RunPriorConfig)
-    num_orbits: int = 1  # orbits a step; each has as many views as the prior
-    resolution: int = 64  # pixels of the rendered views
+    num_orbits: Annotated[int, Range(1, 64)] = 1  # orbits a step; each has as many views as the prior
+    resolution: Annotated[int, PIXELS] = 64  # pixels of the rendered views
     trains: Literal["all", "colors"] = "all"  # colors: the shape stays as it is
-    t_min: Ramp = Ramp(0.98, 0.8)  # fractions of T
-    t_max: Ramp = Ramp(1.0, 0.95)
+    t_min: Annotated[Ramp, FRACTION] = Ramp(0.98, 0.8)  # fractions of T
+    t_max: Annotated[Ramp, FRACTION] = Ramp(1.0, 0.95)
     estimator: EstimatorConfig = field(default_factory=SDSConfig)
     cameras: CameraConfig = field(default_factory=CameraConfig)
     loss: LossConfig = LossConfig(sparsity=10.0)
@@ -224,28 +229,28 @@ CRISP = replace(
 class MeshConfig:
     """From splats to a textured mesh."""
 
-    grid: int = 128  # samples along the longest side of the density grid
-    faces: int = 20000
-    texture_size: int = 1024  # texels
-    bake_views: int = 32
-    bake_resolution: int = 256  # pixels
+    grid: Annotated[int, Range(16, 1024)] = 128  # samples along the longest side of the density grid
+    faces: Annotated[int, Range(100, 1_000_000)] = 20000
+    texture_size: Annotated[int, Range(16, 8192, multiple=16)] = 1024  # texels
+    bake_views: Annotated[int, Range(4, 512)] = 32
+    bake_resolution: Annotated[int, Range(16, 2048, multiple=16)] = 256  # pixels
 
 
 @dataclass(frozen=True)
 class PreviewConfig:
     """The pictures of a finished run."""
 
-    resolution: int = 384  # pixels
-    frames: int = 72  # of the turntable
+    resolution: Annotated[int, PIXELS] = 384  # pixels
+    frames: Annotated[int, Range(2, 1000)] = 72  # of the turntable
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
     """When the state of a run is saved."""
 
-    every_steps: int = 200
-    every_seconds: float = 30.0
-    keep: int = 2
+    every_steps: Annotated[int, COUNT] = 200
+    every_seconds: Annotated[float, POSITIVE] = 30.0
+    keep: Annotated[int, Range(2, 1000)] = 2  # one is whole while another is being saved
 
 
 @dataclass(frozen=True)
@@ -254,7 +259,7 @@ class Config:
 
     prompt: str = ""
     negative_prompt: str = ""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     out: str = "outputs"  # the folder that holds the run folders
     representation: GaussiansConfig = field(default_factory=GaussiansConfig)

@@ -1,4 +1,4 @@
-"""YAML from users: small, plain, without aliases and tags; text as bytes, which nothing evaluates."""
+"""YAML from users: small, plain, without aliases and tags."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def parse_yaml(text: str, lines: dict[str, int]) -> Any:
-    """Dicts, lists, numbers, truth values, None and bytes; adds to `lines` the line of every key by dotted path."""
+    """Dicts, lists, numbers, truth values, None and text; adds to `lines` the line of every key by dotted path."""
     import yaml
 
     count = depth = 0
@@ -65,22 +65,13 @@ def read_value(text: str) -> Any:
         value = parse_yaml(text, {})
     except (yaml.YAMLError, ValueError):
         return text
-    return text if isinstance(value, bytes) else value
-
-
-def opaque(value: Any) -> Any:
-    """`value` with its text as bytes, its tuples as lists."""
-    if isinstance(value, dict):
-        return {key: opaque(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [opaque(item) for item in value]
-    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    return text if isinstance(value, str) else value
 
 
 def _plain(loader: Any, node: Any, key: str, lines: dict[str, int]) -> Any:
     if node.id == "scalar":
         value = loader.construct_object(node)
-        return value if isinstance(value, int | float | None) else opaque(node.value)
+        return value if isinstance(value, int | float | None) else node.value
     if node.id == "sequence":
         children = [(str(index), child, child) for index, child in enumerate(node.value)]
     else:
