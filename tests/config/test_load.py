@@ -20,7 +20,7 @@ from sds3d.errors import UserError
 from tests.helpers.hostile import HOSTILE
 
 PROMPT = "a red mushroom"
-CONFIGS = [cls for cls in vars(schema).values() if getattr(cls, "__module__", "") == schema.__name__]
+CONFIGS = [cls for cls in vars(schema).values() if isinstance(cls, type) and cls.__module__ == schema.__name__]
 
 
 def problem(*overrides: str, preset: Path | None = None, prompt: str | None = PROMPT) -> str:
