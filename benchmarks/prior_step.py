@@ -141,6 +141,8 @@ def measure_peer(splats: int, repeats: int) -> float | None:
     """Median milliseconds of the step that its peers take, or None without gsplat."""
     if importlib.util.find_spec("gsplat") is None:
         return None
+    from sds3d.interfaces import Splats
+    from sds3d.renderers.rasterizer import View
     from sds3d.renderers.splat_gsplat import rasterize
 
     prior = build_prior(compiles=False)
@@ -155,9 +157,8 @@ def measure_peer(splats: int, repeats: int) -> float | None:
     def step() -> None:
         inputs = drawn[0]
         cameras, timesteps = inputs.cameras, inputs.timesteps
-        colors = rasterize(
-            *scene.activated(), cameras.viewmats, cameras.Ks, PIXELS, PIXELS, backgrounds=inputs.backgrounds
-        )[0]
+        view = View(cameras.viewmats, cameras.Ks, inputs.backgrounds, PIXELS, PIXELS)
+        colors = rasterize(Splats(*scene.activated()), view).colors
         latents = prior.encode_images(colors.movedim(-1, 1))
         with torch.no_grad():
             alpha = prior.alphas_cumprod[timesteps][:, None, None, None]

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from sds3d.cameras import Cameras, turntable
+from sds3d.interfaces import Splats
 from sds3d.native import cpu as native
 from sds3d.renderers import splat_gsplat, splat_native, splat_op, splat_reference
+from sds3d.renderers.rasterizer import View
 
 NUM_VIEWS = 4
 CASES = ((64, 2_000), (64, 5_000), (64, 20_000), (128, 2_000), (128, 5_000), (128, 20_000), (256, 5_000), (256, 20_000))
@@ -53,7 +55,7 @@ class Case:
 
     def __init__(self, scene: Callable[..., list[Tensor]], num: int, resolution: int, device: str) -> None:
         splats = scene(num, torch.Generator().manual_seed(0))
-        self.splats = [x.to(device).requires_grad_() for x in splats]
+        self.splats = Splats(*(x.to(device).requires_grad_() for x in splats))
         self.cameras: Cameras = turntable(NUM_VIEWS, resolution).to(device)
         self.backgrounds = torch.ones(NUM_VIEWS, 3, device=device)
         self.cotangents = [torch.ones(NUM_VIEWS, resolution, resolution, n, device=device) for n in (3, 1, 1)]
@@ -61,10 +63,8 @@ class Case:
     def forward(self, rasterize: Callable[..., tuple], num_images: int) -> list[Tensor]:
         """The first of colors, alphas, depths."""
         cameras = self.cameras
-        images = rasterize(
-            *self.splats, cameras.viewmats, cameras.Ks, cameras.width, cameras.height, backgrounds=self.backgrounds
-        )
-        return list(images[:num_images])
+        view = View(cameras.viewmats, cameras.Ks, self.backgrounds, cameras.width, cameras.height)
+        return list(rasterize(self.splats, view)[:num_images])
 
     def backward(self, images: list[Tensor]) -> tuple[Tensor, ...]:
         """Gradients of the parameters."""

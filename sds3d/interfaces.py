@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
+
+
+class Splats(NamedTuple):
+    """N Gaussians as a rasterizer takes them, or one tensor for each of these kinds, such as gradients.
+
+    Raw splats hold what a scene trains: the last three before exp, sigmoid and sigmoid.
+    """
+
+    means: Tensor  # [N, 3] world units
+    quats: Tensor  # [N, 4] wxyz, of any length but 0
+    scales: Tensor  # [N, 3] world units
+    opacities: Tensor  # [N] in [0, 1]
+    colors: Tensor  # [N, 3]
 
 
 @dataclass(frozen=True)

@@ -150,10 +150,10 @@ extern "C" __global__ void __launch_bounds__(128) splat_project_backward(const P
 static __device__ __forceinline__ void adam(const Params& p, int kind, float* parameter, size_t at, float gradient, float rate,
                                             float root_correction2) {
     if (p.v_parameters[kind]) gradient += p.v_parameters[kind][at];
-    const float average = p.averages[kind][at] + (1 - p.beta1) * (gradient - p.averages[kind][at]);
-    const float square = p.beta2 * p.square_averages[kind][at] + (1 - p.beta2) * gradient * gradient;
-    p.averages[kind][at] = average;
-    p.square_averages[kind][at] = square;
+    const float average = p.exp_avg[kind][at] + (1 - p.beta1) * (gradient - p.exp_avg[kind][at]);
+    const float square = p.beta2 * p.exp_avg_sq[kind][at] + (1 - p.beta2) * gradient * gradient;
+    p.exp_avg[kind][at] = average;
+    p.exp_avg_sq[kind][at] = square;
     parameter[at] -= rate * average / (sqrtf(square) / root_correction2 + p.epsilon);
 }
 

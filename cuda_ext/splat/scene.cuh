@@ -62,8 +62,8 @@ struct Params {
     float* v_means2d;                // [C, N, 2] per pixel, or null
     float* means2d_grad_norm;        // [N] sum over views of |(W/2 d/du, H/2 d/dv)|
 
-    float* averages[PARAMETERS];         // Adam's first moments, like the parameters
-    float* square_averages[PARAMETERS];  // and second
+    float* exp_avg[PARAMETERS];          // Adam's first moments, like the parameters
+    float* exp_avg_sq[PARAMETERS];       // and second
     const float* learning_rates;         // [PARAMETERS]
     const float* steps;                  // [1] done so far
     float beta1, beta2, epsilon;

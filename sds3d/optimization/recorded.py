@@ -16,12 +16,13 @@ from torch import Tensor
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 from sds3d.config.schema import Config, CSDConfig, NFSDConfig, SDEditConfig, SDSConfig, StageConfig
-from sds3d.interfaces import Prior, Render, Renderer
+from sds3d.interfaces import Prior, Render, Renderer, Splats
 from sds3d.native.graphs import CapturedCall, recording
 from sds3d.optimization.losses import distillation_loss, regularization
 from sds3d.optimization.step import Block, Inputs, Outcome, Steps, set_learning_rates
 from sds3d.optimization.targets import Target, find_target, shown
 from sds3d.renderers import splat_cuda
+from sds3d.renderers.rasterizer import View
 from sds3d.representations.gaussians.splats import NAMES, Gaussians
 
 # the others invert in as many steps as the timesteps' values say
@@ -197,7 +198,7 @@ class CapturedSteps(Steps):
         return round(taken), Outcome(math.nan if bad else loss, bool(intact))
 
     def _draw(self, capacity: int | None) -> splat_cuda.Drawing:
-        return splat_cuda.draw(self._raw(), self._view(), raw=True, normals=False, capacity=capacity)
+        return splat_cuda.rasterize(self._raw(), self._view(), raw=True, normals=False, capacity=capacity)
 
     def _look(self, capacity: int | None) -> tuple[Tensor, splat_cuda.Drawing]:
         """The images of what the scene looks like, and the drawing that they are made of."""
@@ -220,7 +221,7 @@ class CapturedSteps(Steps):
         render = Render(*images)
         distance = distillation_loss(shown(self.prior, render, self.inputs.cameras), self.target)
         # Leaves of their own: the parameters' gradients would be gathered on the stream where those were made.
-        means, log_scales = splats[0].requires_grad_(), splats[2].requires_grad_()
+        means, log_scales = splats.means.requires_grad_(), splats.scales.requires_grad_()
         loss = distance + regularization(render, means, log_scales.exp(), stage.loss)
         *of_images, v_means, v_log_scales = torch.autograd.grad(loss, (*images, means, log_scales), allow_unused=True)
         v_colors, v_alphas, v_depths = (None if v is None else v.contiguous() for v in of_images)
@@ -229,28 +230,28 @@ class CapturedSteps(Steps):
             moved, v_quats = self._of_surface(view, drawing, v_depths)
             v_means = moved if v_means is None else v_means + moved
         splat_cuda.adam_step(
-            splats, view, drawing, (v_colors, v_alphas, None, None), self._adam_state(v_means, v_quats, v_log_scales),
-            deterministic=self.cfg.renderer.deterministic,
+            splats, view, drawing, splat_cuda.Cotangents(v_colors, v_alphas),
+            self._adam_state(v_means, v_quats, v_log_scales), deterministic=self.cfg.renderer.deterministic,
         )  # fmt: skip
         taken = 1 - drawing.status[1].float()
         torch._foreach_add_([self._state(name)["step"] for name in NAMES], [taken] * len(NAMES))
         self.loss.copy_(distance.detach())
 
-    def _of_surface(self, view: splat_cuda.View, drawing: splat_cuda.Drawing, v_depths: Tensor) -> list[Tensor]:
+    def _of_surface(self, view: View, drawing: splat_cuda.Drawing, v_depths: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of means and quats by the depths; see `steps.Surface`."""
-        splats = [x.detach() for x in self.scene.activated()]
+        splats = Splats(*(x.detach() for x in self.scene.activated()))
         gradients, _ = splat_cuda.gradients(
-            splats, view, drawing, (None, None, v_depths, None), grad_norm=torch.empty_like(splats[3]),
-            deterministic=self.cfg.renderer.deterministic,
+            splats, view, drawing, splat_cuda.Cotangents(depths=v_depths),
+            grad_norm=torch.empty_like(splats.opacities), deterministic=self.cfg.renderer.deterministic,
         )  # fmt: skip
-        return gradients[:2]
+        return gradients.means, gradients.quats
 
-    def _raw(self) -> list[Tensor]:
-        return [getattr(self.scene, name).detach() for name in NAMES]
+    def _raw(self) -> Splats:
+        return Splats(*(getattr(self.scene, name).detach() for name in NAMES))
 
-    def _view(self) -> splat_cuda.View:
+    def _view(self) -> View:
         cameras = self.inputs.cameras
-        return splat_cuda.View(cameras.viewmats, cameras.Ks, self.inputs.backgrounds, cameras.width, cameras.height)
+        return View(cameras.viewmats, cameras.Ks, self.inputs.backgrounds, cameras.width, cameras.height)
 
     def _state(self, name: str) -> dict[str, Tensor]:
         return self.optimizer.state[getattr(self.scene, name)]
@@ -262,8 +263,8 @@ class CapturedSteps(Steps):
         states = [self._state(name) for name in NAMES]
         densifier = self.scene.densifier
         return splat_cuda.AdamState(
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            Splats(*(state["exp_avg"] for state in states)),
+            Splats(*(state["exp_avg_sq"] for state in states)),
             self.rates,
             states[0]["step"],
             group["betas"],

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable
-from functools import cache, partial
-from typing import Protocol, assert_never
+from functools import cache
+from typing import Literal, Protocol, assert_never
 
 import torch
 from torch import Tensor
@@ -14,17 +13,19 @@ from torch import Tensor
 from sds3d.cameras import Cameras
 from sds3d.config.schema import RendererConfig
 from sds3d.errors import UserError
-from sds3d.interfaces import Render, Renderer
+from sds3d.interfaces import Render, Renderer, Splats
 from sds3d.native import cpu as native
 from sds3d.renderers.constants import NEAR_PLANE
+from sds3d.renderers.rasterizer import Rasterized, Rasterizer, View, check_shapes
+
+Backend = Literal["native", "gsplat", "torch"]
 
 
 class SplatScene(Protocol):
-    """What the splat renderers draw."""
+    """A scene made of splats."""
 
-    def activated(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]: ...
-
-    # means [N, 3], quats [N, 4] wxyz, scales [N, 3], opacities [N], colors [N, 3]
+    def activated(self) -> Splats:
+        """The splats as they are now, differentiable in the scene's parameters."""
 
 
 def rasterize(
@@ -41,48 +42,45 @@ def rasterize(
     near_plane: float = NEAR_PLANE,  # world units
     backgrounds: Tensor | None = None,  # [C, 3]; black if none
     deterministic: bool = False,  # on CUDA: equal bit for bit for equal arguments; on a CPU it always is
-) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+) -> Rasterized:
     """Colors [C, H, W, 3], alphas, expected depths [C, H, W, 1], normals [C, H, W, 3] and info of Gaussians.
 
     Our kernels for whatever device the tensors are on, float32, for use in models of your own: differentiable in the
     splats and the backgrounds; on CUDA also inside torch.compile and CUDA graphs. Arguments are named and ordered as
-    gsplat's. Info: see splat_reference.rasterize and splat_op.rasterize. ValueError if shapes, dtypes or devices do
-    not fit together, UserError if there are no kernels for the device.
+    gsplat's. Info: see rasterizer.Rasterized and splat_op.rasterize. ValueError if shapes, dtypes or devices do not fit
+    together, UserError if there are no kernels for the device.
     """
     if backgrounds is None:
         backgrounds = means.new_zeros(len(viewmats), 3)
-    arguments = (means, quats, scales, opacities, colors, viewmats, Ks, width, height)
+    splats = Splats(means, quats, scales, opacities, colors)
+    view = View(viewmats, Ks, backgrounds, width, height, near_plane)
+    check_shapes(splats, view)
     if means.is_cuda:
         from sds3d.renderers import splat_op
 
-        return splat_op.rasterize(
-            *arguments, backgrounds=backgrounds, near_plane=near_plane, deterministic=deterministic
-        )
+        return splat_op.rasterize(splats, view, normals=True, deterministic=deterministic)
     from sds3d.renderers import splat_native
 
-    return splat_native.rasterize(*arguments, backgrounds=backgrounds, near_plane=near_plane)
+    return splat_native.rasterize(splats, view, normals=True, deterministic=deterministic)
 
 
 def build_renderer(cfg: RendererConfig, scene: SplatScene, device: torch.device | str) -> Renderer:
-    """Draws `scene`, as it is at each call, on `device`."""
-    draw = _rasterizer(resolve_backend(cfg.backend, device), torch.device(device).type, cfg.deterministic)
+    """Renders `scene`, as it is at each call, on `device`."""
+    kind = torch.device(device).type
+    backend = _rasterizer(resolve_backend(cfg.backend, device), kind, cfg.deterministic)
+    normals = kind != "cuda"  # nobody asks for them there, and they cost time
 
     def render(cameras: Cameras, backgrounds: Tensor) -> Render:
-        colors, alphas, depths, normals, info = draw(
-            *scene.activated(),
-            cameras.viewmats,
-            cameras.Ks,
-            cameras.width,
-            cameras.height,
-            backgrounds=backgrounds,
-        )
-        return Render(colors, alphas, depths, normals, info)
+        splats = Splats(*scene.activated())
+        view = View(cameras.viewmats, cameras.Ks, backgrounds, cameras.width, cameras.height)
+        check_shapes(splats, view)
+        return Render(*backend(splats, view, normals=normals, deterministic=cfg.deterministic))
 
     return render
 
 
-def resolve_backend(backend: str, device: torch.device | str) -> str:
-    """The backend that draws on `device`: "native", "gsplat" or "torch"; UserError if `backend` cannot."""
+def resolve_backend(backend: str, device: torch.device | str) -> Backend:
+    """The backend that renders on `device`; UserError if `backend` cannot."""
     kind = torch.device(device).type
     match backend:
         case "torch":
@@ -104,7 +102,7 @@ def resolve_backend(backend: str, device: torch.device | str) -> str:
             raise UserError(f"renderer.backend: expected auto, native, gsplat or torch, got {backend!r}")
 
 
-def _choose(device: torch.device | str) -> str:
+def _choose(device: torch.device | str) -> Backend:
     missing = _why_not_native(device)
     if not missing:
         return "native"
@@ -116,7 +114,7 @@ def _choose(device: torch.device | str) -> str:
 
 
 def _why_not_native(device: torch.device | str) -> str:
-    """Why our own kernels cannot draw on `device`; empty if they can."""
+    """Why our own kernels cannot render on `device`; empty if they can."""
     match torch.device(device).type:
         case "cpu":
             return "" if native.load_library() is not None else f"{native.status().reason}; install g++"
@@ -129,14 +127,11 @@ def _why_not_native(device: torch.device | str) -> str:
             return f"it draws on cpu and cuda, but device is {kind}"
 
 
-def _rasterizer(backend: str, kind: str, deterministic: bool) -> Callable[..., tuple]:
-    """Tensors like `splat_reference.rasterize` in, images and info out."""
+def _rasterizer(backend: Backend, kind: str, deterministic: bool) -> Rasterizer:
+    """The rasterizer of `backend` for devices of `kind`; UserError if it cannot be `deterministic`."""
     match backend:
         case "native" if kind == "cuda":
             from sds3d.renderers.splat_op import rasterize
-
-            # Nothing asks for normals on this way, and they cost time.
-            return partial(rasterize, normals=False, deterministic=deterministic)
         case "native":
             from sds3d.renderers.splat_native import rasterize
         case "gsplat":

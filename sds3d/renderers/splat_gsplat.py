@@ -5,57 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sds3d.renderers.constants import LOW_PASS, NEAR_PLANE
-from sds3d.renderers.splat_reference import check_shapes
+from sds3d.interfaces import Splats
+from sds3d.renderers.constants import LOW_PASS
+from sds3d.renderers.rasterizer import Rasterized, View
 
 
-def rasterize(
-    means: Tensor,  # [N, 3] world
-    quats: Tensor,  # [N, 4] wxyz, of any length but 0
-    scales: Tensor,  # [N, 3] world units
-    opacities: Tensor,  # [N] in [0, 1]
-    colors: Tensor,  # [N, 3]
-    viewmats: Tensor,  # [C, 4, 4] world-to-camera, OpenCV axes
-    Ks: Tensor,  # [C, 3, 3] pixels
-    width: int,
-    height: int,
-    *,
-    backgrounds: Tensor,  # [C, 3]
-    near_plane: float = NEAR_PLANE,
-    means2d_offsets: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, None, dict[str, Tensor]]:
-    """What `splat_reference.rasterize` returns, but no normals, which nothing asks for on this way and which cost time.
+def rasterize(splats: Splats, view: View, *, normals: bool = False, deterministic: bool = False) -> Rasterized:
+    """Images and info of `splats`, never with normals, which would cost a second pass.
 
     Sums in the backward pass are in no fixed order.
     """
     from gsplat import rasterization
 
-    check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, means2d_offsets)
-    if means2d_offsets is not None:
+    if normals or deterministic:
+        raise ValueError("normals, deterministic: gsplat has neither; use the native or the torch backend")
+    if view.means2d_offsets is not None:
         raise ValueError("means2d_offsets: gsplat projects by itself; use the native or the torch backend")
-    C, N = len(viewmats), len(means)
+    means = splats.means
+    width, height, backgrounds = view.width, view.height, view.backgrounds
+    C, N = len(view.viewmats), len(means)
     if N == 0:  # gsplat refuses an empty scene
         empty = means.new_zeros(C, height, width, 1) + means.sum()  # zeros that are part of the graph
         colors = backgrounds[:, None, None].expand(-1, height, width, -1)
         info = {"radii": means.new_zeros(C, 0), "means2d_grad_norm": means.new_zeros(0)}
-        return colors, empty, empty, None, info
+        return Rasterized(colors, empty, empty, None, info)
 
     images, alphas, meta = rasterization(
-        means,
-        quats,
-        scales,
-        opacities,
-        colors,
-        viewmats,
-        Ks,
-        width,
-        height,
-        near_plane=near_plane,
-        eps2d=LOW_PASS,
-        packed=False,
-        render_mode="RGB+ED",
-        backgrounds=backgrounds,
-    )
+        *splats, view.viewmats, view.Ks, width, height, near_plane=view.near_plane, eps2d=LOW_PASS, packed=False,
+        render_mode="RGB+ED", backgrounds=backgrounds,
+    )  # fmt: skip
     grad_norm = means.new_zeros(N)
     means2d = meta["means2d"]
     if means2d.requires_grad:
@@ -69,4 +47,4 @@ def rasterize(
     if radii.dim() == 3:  # one radius for each axis since gsplat 1.5
         radii = radii.amax(-1)
     info = {"radii": radii.to(means.dtype), "means2d_grad_norm": grad_norm}
-    return images[..., :3], alphas, images[..., 3:], None, info
+    return Rasterized(images[..., :3], alphas, images[..., 3:], None, info)

@@ -4,92 +4,97 @@ from __future__ import annotations
 
 import weakref
 from ctypes import byref, c_void_p
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sds3d.errors import UserError
+from sds3d.interfaces import Splats
 from sds3d.native import cpu as native
-from sds3d.renderers.constants import NEAR_PLANE
-from sds3d.renderers.splat_reference import check_shapes
-
-MAX_SIZE = 65535  # pixels; the kernels keep pixel coordinates in 16 bits
+from sds3d.renderers.rasterizer import Rasterized, View, check_kernel_limits
 
 
 def rasterize(
-    means: Tensor,  # [N, 3] world
-    quats: Tensor,  # [N, 4] wxyz, of any length but 0
-    scales: Tensor,  # [N, 3] world units
-    opacities: Tensor,  # [N] in [0, 1]
-    colors: Tensor,  # [N, 3]
-    viewmats: Tensor,  # [C, 4, 4] world-to-camera, OpenCV axes
-    Ks: Tensor,  # [C, 3, 3] pixels
-    width: int,
-    height: int,
+    splats: Splats,
+    view: View,
     *,
-    backgrounds: Tensor,  # [C, 3]
-    near_plane: float = NEAR_PLANE,
-    means2d_offsets: Tensor | None = None,  # [C, N, 2] pixels, added to the projected centres
+    normals: bool = True,
+    deterministic: bool = True,
     num_threads: int | None = None,  # default: all processors; the result does not depend on it
     use_simd: bool = True,  # AVX2 where the processor has it
-) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """What `splat_reference.rasterize` returns, equal bit for bit for equal arguments on one machine.
+) -> Rasterized:
+    """Images and info of `splats`, equal bit for bit for equal arguments on one machine, `deterministic` or not.
 
     There is no gradient with respect to the cameras.
     """
-    check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, means2d_offsets)
-    if means.dtype != torch.float32 or means.device.type != "cpu":
-        raise ValueError(f"the native rasterizer takes float32 on cpu, got {means.dtype} on {means.device}")
-    if viewmats.requires_grad or Ks.requires_grad:
-        raise ValueError("the native rasterizer has no gradient with respect to viewmats and Ks: detach them")
-    if not (0 < width <= MAX_SIZE and 0 < height <= MAX_SIZE):
-        raise ValueError(f"width, height: expected 1 to {MAX_SIZE} pixels, got {width} x {height}")
+    check_kernel_limits(splats, view, "native", "cpu")
     if native.load_library() is None:
         raise UserError(f"the native rasterizer is not available: {native.status().reason}")
-    radii = means.new_zeros(len(viewmats), len(means))
-    grad_norm = means.new_zeros(len(means))
-    options = (width, height, float(near_plane), num_threads or native.num_threads(), use_simd, radii, grad_norm)
-    images = _Rasterize.apply(
-        options, means, quats, scales, opacities, colors, backgrounds, means2d_offsets, viewmats, Ks
-    )
-    return *images, {"radii": radii, "means2d_grad_norm": grad_norm}
+    N = len(splats.means)
+    info = {
+        "radii": splats.means.new_zeros(len(view.viewmats), N),
+        "means2d_grad_norm": splats.means.new_zeros(N),
+    }
+    options = _Options(num_threads or native.num_threads(), use_simd, info["radii"], info["means2d_grad_norm"])
+    *images, image_normals = _Rasterize.apply(options, view, *splats, view.backgrounds, view.means2d_offsets)
+    return Rasterized(*images, image_normals if normals else None, info)
+
+
+class _Options(NamedTuple):
+    num_threads: int
+    use_simd: bool
+    radii: Tensor  # written by the forward pass
+    grad_norm: Tensor  # written by the backward pass
+
+
+class _Inputs(NamedTuple):
+    """What the library reads, in the order of sds3d_splat_scene; detached and contiguous."""
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+    viewmats: Tensor
+    Ks: Tensor
+    backgrounds: Tensor
+    means2d_offsets: Tensor | None
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, options, means, quats, scales, opacities, colors, backgrounds, offsets, viewmats, Ks):
-        width, height, near_plane, num_threads, use_simd, radii, grad_norm = options
-        inputs = [
-            None if x is None else x.detach().contiguous()
-            for x in (means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, offsets)
-        ]
-        C = len(viewmats)
+    def forward(ctx: Any, options: _Options, view: View, *leaves: Tensor | None) -> tuple[Tensor, ...]:
+        """Images; the `leaves`, which may need gradients, are the splats, the backgrounds and the offsets."""
+        *splats, backgrounds, offsets = leaves
+        tensors = (*splats, view.viewmats, view.Ks, backgrounds, offsets)
+        inputs = _Inputs(*(None if x is None else x.detach().contiguous() for x in tensors))
+        means, C, width, height = inputs.means, len(view.viewmats), view.width, view.height
         images = [means.new_empty(C, height, width, channels) for channels in (3, 1, 1, 3)]
-        scene = native.Scene(len(means), C, width, height, near_plane, *map(_pointer, inputs))
-        written = native.Images(*map(_pointer, (*images, radii)))
+        scene = native.Scene(len(means), C, width, height, float(view.near_plane), *map(_pointer, inputs))
+        written = native.Images(*map(_pointer, (*images, options.radii)))
         library = native.load_library()
-        state = library.sds3d_splat_forward(byref(scene), byref(written), num_threads, use_simd)
+        state = library.sds3d_splat_forward(byref(scene), byref(written), options.num_threads, options.use_simd)
         if not state:
             raise MemoryError(f"rasterizing {len(means)} splats in {C} views of {width} x {height}")
         ctx.state = _State(state)
-        ctx.num_threads = num_threads
-        ctx.grad_norm = grad_norm
-        ctx.near_plane = near_plane
-        ctx.save_for_backward(*inputs, *images, radii)
+        ctx.num_threads, ctx.grad_norm, ctx.near_plane = options.num_threads, options.grad_norm, float(view.near_plane)
+        ctx.save_for_backward(*inputs, *images, options.radii)
         ctx.set_materialize_grads(False)
         return tuple(images)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, v_colors, v_alphas, v_depths, v_normals):
-        *inputs, colors, alphas, depths, normals, radii = ctx.saved_tensors
-        means, quats, scales, opacities, rgb, viewmats, _Ks, _backgrounds, offsets = inputs
+    def backward(ctx: Any, *v_images: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Gradients of `options` and `view`, which have none, and of the leaves."""
+        *tensors, colors, alphas, depths, normals, radii = ctx.saved_tensors
+        inputs = _Inputs(*tensors)
         C, height, width, _ = colors.shape
-        cotangents = [None if v is None else v.contiguous() for v in (v_colors, v_alphas, v_depths, v_normals)]
-        gradients = [torch.empty_like(x) for x in (means, quats, scales, opacities, rgb)]
-        v_offsets = None if offsets is None else torch.empty_like(offsets)
-        scene = native.Scene(len(means), C, width, height, ctx.near_plane, *map(_pointer, inputs))
+        cotangents = [None if v is None else v.contiguous() for v in v_images]
+        gradients = [torch.empty_like(x) for x in inputs[: len(Splats._fields)]]
+        v_offsets = None if inputs.means2d_offsets is None else torch.empty_like(inputs.means2d_offsets)
+        scene = native.Scene(len(inputs.means), C, width, height, ctx.near_plane, *map(_pointer, inputs))
         images = native.Images(*map(_pointer, (colors, alphas, depths, normals, radii)))
         failed = native.load_library().sds3d_splat_backward(
             ctx.state.handle,
@@ -100,11 +105,12 @@ class _Rasterize(torch.autograd.Function):
             ctx.num_threads,
         )
         if failed:
-            raise MemoryError(f"gradients of {len(means)} splats in {C} views of {width} x {height}")
+            raise MemoryError(f"gradients of {len(inputs.means)} splats in {C} views of {width} x {height}")
         v_backgrounds = None
-        if ctx.needs_input_grad[6] and v_colors is not None:
-            v_backgrounds = ((1 - alphas) * v_colors).sum((1, 2))
-        return None, *gradients, v_backgrounds, v_offsets, None, None
+        *_, needs_backgrounds, _ = ctx.needs_input_grad
+        if needs_backgrounds and v_images[0] is not None:
+            v_backgrounds = ((1 - alphas) * v_images[0]).sum((1, 2))
+        return None, None, *gradients, v_backgrounds, v_offsets
 
 
 class _State:

@@ -3,60 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sds3d.interfaces import Splats
 from sds3d.renderers import splat_cuda
-from sds3d.renderers.constants import NEAR_PLANE
-from sds3d.renderers.splat_cuda import HEADROOM, MAX_SIZE, SPARE, Drawing, View
-from sds3d.renderers.splat_reference import check_shapes
+from sds3d.renderers.rasterizer import Rasterized, View, check_kernel_limits
+from sds3d.renderers.splat_cuda import HEADROOM, SPARE, Cotangents, Drawing
+
+NUM_TENSORS = 9  # of the Arguments
+NUM_IMAGES = 4  # of a Drawing; the rest has no gradient
 
 _largest: dict[torch.device, int] = {}  # entries that the tile lists of a drawing have needed so far
 
 
-def rasterize(
-    means: Tensor,  # [N, 3] world
-    quats: Tensor,  # [N, 4] wxyz, of any length but 0
-    scales: Tensor,  # [N, 3] world units
-    opacities: Tensor,  # [N] in [0, 1]
-    colors: Tensor,  # [N, 3]
-    viewmats: Tensor,  # [C, 4, 4] world-to-camera, OpenCV axes
-    Ks: Tensor,  # [C, 3, 3] pixels
-    width: int,
-    height: int,
-    *,
-    backgrounds: Tensor,  # [C, 3]
-    near_plane: float = NEAR_PLANE,
-    means2d_offsets: Tensor | None = None,  # [C, N, 2] pixels, added to the projected centres
-    normals: bool = True,  # draw them; None comes back otherwise
-    deterministic: bool = False,  # equal bit for bit for equal arguments; the way back is slower
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None, dict[str, Tensor]]:
-    """What `splat_reference.rasterize` returns, and info["overflow"] [] int32.
+class Arguments(NamedTuple):
+    """The operator's arguments in the order of its schema, or one value for each of them, such as its gradient."""
+
+    means: Any
+    quats: Any
+    scales: Any
+    opacities: Any
+    colors: Any
+    backgrounds: Any
+    means2d_offsets: Any
+    viewmats: Any
+    Ks: Any
+    width: Any
+    height: Any
+    near_plane: Any
+    normals: Any
+    deterministic: Any
+
+
+def rasterize(splats: Splats, view: View, *, normals: bool = True, deterministic: bool = False) -> Rasterized:
+    """Images and info of `splats`, and info["overflow"] [] int32; the deterministic backward pass is slower.
 
     Inside torch.compile "means2d_grad_norm" stays 0.
     While a CUDA graph is captured nothing is read back: the tile lists have room for HEADROOM times the entries of the
-    longest drawing before, and "overflow" says 1 after a replay in which that was not enough (the images then lack
+    longest drawing before, and "overflow" is 1 after a replay in which that was not enough (the images then lack
     splats). Otherwise it is 0. There is no gradient with respect to the cameras.
     """
-    check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, means2d_offsets)
-    if means.dtype != torch.float32 or means.device.type != "cuda":
-        raise ValueError(f"the CUDA rasterizer takes float32 on cuda, got {means.dtype} on {means.device}")
-    if viewmats.requires_grad or Ks.requires_grad:
-        raise ValueError("the CUDA rasterizer has no gradient with respect to viewmats and Ks: detach them")
-    if not (0 < width <= MAX_SIZE and 0 < height <= MAX_SIZE):
-        raise ValueError(f"width, height: expected 1 to {MAX_SIZE} pixels, got {width} x {height}")
-    grad_norm = means.new_zeros(len(means))
-    inputs = (means, quats, scales, opacities, colors, backgrounds, means2d_offsets, viewmats, Ks)
-    options = (width, height, float(near_plane), normals, deterministic)
+    check_kernel_limits(splats, view, "CUDA", "cuda")
+    grad_norm = splats.means.new_zeros(len(splats.means))
+    tensors = (*splats, view.backgrounds, view.means2d_offsets, view.viewmats, view.Ks)
+    options = (view.width, view.height, float(view.near_plane), normals, deterministic)
     if torch.compiler.is_compiling():
-        drawn = _operator(*inputs, *options)
+        drawing = Drawing(*_operator(*tensors, *options))
     else:  # the same without the operator's overhead, which is longer than a small drawing
-        drawn = _Splat.apply(grad_norm, *inputs, *options)
-    info = {"radii": drawn[4], "means2d_grad_norm": grad_norm, "overflow": drawn[5][1]}
-    return drawn[0], drawn[1], drawn[2], drawn[3] if normals else None, info
+        drawing = Drawing(*_Splat.apply(grad_norm, *tensors, *options))
+    # Not `status`: torch.compile traces the fields of a named tuple, but no properties.
+    info = {"radii": drawing.radii, "means2d_grad_norm": grad_norm, "overflow": drawing.bins[1]}
+    image_normals = drawing.normals if normals else None
+    return Rasterized(drawing.colors, drawing.alphas, drawing.depths, image_normals, info)
 
 
 def _capacity(device: torch.device) -> int | None:
@@ -82,17 +84,18 @@ def _forward(
     near_plane: float,
     normals: bool,
     deterministic: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # Drawing.tensors()
-    splats = [x.contiguous() for x in (means, quats, scales, opacities, colors)]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The fields of a Drawing."""
+    splats = Splats(*(x.contiguous() for x in (means, quats, scales, opacities, colors)))
     offsets = None if means2d_offsets is None else means2d_offsets.contiguous()
     view = View(
         viewmats.contiguous(), Ks.contiguous(), backgrounds.contiguous(), width, height, near_plane, offsets
     )  # fmt: skip
     capacity = _capacity(means.device)
-    drawing = splat_cuda.draw(splats, view, raw=False, normals=normals, capacity=capacity)
+    drawing = splat_cuda.rasterize(splats, view, raw=False, normals=normals, capacity=capacity)
     if capacity is None:
         _largest[means.device] = max(_largest.get(means.device, 0), len(drawing.keys))
-    return drawing.tensors()
+    return tuple(drawing)
 
 
 def _backward(
@@ -108,34 +111,42 @@ def _backward(
     near_plane: float,
     deterministic: bool,
     grad_norm: Tensor,  # [N] written
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # of the parameters and offsets, [0] if there are none
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the splats and of the offsets, [0] if there are none."""
     *splats, backgrounds, viewmats, Ks = (x.contiguous() for x in inputs)
     offsets = None if means2d_offsets is None else means2d_offsets.contiguous()
     view = View(viewmats, Ks, backgrounds, width, height, near_plane, offsets)
-    cotangents = [None if v is None else v.contiguous() for v in (v_colors, v_alphas, v_depths, v_normals)]
+    cotangents = (None if v is None else v.contiguous() for v in (v_colors, v_alphas, v_depths, v_normals))
     out, v_offsets = splat_cuda.gradients(
-        splats, view, Drawing(*drawing), cotangents, grad_norm=grad_norm, deterministic=deterministic
-    )
+        Splats(*splats), view, Drawing(*drawing), Cotangents(*cotangents), grad_norm=grad_norm,
+        deterministic=deterministic,
+    )  # fmt: skip
     return *out, grad_norm.new_empty(0) if v_offsets is None else v_offsets
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-    *parameters, backgrounds, offsets, viewmats, Ks, width, height, near_plane, _, deterministic = inputs
-    ctx.save_for_backward(*parameters, backgrounds, viewmats, Ks, offsets, *output)
-    ctx.options = (width, height, near_plane, deterministic)
-    ctx.mark_non_differentiable(*output[4:])
+    ctx.save_for_backward(*inputs[:NUM_TENSORS], *output)
+    ctx.options = inputs[NUM_TENSORS:]
+    ctx.mark_non_differentiable(*output[NUM_IMAGES:])
     ctx.set_materialize_grads(False)
 
 
-def _gradients(ctx: Any, cotangents: tuple, backward: Callable[..., tuple], grad_norm: Tensor) -> list[Tensor | None]:
-    """Of all inputs of `_forward`."""
-    *inputs, offsets = ctx.saved_tensors[:9]
-    drawing = list(ctx.saved_tensors[9:])
-    *gradients, v_offsets = backward(inputs, offsets, drawing, *cotangents[:4], *ctx.options, grad_norm)
-    v_backgrounds = None
-    if ctx.needs_input_grad[-9] and cotangents[0] is not None:
-        v_backgrounds = ((1 - drawing[1]) * cotangents[0]).sum((1, 2))
-    return [*gradients, v_backgrounds, None if offsets is None else v_offsets, *[None] * 7]
+def _gradients(
+    ctx: Any, needed: Arguments, v_images: tuple, backward: Callable[..., tuple], grad_norm: Tensor
+) -> Arguments:
+    """Gradients of all arguments of `_forward`; `needed`: of which of them they are needed."""
+    given = Arguments(*ctx.saved_tensors[:NUM_TENSORS], *ctx.options)
+    drawing = Drawing(*ctx.saved_tensors[NUM_TENSORS:])
+    *gradients, v_offsets = backward(
+        [*given[: len(Splats._fields)], given.backgrounds, given.viewmats, given.Ks], given.means2d_offsets,
+        list(drawing), *v_images, given.width, given.height, given.near_plane, given.deterministic, grad_norm,
+    )  # fmt: skip
+    v_colors, v_backgrounds = v_images[0], None
+    if needed.backgrounds and v_colors is not None:
+        v_backgrounds = ((1 - drawing.alphas) * v_colors).sum((1, 2))
+    v_offsets = None if given.means2d_offsets is None else v_offsets
+    cameras_and_options = [None] * (len(Arguments._fields) - len(gradients) - 2)
+    return Arguments(*gradients, v_backgrounds, v_offsets, *cameras_and_options)
 
 
 class _Splat(torch.autograd.Function):
@@ -151,10 +162,11 @@ class _Splat(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
-        return None, *_gradients(ctx, cotangents, _backward, ctx.grad_norm)
+        needed = Arguments(*ctx.needs_input_grad[1:])
+        return None, *_gradients(ctx, needed, cotangents[:NUM_IMAGES], _backward, ctx.grad_norm)
 
 
-# Inside torch.compile: an operator that it does not look into, and another for the way back.
+# Inside torch.compile: an operator that it does not look into, and another for the backward pass.
 
 _operator = torch.library.custom_op("sds3d::splat", _forward, mutates_args=(), device_types="cuda")
 _backward_operator = torch.library.custom_op(
@@ -168,7 +180,7 @@ def _(
     normals, deterministic,
 ):  # fmt: skip
     C, N = viewmats.shape[0], means.shape[0]
-    columns, rows = View(viewmats, Ks, backgrounds, width, height).tiles
+    columns, rows = splat_cuda.tile_grid(width, height)
     images = [means.new_empty(C, height, width, channels) for channels in (3, 1, 1)]
     image_normals = means.new_empty((C, height, width, 3) if normals else 0)
     splat_normals = means.new_empty((C, N, 4) if normals else 0)
@@ -189,7 +201,9 @@ def _(
 
 
 def _operator_backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
-    return tuple(_gradients(ctx, cotangents, _backward_operator, torch.empty_like(ctx.saved_tensors[3])))
+    needed = Arguments(*ctx.needs_input_grad)
+    grad_norm = torch.empty_like(ctx.saved_tensors[Arguments._fields.index("opacities")])
+    return tuple(_gradients(ctx, needed, cotangents[:NUM_IMAGES], _backward_operator, grad_norm))
 
 
 _operator.register_autograd(_operator_backward, setup_context=_setup_context)

@@ -12,109 +12,55 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sds3d.renderers.constants import (
-    ALPHA_MAX,
-    ALPHA_MIN,
-    FRUSTUM_MARGIN,
-    LOW_PASS,
-    NEAR_PLANE,
-    TRANSMITTANCE_MIN,
-)
+from sds3d.interfaces import Splats
+from sds3d.renderers.constants import ALPHA_MAX, ALPHA_MIN, FRUSTUM_MARGIN, LOW_PASS, TRANSMITTANCE_MIN
+from sds3d.renderers.rasterizer import Rasterized, View
 from sds3d.representations.rotations import quats_to_rotations
 
 
-def rasterize(
-    means: Tensor,  # [N, 3] world
-    quats: Tensor,  # [N, 4] wxyz, of any length but 0
-    scales: Tensor,  # [N, 3] world units
-    opacities: Tensor,  # [N] in [0, 1]
-    colors: Tensor,  # [N, 3]
-    viewmats: Tensor,  # [C, 4, 4] world-to-camera, OpenCV axes
-    Ks: Tensor,  # [C, 3, 3] pixels
-    width: int,
-    height: int,
-    *,
-    backgrounds: Tensor,  # [C, 3]
-    near_plane: float = NEAR_PLANE,
-    means2d_offsets: Tensor | None = None,  # [C, N, 2] pixels, added to the projected centres
-) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """Colors [C, H, W, 3], alphas [C, H, W, 1], depths [C, H, W, 1], normals [C, H, W, 3] and info.
+def rasterize(splats: Splats, view: View, *, normals: bool = True, deterministic: bool = False) -> Rasterized:
+    """Images and info of `splats`; on a GPU with sums in no fixed order, whether `deterministic` or not.
 
-    Depth is the expected camera-space z of what is visible, 0 where alpha is 0. The normal of a splat is its shortest
-    axis, turned towards the camera; the image holds their alpha-weighted sum in world space. Info: `radii` [C, N]
-    pixels (0 = not visible) and `means2d_grad_norm` [N], which backward fills with the sum over views of
-    |(W/2 d loss/du, H/2 d loss/dv)|, the image-space gradient in units of half the image.
+    The normal of a splat is its shortest axis, turned towards the camera; the image holds their alpha-weighted sum in
+    world space. `means2d_grad_norm` becomes the sum over views of |(W/2 d loss/du, H/2 d loss/dv)|, the image-space
+    gradient in units of half the image.
     """
-    check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, means2d_offsets)
+    means, quats, scales, opacities, colors = splats
+    width, height = view.width, view.height
     rotations = quats_to_rotations(quats)
     matrices = rotations * scales[:, None, :]
     shortest = scales.detach().argmin(-1)
     axes = rotations.gather(2, shortest[:, None, None].expand(-1, 3, 1))[..., 0]
-    pixels = _pixel_centres(width, height, means)
+    pixels = _pixel_centers(width, height, means)
     images = []
-    radii = means.new_zeros(len(viewmats), len(means))
+    radii = means.new_zeros(len(view.viewmats), len(means))
     grad_norm = means.new_zeros(len(means))
-    for view, (viewmat, K, background) in enumerate(zip(viewmats, Ks, backgrounds, strict=True)):
+    for c, (viewmat, K, background) in enumerate(zip(view.viewmats, view.Ks, view.backgrounds, strict=True)):
         means2d, covariances, zs = _project(means, matrices, viewmat, K, width, height)
-        if means2d_offsets is not None:
-            means2d = means2d + means2d_offsets[view]
+        if view.means2d_offsets is not None:
+            means2d = means2d + view.means2d_offsets[c]
         if means2d.requires_grad:
             means2d.register_hook(_accumulate_norm(grad_norm, width, height))
         facing = ((viewmat[:3, :3] @ axes[..., None])[..., 0] * _to_camera(means, viewmat)).sum(-1)
-        normals = torch.where(facing[:, None] > 0, -axes, axes)
+        facing_axes = torch.where(facing[:, None] > 0, -axes, axes)
 
         with torch.no_grad():
-            radii[view] = _radii(means2d, covariances, zs, opacities, width, height, near_plane)
-            visible = radii[view].nonzero()[:, 0]
+            radii[c] = _radii(means2d, covariances, zs, opacities, width, height, view.near_plane)
+            visible = radii[c].nonzero()[:, 0]
             order = visible[zs[visible].argsort(stable=True)]
-        features = torch.cat([colors, zs[:, None], normals], -1)[order]
+        features = torch.cat([colors, zs[:, None], facing_axes], -1)[order]
         blended, alphas = _blend(means2d[order], covariances[order], opacities[order], features, pixels)
         depths = torch.where(alphas > 0, blended[:, 3:4] / alphas.clamp(min=1e-10), 0.0)
         images.append([blended[:, :3] + (1 - alphas) * background, alphas, depths, blended[:, 4:]])
-    colors, alphas, depths, normals = (
-        torch.stack(channels).reshape(len(viewmats), height, width, -1) for channels in zip(*images, strict=True)
+    *shaded, summed_normals = (
+        torch.stack(channels).reshape(len(view.viewmats), height, width, -1) for channels in zip(*images, strict=True)
     )
-    return colors, alphas, depths, normals, {"radii": radii, "means2d_grad_norm": grad_norm}
+    info = {"radii": radii, "means2d_grad_norm": grad_norm}
+    return Rasterized(*shaded, summed_normals if normals else None, info)
 
 
-def check_shapes(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
-    viewmats: Tensor,
-    Ks: Tensor,
-    backgrounds: Tensor,
-    means2d_offsets: Tensor | None = None,
-) -> None:
-    """Raises ValueError unless the arguments of `rasterize` agree on N and C, device and dtype."""
-    N, C = len(means), len(viewmats)
-    expected = {
-        "means": (means, (N, 3)),
-        "quats": (quats, (N, 4)),
-        "scales": (scales, (N, 3)),
-        "opacities": (opacities, (N,)),
-        "colors": (colors, (N, 3)),
-        "viewmats": (viewmats, (C, 4, 4)),
-        "Ks": (Ks, (C, 3, 3)),
-        "backgrounds": (backgrounds, (C, 3)),
-    }
-    if means2d_offsets is not None:
-        expected["means2d_offsets"] = (means2d_offsets, (C, N, 2))
-    for name, (tensor, shape) in expected.items():
-        if tuple(tensor.shape) != shape:
-            raise ValueError(
-                f"{name}: expected {list(shape)} for N={N} splats and C={C} views, got {list(tensor.shape)}"
-            )
-        if tensor.dtype != means.dtype or tensor.device != means.device:
-            raise ValueError(
-                f"{name}: expected {means.dtype} on {means.device} like means, got {tensor.dtype} on {tensor.device}"
-            )
-
-
-def _pixel_centres(width: int, height: int, like: Tensor) -> Tensor:
-    """Pixel centres [H * W, 2] (x, y), at +0.5."""
+def _pixel_centers(width: int, height: int, like: Tensor) -> Tensor:
+    """Pixel centers [H * W, 2] (x, y), at +0.5."""
     y, x = torch.meshgrid(
         torch.arange(height, dtype=like.dtype, device=like.device) + 0.5,
         torch.arange(width, dtype=like.dtype, device=like.device) + 0.5,
@@ -130,10 +76,10 @@ def _to_camera(means: Tensor, viewmat: Tensor) -> Tensor:
 def _project(
     means: Tensor, matrices: Tensor, viewmat: Tensor, K: Tensor, width: int, height: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres [N, 2] and covariances [N, 2, 2] in pixels, camera-space z [N]; `matrices` [N, 3, 3] = R diag(s)."""
+    """Centers [N, 2] and covariances [N, 2, 2] in pixels, camera-space z [N]; `matrices` [N, 3, 3] = R diag(s)."""
     x, y, z = _to_camera(means, viewmat).unbind(-1)
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    # Far outside the image the linearised projection would blow up: there it is taken at the border.
+    # Far outside the image the linearized projection would blow up: there it is taken at the border.
     margin_x, margin_y = FRUSTUM_MARGIN * width, FRUSTUM_MARGIN * height
     xc = torch.minimum(torch.maximum(x / z, -(cx + margin_x) / fx), (width - cx + margin_x) / fx)
     yc = torch.minimum(torch.maximum(y / z, -(cy + margin_y) / fy), (height - cy + margin_y) / fy)
@@ -182,7 +128,7 @@ def _accumulate_norm(grad_norm: Tensor, width: int, height: int) -> Callable[[Te
     """A hook that adds the norm of d loss / d means2d, in units of half the image, to `grad_norm` [N]."""
 
     def hook(v_means2d: Tensor | None) -> None:
-        if v_means2d is None:  # autograd's way to say zero
+        if v_means2d is None:  # autograd's zero
             return
         half_size = torch.tensor([width / 2, height / 2], dtype=v_means2d.dtype, device=v_means2d.device)
         grad_norm.add_((v_means2d * half_size).norm(dim=-1))

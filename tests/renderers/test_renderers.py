@@ -13,11 +13,13 @@ from sds3d import renderers
 from sds3d.cameras import Cameras, turntable
 from sds3d.config.schema import RendererConfig
 from sds3d.errors import UserError
+from sds3d.interfaces import Splats
 from sds3d.native import cpu as native
 from sds3d.native import cuda as cuda_kernels
 from sds3d.renderers import constants, splat_cuda, splat_gsplat, splat_native, splat_op, splat_reference
+from sds3d.renderers.rasterizer import View, check_shapes
 
-NAMES = ("means", "quats", "scales", "opacities", "colors", "backgrounds", "means2d_offsets")
+NAMES = (*Splats._fields, "backgrounds", "means2d_offsets")
 needs_native = pytest.mark.skipif(native.load_library() is None, reason=str(native.status()))
 needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
@@ -97,6 +99,21 @@ SCENES = {
 }
 
 
+def view_of(cameras, device="cpu", dtype=torch.float32, backgrounds=None, means2d_offsets=None):
+    """What a rasterizer is told of the cameras; in front of white, if nothing else is said."""
+    viewmats, Ks = cameras.viewmats.to(device, dtype), cameras.Ks.to(device, dtype)
+    backgrounds = torch.ones(len(cameras), 3, device=device, dtype=dtype) if backgrounds is None else backgrounds
+    return View(viewmats, Ks, backgrounds, cameras.width, cameras.height, means2d_offsets=means2d_offsets)
+
+
+def splats_of(scene, device="cpu"):
+    return Splats(*(getattr(scene, name).to(device, torch.float32) for name in Splats._fields))
+
+
+def leaves_of(scene, device="cpu"):
+    return Splats(*(x.requires_grad_() for x in splats_of(scene, device)))
+
+
 def draw(rasterize, scene, dtype, device="cpu", offsets=True, normals=True, seed=0, **options):
     """Images, gradients of their sum weighted by random cotangents, and info."""
     g = torch.Generator().manual_seed(seed)
@@ -107,17 +124,10 @@ def draw(rasterize, scene, dtype, device="cpu", offsets=True, normals=True, seed
     if offsets:
         means2d_offsets = 0.3 * torch.randn(C, N, 2, generator=g, dtype=torch.float64)
         leaves.append(means2d_offsets.to(device, dtype).requires_grad_())
-        options["means2d_offsets"] = leaves[6]
-    cameras = scene.cameras
-    *images, info = rasterize(
-        *leaves[:5],
-        cameras.viewmats.to(device, dtype),
-        cameras.Ks.to(device, dtype),
-        cameras.width,
-        cameras.height,
-        backgrounds=leaves[5],
-        **options,
-    )
+    view = view_of(scene.cameras, device, dtype, leaves[5], leaves[6] if offsets else None)
+    splats = Splats(*leaves[:5])
+    check_shapes(splats, view)
+    *images, info = rasterize(splats, view, **options)
     images = images if normals else images[:3]
     cotangents = [torch.randn(x.shape, generator=g, dtype=torch.float64).to(device, dtype) for x in images]
     # The expected depth divides by alpha, so where alpha is tiny its gradient amplifies rounding without bound.
@@ -193,10 +203,8 @@ class TestCuda:
     def test_lists_are_in_the_order_of_depth_and_then_of_index(self):
         scene = make_scene(20_000, turntable(2, 40), seed=17)
         scene.means[10_000:] = scene.means[:10_000]
-        splats = [getattr(scene, name).float().cuda() for name in NAMES[:5]]
-        cameras = scene.cameras.to("cuda")
-        view = splat_cuda.View(cameras.viewmats, cameras.Ks, torch.ones(2, 3, device="cuda"), 40, 40)
-        drawing = splat_cuda.draw(splats, view, raw=False, normals=False)
+        splats, view = splats_of(scene, "cuda"), view_of(scene.cameras, "cuda")
+        drawing = splat_cuda.rasterize(splats, view, raw=False, normals=False)
         starts = drawing.tile_starts.tolist()
         assert starts[-1] == len(drawing.keys) == drawing.status[0].item() > 20_000
         for begin, end in zip(starts[:-1], starts[1:], strict=True):
@@ -222,12 +230,8 @@ class TestCuda:
         scene = make_scene(100, turntable(2, 40), seed=10)
         results = []
         for weights in ((0, 0), (1e-30, 0), (1e-30, 1e-30)):
-            leaves = [getattr(scene, name).float().cuda().requires_grad_() for name in NAMES[:5]]
-            cameras = scene.cameras.to("cuda")
-            colors, alphas, depths, normals, _ = splat_op.rasterize(
-                *leaves, cameras.viewmats, cameras.Ks, 40, 40, backgrounds=torch.ones(2, 3, device="cuda"),
-                deterministic=True,
-            )  # fmt: skip
+            leaves, view = leaves_of(scene, "cuda"), view_of(scene.cameras, "cuda")
+            colors, alphas, depths, normals, _ = splat_op.rasterize(leaves, view, deterministic=True)
             loss = colors.square().sum() + alphas.sum()
             loss = loss + sum(w * x.sum() for w, x in zip(weights, (depths, normals), strict=True) if w)
             results.append(torch.autograd.grad(loss, leaves))
@@ -237,13 +241,10 @@ class TestCuda:
 
     def test_captured_drawing_follows_its_inputs_and_owns_up_to_overflow(self):
         scene = make_scene(500, turntable(2, 64), seed=18)
-        leaves = [getattr(scene, name).float().cuda().requires_grad_() for name in NAMES[:5]]
-        cameras, backgrounds = scene.cameras.to("cuda"), torch.ones(2, 3, device="cuda")
+        leaves, view = leaves_of(scene, "cuda"), view_of(scene.cameras, "cuda")
 
         def both():
-            colors, alphas, _, _, info = splat_op.rasterize(
-                *leaves, cameras.viewmats, cameras.Ks, 64, 64, backgrounds=backgrounds, deterministic=True
-            )
+            colors, alphas, _, _, info = splat_op.rasterize(leaves, view, deterministic=True)
             return colors, *torch.autograd.grad(colors.square().sum() + alphas.sum(), leaves), info["overflow"]
 
         splat_op._largest.clear()
@@ -258,13 +259,13 @@ class TestCuda:
         with torch.cuda.graph(graph):
             captured = both()
         with torch.no_grad():
-            leaves[0].add_(0.05)
+            leaves.means.add_(0.05)
         graph.replay()
         assert captured[-1].item() == 0
         for x, y in zip(captured[:-1], both()[:-1], strict=True):
             assert torch.equal(x, y)
         with torch.no_grad():
-            leaves[2].mul_(6)
+            leaves.scales.mul_(6)
         graph.replay()
         assert captured[-1].item() == 1
         assert all(x.isfinite().all() for x in captured[:-1])
@@ -274,30 +275,27 @@ class TestCuda:
         scene = make_scene(300, turntable(2, 48), seed=19)
         raw = [scene.means, scene.quats, scene.scales.log(), scene.opacities.logit(), scene.colors.logit()]
         parameters = [x.float().cuda().requires_grad_() for x in raw]
-        fused = [x.detach().clone() for x in parameters]
-        cameras, backgrounds = scene.cameras.to("cuda"), torch.rand(2, 3, device="cuda")
+        fused = Splats(*(x.detach().clone() for x in parameters))
+        view = view_of(scene.cameras, "cuda", backgrounds=torch.rand(2, 3, device="cuda"))
         rates = torch.tensor([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], device="cuda")
         groups = [{"params": [x], "lr": rate} for x, rate in zip(parameters, rates, strict=True)]
         optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=True)
-        zeros = [[torch.zeros_like(x) for x in fused] for _ in range(2)]
+        zeros = [Splats(*map(torch.zeros_like, fused)) for _ in range(2)]
         stats = [torch.zeros(300, device="cuda") for _ in range(2)]
         steps = torch.zeros((), device="cuda")
         state = splat_cuda.AdamState(*zeros, rates, steps, (0.9, 0.99), 1e-15, *stats)
-        view = splat_cuda.View(cameras.viewmats, cameras.Ks, backgrounds, 48, 48)
         expected_stats = torch.zeros(2, 300, device="cuda")
         for _ in range(3):
             means, quats, scales, opacities, colors = parameters
-            activated = means, quats, scales.exp(), opacities.sigmoid(), colors.sigmoid()
-            images = splat_op.rasterize(
-                *activated, cameras.viewmats, cameras.Ks, 48, 48, backgrounds=backgrounds, deterministic=True
-            )
+            activated = Splats(means, quats, scales.exp(), opacities.sigmoid(), colors.sigmoid())
+            images = splat_op.rasterize(activated, view, deterministic=True)
             optimizer.zero_grad()
-            (images[0].square().sum() + images[1].sum()).backward()
+            (images.colors.square().sum() + images.alphas.sum()).backward()
             optimizer.step()
-            expected_stats += torch.stack([images[4]["means2d_grad_norm"], (images[4]["radii"] > 0).sum(0)])
-            drawing = splat_cuda.draw(fused, view, raw=True, normals=False)
-            torch.testing.assert_close(drawing.colors, images[0].detach(), rtol=0, atol=1e-5)
-            cotangents = (2 * drawing.colors, torch.ones_like(drawing.alphas), None, None)
+            expected_stats += torch.stack([images.info["means2d_grad_norm"], (images.info["radii"] > 0).sum(0)])
+            drawing = splat_cuda.rasterize(fused, view, raw=True, normals=False)
+            torch.testing.assert_close(drawing.colors, images.colors.detach(), rtol=0, atol=1e-5)
+            cotangents = splat_cuda.Cotangents(2 * drawing.colors, torch.ones_like(drawing.alphas))
             splat_cuda.adam_step(fused, view, drawing, cotangents, state, deterministic=True)
             steps += 1
         for x, y, rate in zip(fused, parameters, rates.tolist(), strict=True):
@@ -309,30 +307,26 @@ class TestCuda:
 
     def test_nothing_moves_when_the_lists_overflow(self):
         scene = make_scene(100, turntable(1, 32), seed=20)
-        splats = [getattr(scene, name).float().cuda() for name in NAMES[:5]]
-        cameras = scene.cameras.to("cuda")
-        view = splat_cuda.View(cameras.viewmats, cameras.Ks, torch.ones(1, 3, device="cuda"), 32, 32)
-        needed = len(splat_cuda.draw(splats, view, raw=True, normals=False).keys)
+        splats, view = splats_of(scene, "cuda"), view_of(scene.cameras, "cuda")
+        needed = len(splat_cuda.rasterize(splats, view, raw=True, normals=False).keys)
         state = splat_cuda.AdamState(
-            *[[torch.zeros_like(x) for x in splats] for _ in range(2)], torch.ones(5, device="cuda"),
+            *[Splats(*map(torch.zeros_like, splats)) for _ in range(2)], torch.ones(5, device="cuda"),
             torch.zeros((), device="cuda"), (0.9, 0.99), 1e-15, *(torch.zeros(100, device="cuda") for _ in range(2)),
         )  # fmt: skip
         before = [x.clone() for x in splats]
         for capacity, moves in ((needed - 1, False), (needed, True)):
-            drawing = splat_cuda.draw(splats, view, raw=True, normals=False, capacity=capacity)
+            drawing = splat_cuda.rasterize(splats, view, raw=True, normals=False, capacity=capacity)
             assert drawing.status.tolist() == [needed, 0 if moves else 1]
-            cotangents = (torch.ones_like(drawing.colors), None, None, None)
+            cotangents = splat_cuda.Cotangents(torch.ones_like(drawing.colors))
             splat_cuda.adam_step(splats, view, drawing, cotangents, state, deterministic=False)
             assert all(torch.equal(x, y) for x, y in zip(splats, before, strict=True)) == (not moves)
 
     def test_operator_is_registered_completely(self):
         scene = make_scene(50, turntable(2, 24), seed=21)
         for offsets in (None, torch.zeros(2, 50, 2, device="cuda")):
-            leaves = [getattr(scene, name).float().cuda().requires_grad_() for name in NAMES[:5]]
-            cameras = scene.cameras.to("cuda")
+            view = view_of(scene.cameras, "cuda")
             arguments = (
-                *leaves, torch.ones(2, 3, device="cuda"), offsets, cameras.viewmats, cameras.Ks, 24, 24, 0.05,
-                True, True,
+                *leaves_of(scene, "cuda"), view.backgrounds, offsets, view.viewmats, view.Ks, 24, 24, 0.05, True, True,
             )  # fmt: skip
             torch.library.opcheck(splat_op._operator, arguments)
 
@@ -341,7 +335,7 @@ class TestCuda:
         cameras = scene.cameras.to("cuda")
 
         def loss(*splats):
-            colors, alphas, depths, normals, _ = splat_op.rasterize(
+            colors, alphas, depths, normals, _ = sds3d.rasterize(
                 *splats, cameras.viewmats, cameras.Ks, 40, 40, backgrounds=torch.ones(2, 3, device="cuda"),
                 deterministic=True,
             )  # fmt: skip
@@ -349,7 +343,7 @@ class TestCuda:
 
         results = []
         for function in (loss, torch.compile(loss, fullgraph=True)):
-            leaves = [getattr(scene, name).float().cuda().requires_grad_() for name in NAMES[:5]]
+            leaves = leaves_of(scene, "cuda")
             value = function(*leaves)
             results.append([value.detach(), *torch.autograd.grad(value, leaves)])
         for x, y in zip(*results, strict=True):
@@ -386,12 +380,8 @@ def test_native_without_geometry_cotangents_has_the_same_gradient():
     scene = make_scene(100, turntable(2, 40), seed=10)
     gradients = []
     for weight in (None, 0.0):
-        splats = [scene.means, scene.quats, scene.scales, scene.opacities, scene.colors]
-        leaves = [x.float().requires_grad_() for x in splats]
-        cameras = scene.cameras
-        colors, alphas, depths, normals, _ = splat_native.rasterize(
-            *leaves, cameras.viewmats, cameras.Ks, 40, 40, backgrounds=torch.ones(2, 3)
-        )
+        leaves = leaves_of(scene)
+        colors, alphas, depths, normals, _ = splat_native.rasterize(leaves, view_of(scene.cameras))
         loss = colors.square().sum() + alphas.sum()
         if weight is not None:
             loss = loss + weight * (depths.sum() + normals.sum())
@@ -427,21 +417,11 @@ def test_native_draws_no_broken_splat():
 def test_native_backward_twice_and_interleaved():
     """The state of one drawing survives another drawing and a first backward."""
     scene = make_scene(60, turntable(2, 24), seed=12)
-    means = scene.means.float().requires_grad_()
+    splats, view = splats_of(scene), view_of(scene.cameras)
+    means = splats.means.requires_grad_()
 
     def colors(shift):
-        rest = (scene.quats, scene.scales, scene.opacities, scene.colors)
-        cameras = scene.cameras
-        drawn = splat_native.rasterize(
-            means + shift,
-            *(x.float() for x in rest),
-            cameras.viewmats,
-            cameras.Ks,
-            24,
-            24,
-            backgrounds=torch.ones(2, 3),
-        )
-        return drawn[0].square().sum()
+        return splat_native.rasterize(splats._replace(means=means + shift), view).colors.square().sum()
 
     alone = torch.autograd.grad(colors(0.0), means)[0]
     first, second = colors(0.0), colors(0.1)
@@ -462,10 +442,11 @@ def test_cutoffs_are_the_same_in_python_and_cpp():
     assert torch.equal(torch.tensor(list(values)), expected)
 
 
-def rasterize_on_gpu(*arguments, backgrounds):
+def rasterize_on_gpu(splats, view):
     """Our CUDA kernels with tensors of the CPU."""
-    moved = (x.cuda() if isinstance(x, torch.Tensor) else x for x in arguments)
-    *images, info = splat_op.rasterize(*moved, backgrounds=backgrounds.cuda())
+    splats = Splats(*(x.cuda() for x in splats))
+    view = View(*(x.cuda() if isinstance(x, torch.Tensor) else x for x in view))
+    *images, info = splat_op.rasterize(splats, view)
     return *(x.cpu() for x in images), {name: x.cpu() for name, x in info.items()}
 
 
@@ -480,19 +461,14 @@ def one_splat(rasterize, dtype, scale=0.1, opacity=0.7, distance=2.5, background
     """An isotropic splat on the optical axis of a camera with odd width, so that it sits on a pixel's centre."""
     viewmats = torch.eye(4, dtype=dtype)[None]
     Ks = torch.tensor([[[30.0, 0, 15.5], [0, 30.0, 15.5], [0, 0, 1]]], dtype=dtype)
-    scales = torch.as_tensor(scale, dtype=dtype).expand(1, 3)
-    return rasterize(
-        torch.tensor([[offset * distance / 30, 0, distance]], dtype=dtype),
-        torch.tensor([quat], dtype=dtype),
-        scales,
-        torch.tensor([opacity], dtype=dtype),
-        torch.tensor([[0.2, 0.5, 0.9]], dtype=dtype),
-        viewmats,
-        Ks,
-        31,
-        31,
-        backgrounds=torch.full((1, 3), background, dtype=dtype),
+    splats = Splats(
+        means=torch.tensor([[offset * distance / 30, 0, distance]], dtype=dtype),
+        quats=torch.tensor([quat], dtype=dtype),
+        scales=torch.as_tensor(scale, dtype=dtype).expand(1, 3),
+        opacities=torch.tensor([opacity], dtype=dtype),
+        colors=torch.tensor([[0.2, 0.5, 0.9]], dtype=dtype),
     )
+    return rasterize(splats, View(viewmats, Ks, torch.full((1, 3), background, dtype=dtype), 31, 31))
 
 
 @pytest.mark.parametrize("rasterize, dtype, tolerance", BACKENDS)
@@ -538,18 +514,9 @@ def test_normal_is_the_shortest_axis_facing_the_camera(rasterize, dtype, toleran
 def test_white_splats_on_white_are_white(rasterize, dtype, tolerance):
     """Light is conserved: the weights of the splats and of the background add up to one."""
     scene = make_scene(200, turntable(2, 33), seed=13)
-    splats = [x.to(dtype) for x in (scene.means, scene.quats, scene.scales, scene.opacities)]
-    white = torch.ones(200, 3, dtype=dtype)
-    cameras = scene.cameras
-    colors, *_ = rasterize(
-        *splats,
-        white,
-        cameras.viewmats.to(dtype),
-        cameras.Ks.to(dtype),
-        33,
-        33,
-        backgrounds=torch.ones(2, 3, dtype=dtype),
-    )
+    scene.colors = torch.ones(200, 3)
+    splats = Splats(*(getattr(scene, name).to(dtype) for name in Splats._fields))
+    colors, *_ = rasterize(splats, view_of(scene.cameras, dtype=dtype))
     torch.testing.assert_close(colors, torch.ones_like(colors), rtol=0, atol=max(tolerance, 2e-6))
 
 
@@ -564,14 +531,11 @@ def test_near_plane_and_faint_splats_are_not_seen(rasterize, dtype, tolerance):
 
 def test_reference_gradients_match_finite_differences():
     scene = make_scene(4, turntable(1, 6), scale=(0.3, 0.5), opacity=(0.4, 0.8), spread=0.25, seed=14)
-    cameras = scene.cameras
     inputs = [scene.means, scene.quats, scene.scales, scene.opacities, scene.colors]
 
-    def images(means, quats, scales, opacities, colors, backgrounds):
-        return splat_reference.rasterize(
-            means, quats, scales, opacities, colors, cameras.viewmats.double(), cameras.Ks.double(), 6, 6,
-            backgrounds=backgrounds,
-        )[:4]  # fmt: skip
+    def images(*leaves):
+        view = view_of(scene.cameras, dtype=torch.float64, backgrounds=leaves[5])
+        return splat_reference.rasterize(Splats(*leaves[:5]), view)[:4]
 
     backgrounds = torch.full((1, 3), 0.3, dtype=torch.float64)
     assert torch.autograd.gradcheck(images, [x.requires_grad_() for x in (*inputs, backgrounds)])
@@ -581,7 +545,7 @@ def test_shapes_are_checked():
     scene = make_scene(3, turntable(1, 8))
     with pytest.raises(ValueError, match=r"quats: expected \[3, 4\] for N=3 splats and C=1 views, got \[2, 4\]"):
         scene.quats = scene.quats[:2]
-        draw(splat_reference.rasterize, scene, torch.float64)
+        sds3d.rasterize(*splats_of(scene), scene.cameras.viewmats, scene.cameras.Ks, 8, 8)
 
 
 @pytest.mark.parametrize("device", [pytest.param("cpu", marks=needs_native), pytest.param("cuda", marks=needs_cuda)])
@@ -589,14 +553,12 @@ def test_rasterize_is_public_and_takes_what_gsplat_takes(device):
     names = list(inspect.signature(sds3d.rasterize).parameters)
     assert names[:9] == ["means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "width", "height"]
     scene = make_scene(30, turntable(2, 20), seed=23)
-    splats = [getattr(scene, name).float().to(device) for name in NAMES[:5]]
+    splats = splats_of(scene, device)
     cameras = scene.cameras.to(device)
     colors, alphas, depths, normals, _ = sds3d.rasterize(*splats, cameras.viewmats, cameras.Ks, 20, 20)
-    inputs = [getattr(scene, name) for name in NAMES[:5]]
-    expected = splat_reference.rasterize(
-        *inputs, scene.cameras.viewmats.double(), scene.cameras.Ks.double(), 20, 20,
-        backgrounds=torch.zeros(2, 3, dtype=torch.float64),
-    )  # fmt: skip
+    inputs = Splats(*(getattr(scene, name) for name in Splats._fields))
+    black = torch.zeros(2, 3, dtype=torch.float64)
+    expected = splat_reference.rasterize(inputs, view_of(scene.cameras, dtype=torch.float64, backgrounds=black))
     for x, y in zip((colors, alphas, depths, normals), expected[:4], strict=True):
         torch.testing.assert_close(x.cpu().double(), y, rtol=0, atol=5e-5)
 
@@ -606,8 +568,7 @@ class FixedSplats:
         self.scene = scene
 
     def activated(self):
-        s = self.scene
-        return tuple(x.float() for x in (s.means, s.quats, s.scales, s.opacities, s.colors))
+        return splats_of(self.scene)
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("native", marks=needs_native)])
@@ -629,7 +590,7 @@ def test_every_way_draws_the_same_on_a_gpu(backend, monkeypatch):
     if backend == "gsplat":
         pytest.importorskip("gsplat")
     scene, zeros = make_scene(40, turntable(2, 32), seed=24), torch.zeros(2, 3, device="cuda")
-    splats = [getattr(scene, name).float().cuda() for name in NAMES[:5]]
+    splats = splats_of(scene, "cuda")
     expected = renderers.build_renderer(RendererConfig(), GivenSplats(splats), "cuda")(scene.cameras.to("cuda"), zeros)
     if backend != "native":
         missing = cuda_kernels.KernelStatus(None, "missing", "no NVRTC (test)")
