@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -65,6 +66,12 @@ def refused(error: OSError, path: Path, needed: int | None = None) -> UserError:
     return UserError(f"cannot write {path}: {reason}; choose another folder with out=FOLDER")
 
 
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def free_bytes(path: Path) -> int:
     """Free bytes for this user on the disk that holds `path`, which need not exist yet."""
     path = path.absolute()
@@ -76,8 +83,3 @@ def free_bytes(path: Path) -> int:
 def megabytes(count: int) -> str:
     """A byte count for people."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def cache_folder() -> Path:
-    """Where this user's compiled code, prompts and model weights are kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sds3d"

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sds3d import __version__
 from sds3d.config.schema import Config, PreviewConfig
-from sds3d.files import atomic_write
+from sds3d.files import atomic_write, file_sha256
 from sds3d.imaging.png import BACKGROUND, png, to_uint8
-from sds3d.priors.pocket.words import unseen_words_of
-from sds3d.priors.weights import file_sha256, prior_id
+from sds3d.priors.kinds import find_priors, unseen_words_of
 from sds3d.runs.folder import OUTPUTS, RunFolder
 
 if TYPE_CHECKING:
@@ -64,11 +63,12 @@ def finish(
     lap("preview")
     atomic_write(run.path / "turntable.mp4", lambda partial: write_turntable(mesh, cfg.preview, partial))
     lap("turntable")
+    found = find_priors(cfg)
     report = {
         "prompt": cfg.prompt,
         "seed": cfg.seed,
         "config_hash": run.config_hash,
-        "priors": {stage.name: prior_id(cfg.prior_of(stage)) for stage in cfg.stages},
+        "priors": {stage.name: found[cfg.prior_of(stage)].id for stage in cfg.stages},
         "unseen_words": unseen_words_of(cfg),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_bytes": peak_memory(),

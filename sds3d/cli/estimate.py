@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
 
     chosen = prior_overrides(args.prior)
     any_prompt = "an asset"  # none changes what is needed
-    cfg = load_config(args.config or preset_for(chosen), chosen + args.words, any_prompt)
+    cfg = load_config(args.config or preset_for(args.prior), chosen + args.words, any_prompt)
 
     from sds3d.native.devices import resolve_device
     from sds3d.preflight.estimate import estimate
@@ -71,15 +71,12 @@ def table(found: Estimate) -> str:
 def print_priors(cfg: Config) -> None:
     """Where each prior of the run is, or how to get it."""
     from sds3d.errors import UserError
-    from sds3d.preflight.check import named_priors
-    from sds3d.priors.known import locate
+    from sds3d.priors.kinds import kind_of, named_priors
 
     for prior, key in named_priors(cfg).items():
-        if prior.kind == "pocket":
-            print(f"{key}: {prior.path or 'comes with sds3d'}")
-            continue
         try:
-            print(f"{key}: {locate(prior.path, key)}")
+            found = kind_of(prior).find(key)
+            print(f"{key}: {found.path if prior.path else 'comes with sds3d'}")
         except UserError as error:
             print(error)
 

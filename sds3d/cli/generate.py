@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     from sds3d.runs.folder import RunFolder
 
     chosen = prior_overrides(args.prior)
-    cfg = load_config(args.config or preset_for(chosen), chosen + words[1:], words[0])
+    cfg = load_config(args.config or preset_for(args.prior), chosen + words[1:], words[0])
     preflight(cfg)
     run = RunFolder.create(cfg)
     if run.finished:

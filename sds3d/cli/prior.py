@@ -71,7 +71,7 @@ def preview(argv: list[str]) -> int:
     if args.out.suffix != ".png":
         raise UserError(f"--out: expected a name that ends in .png, got {str(args.out)!r}")
     chosen = prior_overrides(args.prior)
-    cfg = load_config(preset_for(chosen), [*chosen, f"seed={args.seed}"], args.prompt)
+    cfg = load_config(preset_for(args.prior), [*chosen, f"seed={args.seed}"], args.prompt)
 
     import torch
 
@@ -79,7 +79,7 @@ def preview(argv: list[str]) -> int:
     from sds3d.imaging.png import png
     from sds3d.native.devices import resolve_device
     from sds3d.priors import build_prior
-    from sds3d.priors.pocket.words import GUESSED, unseen_words_of
+    from sds3d.priors.kinds import GUESSED, unseen_words_of
     from sds3d.priors.sample import sample_views
 
     device = resolve_device(cfg.device)

@@ -8,10 +8,10 @@ import signal
 import sys
 from types import FrameType
 
-from sds3d.config.schema import Config, PocketConfig
+from sds3d.config.schema import Config
 from sds3d.native.devices import begin_context
 from sds3d.native.gc_pause import no_collection
-from sds3d.priors.pocket.words import GUESSED, unseen_words_of
+from sds3d.priors.kinds import GUESSED, kind_of, unseen_words_of
 from sds3d.runs.folder import OUTPUTS, RunFolder
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL: run it again and it goes on
@@ -72,8 +72,8 @@ next:
   look:           preview.png, turntable.mp4; mesh.glb opens in Blender, splats.ply in any splat viewer
   other formats:  sds3d export {folder} --format glb,obj,ply
   another try:    sds3d generate --config {folder}/config.yaml seed={cfg.seed + 1} -- {prompt}"""
-    if isinstance(cfg.prior, PocketConfig):  # whose presets these are
-        text += f"\n  a longer run:   sds3d generate --config quality -- {prompt}"
+    if longer := kind_of(cfg.prior).longer_preset:
+        text += f"\n  a longer run:   sds3d generate --config {longer} -- {prompt}"
     return text
 
 
@@ -100,9 +100,7 @@ def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
         if signals.stopped:
             raise Interrupted
         guard = result.guard.numbers()
-        finish(
-            cfg, run, result.scene, result.renderer, seconds=result.seconds, guard=guard, note=progress.note
-        )
+        finish(cfg, run, result.scene, result.renderer, seconds=result.seconds, guard=guard, note=progress.note)
     finally:
         progress.close()
     print(f"finished: {run.path}\n" + outputs_text(cfg, run))

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from sds3d.adam import Adam
-from sds3d.config.schema import Config, MVDreamConfig, PriorConfig, StableDiffusionConfig, StageConfig
+from sds3d.config.schema import Config, PriorConfig, StageConfig
 from sds3d.errors import UserError
 from sds3d.imaging.png import png, splat_row
 from sds3d.interfaces import Prior, Renderer
@@ -24,6 +24,7 @@ from sds3d.optimization.guard import MAX_ROLLBACKS, Diverged, Guard
 from sds3d.optimization.inputs import blocks, draw_inputs, step_generator
 from sds3d.optimization.step import Block, Inputs, Steps
 from sds3d.priors import build_prior
+from sds3d.priors.kinds import kind_of
 from sds3d.renderers import build_renderer, resolve_backend
 from sds3d.representations import build_representation
 from sds3d.representations.gaussians.splats import Gaussians
@@ -198,10 +199,7 @@ def give_up(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
     stage = attempt.stage
     report = {"step": attempt.step, "stage": stage.name, "reason": reason, **attempt.guard.numbers()}
     run.save_failure(report)
-    prior = attempt.cfg.prior_of(stage)
-    remedy = "check the prior's weights"
-    if isinstance(prior, MVDreamConfig | StableDiffusionConfig):
-        remedy = "choose another prior.dtype (bfloat16 or float32)"
+    remedy = kind_of(attempt.cfg.prior_of(stage)).remedy
     return UserError(
         f"{run.path}: {reason}, at step {attempt.step} (stage {stage.name}), and again after each of "
         f"{MAX_ROLLBACKS - 1} returns with smaller steps; {remedy}, a lower guidance_scale or another seed; "

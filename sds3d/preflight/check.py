@@ -7,60 +7,30 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig, RunPriorConfig
+from sds3d.config.schema import Config, PriorConfig
 from sds3d.errors import UserError
-from sds3d.priors.known import existing_path, locate
+from sds3d.priors.kinds import Found, find_priors, kind_of, named_priors
 
 
-def preflight(cfg: Config) -> None:
-    """UserError with all that is missing, or with the memory that is; writes nothing.
+def preflight(cfg: Config) -> dict[PriorConfig, Found]:
+    """The weights of the run's priors; UserError with all that is missing, or with the memory that is. Writes nothing.
 
-    Memory is asked for only where it can be short: the pocket prior fits on any GPU.
+    Memory is measured only where it can be short.
     """
-    priors = named_priors(cfg)
-    problems = [problem for prior, key in priors.items() if (problem := _missing(prior, key))]
-    if problems:
-        raise UserError("; ".join(problems))
-    if all(isinstance(prior, PocketConfig) for prior in priors):
-        return
+    found = find_priors(cfg)
+    if all(kind_of(prior).small for prior in found):
+        return found
     from sds3d.native.devices import resolve_device
 
     if resolve_device(cfg.device).type == "cuda":
-        _check_compiler(priors)
+        _check_compiler(named_priors(cfg))
         _check_room(cfg)
-
-
-def named_priors(cfg: Config) -> dict[PriorConfig, str]:
-    """The priors that some stage asks, with the key that names each first."""
-    priors: dict[PriorConfig, str] = {}
-    for index, stage in enumerate(cfg.stages):
-        if isinstance(stage.prior, RunPriorConfig):
-            priors.setdefault(cfg.prior, "prior.path")
-        else:
-            priors.setdefault(stage.prior, f"stages.{index}.prior.path")
-    return priors
-
-
-def _missing(prior: PriorConfig, key: str) -> str | None:
-    """Why `prior` cannot be found, or None."""
-    if isinstance(prior, PocketConfig):
-        if not prior.path or existing_path(prior.path):
-            return None
-        return f"{key}: {prior.path}: no such folder; expected one that `sds3d prior train` made"
-    try:
-        found = locate(prior.path, key)
-        if isinstance(prior, MVDreamConfig) and found.is_file():
-            from sds3d.priors.mvdream.files import find_tokenizer  # which imports torch
-
-            find_tokenizer(found)
-    except UserError as error:
-        return str(error)
-    return None
+    return found
 
 
 def _check_compiler(priors: dict[PriorConfig, str]) -> None:
     """What torch.compile needs on a GPU: Triton builds a small extension of Python for each kernel."""
-    compiling = [key for prior, key in priors.items() if not isinstance(prior, PocketConfig) and prior.compile]
+    compiling = [key for prior, key in priors.items() if kind_of(prior).compiles]
     if not compiling:
         return
     key = compiling[0].removesuffix("path") + "compile"

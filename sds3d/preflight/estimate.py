@@ -7,9 +7,10 @@ from functools import cache
 
 import torch
 
-from sds3d.config.schema import Config, NFSDConfig, PriorConfig, StableDiffusionConfig, StageConfig, VSDConfig
+from sds3d.config.schema import Config, NFSDConfig, PriorConfig, StageConfig, VSDConfig
 from sds3d.preflight.peak_memory import PeakMemory, fused_attention
-from sds3d.priors.blueprint import META, Blueprint, bytes_of, draw_blueprint
+from sds3d.priors.blueprint import META, Blueprint, bytes_of
+from sds3d.priors.kinds import kind_of
 
 GIB = 2**30
 CONTEXT = GIB // 2  # what CUDA and the libraries on it take before the first tensor
@@ -75,14 +76,14 @@ def estimate(cfg: Config, device_type: str) -> Estimate:
 
     One prior is on the device at a time.
     """
-    draw = cache(draw_blueprint)
-    call = cache(lambda prior, count: call_bytes(draw(prior, device_type), count))
-    learn = cache(lambda prior, count: learning_bytes(draw(prior, device_type), count))
-    encode = cache(lambda prior, count: encoding_bytes(draw(prior, device_type), count))
+    draw = cache(lambda prior: kind_of(prior).blueprint(device_type))
+    call = cache(lambda prior, count: call_bytes(draw(prior), count))
+    learn = cache(lambda prior, count: learning_bytes(draw(prior), count))
+    encode = cache(lambda prior, count: encoding_bytes(draw(prior), count))
     stages, weights = [], 0
     for stage in cfg.stages:
         prior = cfg.prior_of(stage)
-        blueprint = draw(prior, device_type)
+        blueprint = draw(prior)
         images = stage.num_orbits * blueprint.num_views
         scene = cfg.representation.max_gaussians
         parts = {
@@ -140,8 +141,7 @@ def encoding_bytes(blueprint: Blueprint, count: int) -> int:
 
 def num_texts(prior: PriorConfig, stage: StageConfig) -> int:
     """How often a prior call sees each image: once a text, and twice more for the sides that it keeps away from."""
-    keeps_away = isinstance(prior, StableDiffusionConfig) and prior.perp_neg
-    return (3 if isinstance(stage.estimator, NFSDConfig) else 2) + 2 * keeps_away
+    return (3 if isinstance(stage.estimator, NFSDConfig) else 2) + kind_of(prior).extra_rows
 
 
 def label(prior: PriorConfig) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sds3d.config.schema import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
+from sds3d.config.schema import DType
 from sds3d.errors import UserError
 from sds3d.priors.known import find_known, locate
 from sds3d.priors.pretrained import choose_dtype, read_json
@@ -81,17 +81,6 @@ class Blueprint:
     text_bytes: int  # of the text encoders, which are there only until the prompts are encoded
 
 
-def draw_blueprint(cfg: PriorConfig, device_type: str) -> Blueprint:
-    """The prior that `cfg` names as it would be on a "cuda" or "cpu" device; a known model need not be here."""
-    match cfg:
-        case PocketConfig():
-            return _pocket(cfg)
-        case MVDreamConfig() | StableDiffusionConfig():
-            return _latent(cfg, device_type)
-        case _:
-            assert_never(cfg)
-
-
 def bytes_of(module: nn.Module | None) -> int:
     """What the parameters and buffers of `module` take."""
     if module is None:
@@ -99,13 +88,12 @@ def bytes_of(module: nn.Module | None) -> int:
     return sum(x.numel() * x.element_size() for x in (*module.parameters(), *module.buffers()))
 
 
-def _pocket(cfg: PocketConfig) -> Blueprint:
+def pocket_blueprint(folder: Path) -> Blueprint:
+    """The pocket prior in `folder`, the same on every device."""
     from sds3d.priors.pocket import model
     from sds3d.priors.pocket.text import WIDTH
     from sds3d.priors.pocket.unet import CAMERA as CONDITION
-    from sds3d.priors.weights import POCKET
 
-    folder = Path(cfg.path) if cfg.path else POCKET
     shape = model.shape_of(read_json(folder / "unet" / "config.json"))
     with META:
         unet = model.build_unet(**shape)
@@ -123,41 +111,43 @@ def _pocket(cfg: PocketConfig) -> Blueprint:
     return Blueprint(unet, None, predict, model.images_to_latents, latents, model.NUM_VIEWS, model.RESOLUTION, text)
 
 
-def _latent(cfg: MVDreamConfig | StableDiffusionConfig, device_type: str) -> Blueprint:
+def latent_blueprint(
+    path: str, dtype: DType, vae_batch: int, device_type: str, *, num_views: int, float32_text: bool
+) -> Blueprint:
+    """The latent prior at `path` as it would be on a "cuda" or "cpu" device; a known model need not be here."""
     from diffusers import AutoencoderKL, SD3Transformer2DModel, UNet2DConditionModel
 
     from sds3d.priors.multiview import attend_across_views
     from sds3d.priors.vae import Vae
 
-    folder = _folder(cfg.path)
-    config = _network_config(folder, cfg)
+    folder = _folder(path)
+    config = _network_config(folder, path)
     is_sd3 = config.get("_class_name") == "SD3Transformer2DModel"
-    dtype = choose_dtype(cfg.dtype, device_type, torch.bfloat16 if is_sd3 else torch.float16)
+    precision = choose_dtype(dtype, device_type, torch.bfloat16 if is_sd3 else torch.float16)
     vae_config = _config_or(folder, "vae", VAE_SD3 if is_sd3 else VAE)
     with META:
         network = (SD3Transformer2DModel if is_sd3 else UNet2DConditionModel).from_config(config)
         autoencoder = AutoencoderKL.from_config(vae_config)
     for module in (network, autoencoder):
-        nn.Module.to(module.requires_grad_(False), dtype, memory_format=torch.channels_last)  # diffusers' own warns
-    num_views = 4 if isinstance(cfg, MVDreamConfig) else 1
-    if isinstance(cfg, MVDreamConfig):
+        nn.Module.to(module.requires_grad_(False), precision, memory_format=torch.channels_last)  # diffusers' own warns
+    if num_views > 1:
         attend_across_views(network, num_views)
-    vae = Vae(autoencoder, cfg.vae_batch)
+    vae = Vae(autoencoder, vae_batch)
     side = network.config.sample_size
     if not isinstance(side, int):
-        raise UserError(f"{cfg.path}: expected the number of latents along a side in its network's config, got {side}")
+        raise UserError(f"{path}: expected the number of latents along a side in its network's config, got {side}")
     width = network.config.joint_attention_dim if is_sd3 else network.config.cross_attention_dim
     has_t5 = folder is not None and (folder / "text_encoder_3").is_dir()
     parameters = TEXT_ENCODERS.get(width, 0) + T5_XXL * has_t5
     return Blueprint(
         network,
         autoencoder,
-        partial(_predict_sd3 if is_sd3 else _predict_unet, network, dtype),
+        partial(_predict_sd3 if is_sd3 else _predict_unet, network, precision),
         vae.encode,
         (network.config.in_channels, side, side),
         num_views,
         side * vae.factor,
-        round(parameters * (4 if isinstance(cfg, MVDreamConfig) else dtype.itemsize)),  # MVDream's text: in float32
+        round(parameters * (4 if float32_text else precision.itemsize)),
     )
 
 
@@ -195,14 +185,14 @@ def _folder(path: str) -> Path | None:
         return None
 
 
-def _network_config(folder: Path | None, cfg: MVDreamConfig | StableDiffusionConfig) -> dict[str, Any]:
+def _network_config(folder: Path | None, path: str) -> dict[str, Any]:
     """What diffusers makes the network from.
 
     MVDream's own files do not have it: they are told apart by the width of their text, and a checkpoint in one file
     that has no known name is taken for the larger of the two.
     """
-    if cfg.path in NETWORKS:
-        return NETWORKS[cfg.path]
+    if path in NETWORKS:
+        return NETWORKS[path]
     if folder is None or folder.is_file():
         return NETWORKS["mvdream-sd2.1"]
     if (folder / "transformer").is_dir():

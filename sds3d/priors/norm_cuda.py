@@ -1,4 +1,4 @@
-"""Group normalization of channels-last images by our CUDA kernels, with the sum before it and the SiLU after it."""
+"""Group normalisation of channels-last images by our CUDA kernels, with the sum before it and the SiLU after it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sds3d.native import cuda as cuda_kernels
-from sds3d.native.abi import Struct, fields
 
 THREADS = 256  # of a block, THREADS of cuda_ext/norm/norm.cu
 MAX_GROUPS = 64
-BLOCKS = 3  # on a multiprocessor at once, by the registers that they need; more would wait for a second round
+BLOCKS = 3  # of a multiprocessor at once, by the registers that they need; more would wait for a second round
 PIXELS = 4  # that a thread takes, or more
 
 
-class NormParams(Struct):
+class NormParams(ctypes.Structure):
     """NormParams of cuda_ext/norm/norm.cu"""
 
     _fields_ = [
-        *fields(ctypes.c_void_p, "images", "residual", "offset", "weight", "bias", "sum"),
-        *fields(ctypes.c_void_p, "partial", "stats", "out", "v_out", "v_sum", "v_images"),
-        *fields(ctypes.c_int, "pixels", "width", "channels", "groups", "splits", "padded", "bfloat", "silu"),
-        *fields(ctypes.c_float, "eps"),
+        *((name, ctypes.c_void_p) for name in ("images", "residual", "offset", "weight", "bias", "sum")),
+        *((name, ctypes.c_void_p) for name in ("partial", "stats", "out", "v_out", "v_sum", "v_images")),
+        *((name, ctypes.c_int) for name in ("pixels", "width", "channels", "groups", "splits")),
+        *((name, ctypes.c_int) for name in ("padded", "bfloat", "silu")),
+        ("eps", ctypes.c_float),
     ]
 
 
 @dataclass(frozen=True)
 class Norm:
-    """A group normalization with its numbers in float32, as the kernels read them."""
+    """A group normalisation with its numbers in float32, as the kernels read them."""
 
     weight: Tensor  # [C]
     bias: Tensor  # [C]
@@ -41,7 +41,7 @@ class Norm:
 
     @classmethod
     def of(cls, layer: nn.GroupNorm) -> Norm:
-        """The normalization of a layer."""
+        """That of a layer."""
         return cls(layer.weight.detach().float(), layer.bias.detach().float(), layer.num_groups, layer.eps)
 
 
@@ -52,12 +52,12 @@ def can_normalize(layer: nn.GroupNorm) -> bool:
 
 
 def normalize(images: Tensor, offset: Tensor, norm: Norm, silu: bool = True) -> Tensor:
-    """silu(norm(images + offset)), without `silu` norm(images + offset); [B, C, H, W] channels-last, differentiable in `images`.
+    """norm(images + offset), and SiLU of it; [B, C, H, W] channels-last, differentiable in `images`.
 
     Images are float16 or bfloat16. `offset` [C] float32 is the bias of the convolution that made them: added here, it
     costs no pass of its own.
     """
-    return _Normalize.apply(images, offset, norm, silu)
+    return _Normalize.apply(images, None, offset, norm, silu)
 
 
 def sum_and_normalize(
@@ -76,7 +76,7 @@ def add_and_pad(images: Tensor, residual: Tensor | None, offset: Tensor) -> Tens
 
 
 class _Launch:
-    """The fields that all kernels of one normalization share, and the memory that they point to."""
+    """The fields that all kernels of one normalisation share, and the memory that they point to."""
 
     def __init__(self, images: Tensor, norm: Norm | None, silu: bool) -> None:
         self.images = images.contiguous(memory_format=torch.channels_last)
@@ -99,8 +99,10 @@ class _Launch:
 
     def set(self, **tensors: Tensor | None) -> None:
         """Point fields to tensors, which stay alive as long as this does."""
-        self.params.point(**tensors)
-        self.kept += [tensor for tensor in tensors.values() if tensor is not None]
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                setattr(self.params, name, tensor.data_ptr())
+                self.kept.append(tensor)
 
     def __call__(self, kernel: str) -> None:
         cuda_kernels.load("norm", self.images.device)[kernel](self.grid, THREADS, self.params)
@@ -145,13 +147,15 @@ def _backward(ctx: Any, v_sum: Tensor | None, v_out: Tensor) -> Tensor:
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, offset: Tensor, norm: Norm, silu: bool) -> Tensor:
-        return _forward(ctx, images, None, offset, norm, silu, keep=False)[1]
+    def forward(
+        ctx: Any, images: Tensor, residual: None, offset: Tensor, norm: Norm, silu: bool
+    ) -> Tensor:
+        return _forward(ctx, images, residual, offset, norm, silu, keep=False)[1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_out: Tensor) -> tuple[Tensor | None, ...]:
-        return _backward(ctx, None, v_out), None, None, None
+        return _backward(ctx, None, v_out), None, None, None, None
 
 
 class _SumAndNormalize(torch.autograd.Function):
@@ -190,5 +194,5 @@ class _AddAndPad(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_total: Tensor) -> tuple[Tensor | None, ...]:
-        v_images = v_total[:, :, :-1, :-1].contiguous(memory_format=torch.channels_last)  # once, for all its readers
+        v_images = v_total[:, :, :-1, :-1].contiguous(memory_format=torch.channels_last)  # once, for all that read it
         return v_images, v_images if ctx.has_residual else None, None

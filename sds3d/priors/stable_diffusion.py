@@ -12,15 +12,14 @@ from torch import Tensor, nn
 
 from sds3d.config.schema import StableDiffusionConfig
 from sds3d.errors import UserError
-from sds3d.files import cache_folder
-from sds3d.priors.known import locate
+from sds3d.native.cpu import cache_folder
+from sds3d.priors.kinds import Found
 from sds3d.priors.pretrained import choose_dtype, load_model, read_json
 from sds3d.priors.schedule import Schedule, read_schedule
 from sds3d.priors.text_encoders import load_sd3_encoder, load_sd_encoder, load_sdxl_encoder, split_pooled
 from sds3d.priors.texts import Encode, PromptCache
 from sds3d.priors.vae import Vae
 from sds3d.priors.views import SingleViewPrior
-from sds3d.priors.weights import prior_id
 
 if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel
@@ -36,9 +35,9 @@ PIECES: dict[Family, tuple[str, ...]] = {
 HALF: dict[Family, torch.dtype] = {"sd": torch.float16, "sdxl": torch.float16, "sd3": torch.bfloat16}  # as trained
 
 
-def load_stable_diffusion(cfg: StableDiffusionConfig, device: torch.device) -> SingleViewPrior:
-    """The model in the folder that `cfg` names, frozen, on `device`."""
-    folder = locate(cfg.path)
+def load_stable_diffusion(cfg: StableDiffusionConfig, found: Found, device: torch.device) -> SingleViewPrior:
+    """The model in the folder that was `found` for `cfg`, frozen, on `device`."""
+    folder = found.path
     family = find_family(folder)
     missing = [name for name in PIECES[family] if not (folder / name).is_dir()]
     if missing:
@@ -47,7 +46,7 @@ def load_stable_diffusion(cfg: StableDiffusionConfig, device: torch.device) -> S
     schedule = load_schedule(folder, family)
     vae = load_vae(folder / "vae", dtype, device, cfg.vae_batch)
     network, resolution, load_encoder = load_family(folder, family, vae, dtype, device)
-    cache = cache_folder() / "prompts" / f"{prior_id(cfg)}-{str(dtype).removeprefix('torch.')}"
+    cache = cache_folder() / "prompts" / f"{found.id}-{str(dtype).removeprefix('torch.')}"
     return SingleViewPrior(
         network,
         vae,

@@ -6,11 +6,9 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import assert_never
 
-from sds3d.config.schema import MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
-from sds3d.priors.known import locate
+from sds3d.files import file_sha256
 
 MANIFEST = "sha256.json"
 # What a prior reads; other folders of a pipeline, such as a safety checker's, do not matter.
@@ -50,20 +48,12 @@ def read_manifest(folder: Path, remedy: str = "") -> dict[str, str]:
     return manifest
 
 
-def prior_id(cfg: PriorConfig) -> str:
-    """16 hex digits that change with the weights of the prior that `cfg` names, wherever they are.
-
-    Quick also for gigabytes. Weights that are not here have an id that stands for their name alone.
-    """
-    match cfg:
-        case PocketConfig():
-            manifest = (Path(cfg.path) if cfg.path else POCKET) / MANIFEST
-            content = manifest.read_bytes() if manifest.is_file() else _text(cfg.path)
-        case MVDreamConfig() | StableDiffusionConfig():
-            content = _content(cfg.path)
-        case _:
-            assert_never(cfg)
-    return hashlib.sha256(content).hexdigest()[:16]
+def content_id(path: Path) -> str:
+    """16 hex digits that change with the weights in a file or folder, wherever it is. Quick also for gigabytes."""
+    try:
+        return hashlib.sha256(_content(path)).hexdigest()[:16]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its files and their permissions") from error
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -92,30 +82,16 @@ def damages(digests: dict[Path, str]) -> list[str]:
     ]
 
 
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _content(path: str) -> bytes:
-    """What tells the weights at `path`, a file, a folder or a known name, from others."""
-    try:
-        found = locate(path)
-        if (found / MANIFEST).is_file():
-            return (found / MANIFEST).read_bytes()
-        if found.is_file():
-            return _fingerprint(found)
-        return b"".join(
-            file.relative_to(found).as_posix().encode("utf-8", "surrogateescape") + b"\0" + _fingerprint(file)
-            for file in weight_files(found)
-        )
-    except (UserError, OSError):  # what loads them says what is wrong
-        return _text(path)
-
-
-def _text(path: str) -> bytes:
-    return path.encode("utf-8", "surrogatepass")
+def _content(path: Path) -> bytes:
+    """What tells the weights at `path` from others."""
+    if (path / MANIFEST).is_file():
+        return (path / MANIFEST).read_bytes()
+    if path.is_file():
+        return _fingerprint(path)
+    return b"".join(
+        file.relative_to(path).as_posix().encode("utf-8", "surrogateescape") + b"\0" + _fingerprint(file)
+        for file in weight_files(path)
+    )
 
 
 def _fingerprint(path: Path) -> bytes:

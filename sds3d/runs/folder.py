@@ -26,8 +26,8 @@ from sds3d.config.schema import (
     StableDiffusionConfig,
 )
 from sds3d.errors import UserError
-from sds3d.files import atomic_write, free_bytes, fsync, megabytes, refused
-from sds3d.priors.weights import file_sha256, prior_id
+from sds3d.files import atomic_write, file_sha256, free_bytes, fsync, megabytes, refused
+from sds3d.priors.kinds import kind_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,8 +50,7 @@ class Checkpoint:
 
 def config_hash(cfg: Config) -> str:
     """Hex sha256 of all that the result depends on: not of where it is made, nor of how often it is saved."""
-    named = [stage.prior for stage in cfg.stages if not isinstance(stage.prior, RunPriorConfig)]
-    ids = "\n".join(prior_id(prior) for prior in (cfg.prior, *named))
+    ids = "\n".join(kind_of(cfg.prior_of(stage)).find("prior.path").id for stage in cfg.stages)
     same = replace(
         cfg,
         out="",

@@ -15,13 +15,14 @@ from sds3d.interfaces import Render
 from sds3d.optimization.loop import train as optimise
 from sds3d.optimization.step import Surface
 from sds3d.optimization.targets import shown
-from sds3d.priors.blueprint import draw_blueprint
+from sds3d.priors.blueprint import pocket_blueprint
 from sds3d.priors.pocket import data, model, train
 from sds3d.priors.pocket.learner import Learner
 from sds3d.priors.pocket.mixed import MixedObjects
-from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
+from sds3d.priors.pocket.prior import PocketPrior
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.sample import sample_views
+from sds3d.priors.weights import POCKET
 from sds3d.procedural import library
 from sds3d.procedural.parts import Part, pack
 from sds3d.procedural.tracer import trace
@@ -179,7 +180,7 @@ def test_a_prior_of_normals_is_shown_both_and_one_of_colours_the_same_as_before(
 
 
 def test_training_latents_hold_colours_as_before_and_normals_that_are_zero_beside_the_object():
-    batch = data.MadeUpObjects(0, 2, range(1), TextEncoder(SHIPPED / "text_encoder"))[0]
+    batch = data.MadeUpObjects(0, 2, range(1), TextEncoder(POCKET / "text_encoder"))[0]
     both, alone = data.draw(batch, normals=True), data.draw(batch)
     assert both.shape == (8, 24, 32, 32) and torch.equal(both[:, :12], alone)
     images = torch.nn.functional.pixel_shuffle(both, model.PATCH)
@@ -221,7 +222,7 @@ def test_a_trained_prior_draws_normals_and_shows_colours(trained):
     assert prior.normals and not PocketPrior(trained.parent / "plain", CPU).normals
     weights = prior.unet.conv_out.weight.flatten(1).norm(dim=1)
     assert (weights[12:] > 0).all()  # they learn, though they began at zero
-    assert draw_blueprint(PocketConfig(path=str(trained)), "cpu").latents == (24, 32, 32)
+    assert pocket_blueprint(trained).latents == (24, 32, 32)
     generator = torch.Generator().manual_seed(0)
     views = sample_views(prior, "red", "", turntable(4, 64), torch.full((4, 3), 0.5), generator, steps=2)
     assert views.shape == (4, 3, 64, 64)
@@ -315,7 +316,7 @@ def test_eight_bits_keep_no_normal_at_all_and_whole_ones():
 
 
 def test_a_batch_of_both_holds_normals_that_are_zero_beside_the_objects(own):
-    encoder = TextEncoder(SHIPPED / "text_encoder")
+    encoder = TextEncoder(POCKET / "text_encoder")
     batch = MixedObjects(0, 3, range(1), encoder, own=own, mix=1 / 3)[0]
     assert batch.pictures.shape == (2, 4, 64, 64, 7)
     latents = data.draw(batch, normals=True)

@@ -5,7 +5,8 @@ import torch
 
 from sds3d.cameras import turntable
 from sds3d.native.graphs import CapturedCall
-from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
+from sds3d.priors.pocket.prior import PocketPrior
+from sds3d.priors.weights import POCKET
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
@@ -27,7 +28,7 @@ def test_replays_follow_their_inputs_and_keep_earlier_results():
 
 
 def test_the_recorded_prior_predicts_what_the_eager_one_does():
-    prior, eager_prior = (PocketPrior(SHIPPED, torch.device("cuda")) for _ in range(2))
+    prior, eager_prior = (PocketPrior(POCKET, torch.device("cuda")) for _ in range(2))
     eager_prior.predict_v = eager_prior._predict_v
     texts = [prior.encode_prompt("a red mushroom"), prior.encode_prompt("")]
     for seed, t in enumerate((300, 900)):

@@ -1,5 +1,6 @@
 """What is missing is said before a run folder is made, all of it at once."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,11 +12,14 @@ from huggingface_hub import constants
 
 from sds3d.cli.main import main
 from sds3d.cli.prior_option import preset_for, prior_overrides
+from sds3d.config.load import find_preset
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, SDSConfig, StableDiffusionConfig, StageConfig
 from sds3d.errors import UserError
-from sds3d.preflight.check import named_priors, preflight
+from sds3d.preflight.check import preflight
 from sds3d.preflight.estimate import GIB, GpuMemory, estimate
+from sds3d.priors.kinds import Found, named_priors
 from sds3d.priors.known import find_known
+from sds3d.priors.weights import POCKET, content_id
 from sds3d.runs.folder import RunFolder
 from tests.helpers.fake_models import write_configs, write_source
 
@@ -48,7 +52,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
 
 def test_the_shipped_prior_is_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, free=0)  # not even asked
-    preflight(CFG)
+    assert preflight(CFG) == {CFG.prior: Found(POCKET, content_id(POCKET))}
 
 
 def test_the_shipped_prior_costs_no_time() -> None:
@@ -104,7 +108,9 @@ def test_a_run_that_cannot_begin_makes_no_folder(tmp_path: Path, capsys: pytest.
 
 def test_resume_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cfg = replace(CFG, prior=MISSING, out=str(tmp_path), stages=(StageConfig(estimator=SDSConfig()),))
+    folder = write_source(find_known(MISSING.path).sources[0], tmp_path / "cache" / "sds3d" / "models" / MISSING.path)
     run = RunFolder.create(cfg)
+    shutil.rmtree(folder)
     assert main(["resume", str(run.path)]) == 2
     assert "error: prior.path: mvdream-sd2.1 is not on this machine" in capsys.readouterr().err
 
@@ -133,8 +139,9 @@ def test_a_prior_is_told_by_its_name_or_its_content(tmp_path: Path, monkeypatch:
 
 
 def test_a_prior_brings_its_preset() -> None:
-    assert preset_for([]) is preset_for(["prior.kind=pocket", "prior.path="]) is None
-    assert preset_for(["prior.kind=stable-diffusion", "prior.path=x"]).name == "stable-diffusion.yaml"
+    assert preset_for(None) is preset_for("pocket") is None
+    assert find_preset(preset_for("sd-1.5")).name == "stable-diffusion.yaml"
+    assert find_preset(preset_for("mvdream-sd2.1")).name == "mvdream-gaussians.yaml"
 
 
 def test_list_fetch_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -16,6 +16,7 @@ from sds3d.config.schema import (
     MVDreamConfig,
     NFSDConfig,
     PocketConfig,
+    PriorConfig,
     SDSConfig,
     StableDiffusionConfig,
     StageConfig,
@@ -34,10 +35,16 @@ from sds3d.preflight.estimate import (
     together,
 )
 from sds3d.preflight.peak_memory import PeakMemory, fused_attention
-from sds3d.priors.blueprint import META, VAE, bytes_of, draw_blueprint
+from sds3d.priors.blueprint import META, VAE, Blueprint, bytes_of
+from sds3d.priors.kinds import kind_of
 from sds3d.priors.known import find_known
 from sds3d.priors.pocket.prior import load_pocket
+from sds3d.priors.weights import POCKET
 from tests.helpers.fake_models import TINY_UNET, write_configs
+
+
+def draw_blueprint(cfg: PriorConfig, device_type: str) -> Blueprint:
+    return kind_of(cfg).blueprint(device_type)
 
 
 @pytest.fixture(autouse=True)
@@ -180,7 +187,7 @@ def test_learning_needs_more_than_a_call() -> None:
 
 def test_the_shipped_prior_needs_what_is_estimated() -> None:
     """A real call on a CPU makes the same tensors, but for copies of its arguments: one batch of latents."""
-    prior = load_pocket(PocketConfig(), torch.device("cpu"))
+    prior = load_pocket(POCKET, torch.device("cpu"))
     cameras = turntable(4, 64)
     texts = [prior.encode_prompt("a red mushroom"), prior.encode_prompt("")]
     noisy, timesteps = torch.zeros(4, 24, 32, 32), torch.full((4,), 500)

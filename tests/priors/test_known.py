@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, StableDiffusionConfig, StageConfig
+from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig, StageConfig
 from sds3d.errors import UserError
+from sds3d.files import file_sha256
 from sds3d.priors.fetch import fetch
-from sds3d.priors.known import KNOWN, TOKENIZER, KnownModel, Source, find_known, locate, locate_tokenizer
-from sds3d.priors.weights import SAMPLE, damages, file_sha256, known_digests, prior_id
+from sds3d.priors.kinds import kind_of
+from sds3d.priors.known import KNOWN, TOKENIZER, KnownModel, Source, existing_path, find_known, locate, locate_tokenizer
+from sds3d.priors.weights import SAMPLE, content_id, damages, known_digests
 from sds3d.runs.folder import config_hash
 from tests.helpers.fake_models import write_snapshot, write_source
 from tests.helpers.hostile import HOSTILE
@@ -37,6 +39,10 @@ def refused(path: str) -> str:
         locate(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def prior_id(cfg: PriorConfig) -> str:
+    return kind_of(cfg).find("prior.path").id
 
 
 def test_the_table_is_sound() -> None:
@@ -229,8 +235,8 @@ def test_digests_come_from_the_manifest_or_the_cache(caches: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("cls", [MVDreamConfig, StableDiffusionConfig])
 def test_the_id_is_of_the_weights_not_of_their_place(cls: type, caches: Path, tmp_path: Path) -> None:
-    absent = prior_id(cls(path=SD.name))
-    assert absent != prior_id(cls(path=MVDREAM.name))
+    with pytest.raises(UserError, match=f"prior.path: {SD.name} is not on this machine"):
+        prior_id(cls(path=SD.name))
     copied = write_source(SD.sources[0], tmp_path / "copy")
     os.utime(copied / "vae" / "config.json", (0, 0))
     (copied / "README.md").write_text("x")
@@ -238,7 +244,7 @@ def test_the_id_is_of_the_weights_not_of_their_place(cls: type, caches: Path, tm
     (copied / "safety_checker" / "config.json").write_text("x")
     cached = write_snapshot(SD.sources[0], caches)
     expected = prior_id(cls(path=str(copied)))
-    assert prior_id(cls(path=SD.name)) == prior_id(cls(path=str(cached))) == expected != absent
+    assert prior_id(cls(path=SD.name)) == prior_id(cls(path=str(cached))) == expected
     assert len(expected) == 16 and int(expected, 16)
     for name in ("vae/config.json", "model_index.json"):
         (copied / name).write_text("another")
@@ -250,13 +256,13 @@ def test_the_id_is_of_the_weights_not_of_their_place(cls: type, caches: Path, tm
 def test_a_change_at_either_end_or_in_the_middle_is_seen(place: int, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(bytes(5 * SAMPLE))
-    before = prior_id(MVDreamConfig(path=str(path)))
+    before = content_id(path)
     with path.open("r+b") as file:
         file.seek(place)
         file.write(b"x")
-    changed = prior_id(MVDreamConfig(path=str(path)))
+    changed = content_id(path)
     path.write_bytes(bytes(5 * SAMPLE + 1))
-    assert len({before, changed, prior_id(MVDreamConfig(path=str(path)))}) == 3
+    assert len({before, changed, content_id(path)}) == 3
 
 
 def test_a_manifest_stands_for_its_folder(tmp_path: Path) -> None:
@@ -270,8 +276,23 @@ def test_a_manifest_stands_for_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "", "\0", "x" * 5000, "\ud800"])
-def test_no_name_breaks_the_id(name: str) -> None:
-    assert len(prior_id(MVDreamConfig(path=name))) == 16
+def test_no_name_breaks_the_search(name: str) -> None:
+    for cfg in (MVDreamConfig(path=name), StableDiffusionConfig(path=name)):
+        if existing_path(name):  # such as "/"
+            assert len(prior_id(cfg)) == 16
+        else:
+            with pytest.raises(UserError, match="no such file or folder, and no known model"):
+                prior_id(cfg)
+
+
+def test_weights_that_cannot_be_read_have_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("sds3d.priors.weights._fingerprint", fail)
+    folder = write_source(SD.sources[0], tmp_path / "copy")
+    with pytest.raises(UserError, match="copy: cannot be read .Permission denied.; check its files"):
+        prior_id(StableDiffusionConfig(path=str(folder)))
 
 
 def test_a_run_is_the_same_wherever_its_weights_are_and_however_it_is_computed(caches: Path, tmp_path: Path) -> None:

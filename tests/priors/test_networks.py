@@ -9,10 +9,10 @@ import torch
 
 from sds3d.priors.multiview import attend_across_views
 from sds3d.priors.pocket import model
-from sds3d.priors.pocket.prior import SHIPPED
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.pocket.unet import GroupNorm
 from sds3d.priors.quantize import load_int8
+from sds3d.priors.weights import POCKET
 
 
 def reference_unet(folder):
@@ -33,13 +33,13 @@ def inputs(batch, channels):
 
 
 def test_the_shipped_network_computes_what_diffusers_does_with_its_weights():
-    reference = reference_unet(SHIPPED)
-    reference.load_state_dict(load_int8(SHIPPED / "unet" / "weights.int8.safetensors"))
+    reference = reference_unet(POCKET)
+    reference.load_state_dict(load_int8(POCKET / "unet" / "weights.int8.safetensors"))
     reference = reference.eval().to(memory_format=torch.channels_last)
     images, timesteps, context, camera = inputs(8, 24)
     with torch.no_grad():
         expected = reference(images, timesteps, context, class_labels=camera).sample
-        got = model.load_unet(SHIPPED).to(memory_format=torch.channels_last)(images, timesteps, context, camera)
+        got = model.load_unet(POCKET).to(memory_format=torch.channels_last)(images, timesteps, context, camera)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     assert expected.std() > 0.1
 
@@ -72,7 +72,7 @@ def test_the_noise_levels_are_those_that_diffusers_reads_from_the_folder(tmp_pat
     from diffusers import DDIMScheduler
 
     model.save_unet(model.build_unet((16, 32)), tmp_path)
-    for folder in (SHIPPED, tmp_path):
+    for folder in (POCKET, tmp_path):
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
         assert scheduler.config.prediction_type == "v_prediction"
         torch.testing.assert_close(model.cumulative_alphas(), scheduler.alphas_cumprod, rtol=0, atol=0)
@@ -81,7 +81,7 @@ def test_the_noise_levels_are_those_that_diffusers_reads_from_the_folder(tmp_pat
 def test_the_text_encoder_computes_what_transformers_does_with_its_weights():
     from transformers import BertConfig, BertModel
 
-    folder = SHIPPED / "text_encoder"
+    folder = POCKET / "text_encoder"
     reference = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False).eval()
     reference.load_state_dict(load_int8(folder / "weights.int8.safetensors"))
     encoder = TextEncoder(folder)

@@ -15,7 +15,6 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
 from sds3d.cameras import turntable
 from sds3d.cli.main import main
-from sds3d.config.schema import PocketConfig
 from sds3d.errors import UserError
 from sds3d.mesh.foreign import read_solid
 from sds3d.priors.pocket import learner, model, train
@@ -330,7 +329,7 @@ def test_the_program_makes_a_folder_that_is_a_prior(tmp_path, tiny, folder, caps
     assert "resumed at step 1" in streams.out and "drew 3 of your objects" in streams.err
     assert f"sds3d prior preview --prior '{out}' -- 'a red box'" in streams.out
     assert f"sds3d generate --prior '{out}' -- 'a red box'" in streams.out
-    prior = load_pocket(PocketConfig(path=str(out)), CPU)
+    prior = load_pocket(out, CPU)
     assert prior.encode_prompt("a red box").isfinite().all()
     assert main(["prior", "verify", str(out)]) == 0
 

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from sds3d.cameras import orbit_cameras, pixel_rays, pose_vectors, turntable
 from sds3d.priors.flat import flatten_parameters
 from sds3d.priors.pocket import data, learner, model, text, train
-from sds3d.priors.pocket.prior import SHIPPED, PocketPrior
+from sds3d.priors.pocket.prior import PocketPrior
 from sds3d.priors.quantize import dequantize, quantize
+from sds3d.priors.weights import POCKET
 from sds3d.procedural.objects import CATEGORIES, sample_object
 from sds3d.procedural.objects.vocabulary import HELD_OUT
 from sds3d.procedural.parts import GLOWING, Part, bounding_radius, half_extents, normalize, pack, rotation_from_euler
@@ -235,7 +236,7 @@ def test_latents_fold_pixels_without_loss():
 
 @pytest.fixture(scope="module")
 def prior():
-    return PocketPrior(SHIPPED, torch.device("cpu"))
+    return PocketPrior(POCKET, torch.device("cpu"))
 
 
 def test_views_of_an_object_see_each_other_and_no_other_object(prior):
@@ -293,7 +294,7 @@ def test_nouns_that_training_never_saw_are_near_what_they_mean():
         "chalice": "goblet", "orb": "ball", "parcel": "gift",
     }  # fmt: skip
     assert set(meant) <= set(HELD_OUT)
-    encoder = text.TextEncoder(SHIPPED / "text_encoder")
+    encoder = text.TextEncoder(POCKET / "text_encoder")
 
     def words(nouns):
         ids = encoder.tokenize(nouns)
@@ -390,4 +391,4 @@ def test_the_program_writes_a_folder_that_loads(tmp_path, monkeypatch):
 
 
 def test_the_shipped_folder_is_at_most_35_megabytes():
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < 35e6
+    assert sum(path.stat().st_size for path in POCKET.rglob("*") if path.is_file()) < 35e6

@@ -33,8 +33,8 @@ from sds3d.interfaces import Prior
 from sds3d.native import cpu as native
 from sds3d.optimization.loop import train
 from sds3d.priors import build_prior, stable_diffusion
+from sds3d.priors.kinds import find_priors
 from sds3d.priors.mvdream import prior as mvdream
-from sds3d.priors.weights import prior_id
 from sds3d.runs.folder import OUTPUTS, RunFolder
 from tests.helpers.tiny_diffusers import write_tiny_sd
 from tests.helpers.tiny_mvdream import make_tiny_mvdream, write_layout
@@ -111,7 +111,7 @@ def test_a_prompt_becomes_an_asset(name, models, tmp_path, capsys):
     opened, cfg = RunFolder.open(run)
     assert opened.finished and cfg.prior.path == str(path)
     report = json.loads((run / "report.json").read_text())
-    assert set(report["priors"].values()) == {prior_id(cfg.prior)}
+    assert set(report["priors"].values()) == {find_priors(cfg)[cfg.prior].id}
     assert report["gaussians"] == 200 and report["watertight"]
     metrics = read_metrics(run)
     assert [line["step"] for line in metrics] == [2, 4] and all(np.isfinite(line["loss"]) for line in metrics)

@@ -440,7 +440,7 @@ def test_recorded_calls_on_a_gpu_say_what_a_cpu_says(folders, name):
 
 @pytest.mark.parametrize("name", ["sd", "sd3"])
 def test_the_loop_runs_on_it(name, folders, tmp_path):
-    stage = "{name: only, steps: 4, prior_every: 2, num_orbits: 2, resolution: 32, estimator: {kind: sds, clip: false}}"
+    stage = "{name: only, steps: 4, prior_every: 2, num_orbits: 2, resolution: 32, estimator: {kind: sds}}"
     settings = ["device=cpu", "prior.kind=stable-diffusion", f"prior.path={folders[name]}", "prior.perp_neg=true"]
     settings += [f"out={tmp_path}", f"stages=[{stage}]", "representation.num_init=60"]
     made = load_config(None, settings, PROMPT)

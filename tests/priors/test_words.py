@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sds3d.config.schema import Config, PocketConfig
-from sds3d.priors.pocket.words import WORDS, known_words, unseen_words, unseen_words_of
+from sds3d.priors.kinds import unseen_words_of
+from sds3d.priors.pocket.words import WORDS, known_words, unseen_words
 from sds3d.priors.weights import POCKET, read_manifest
 from sds3d.procedural.objects.vocabulary import HELD_OUT
 

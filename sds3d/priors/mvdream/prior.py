@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sds3d.config.schema import MVDreamConfig
-from sds3d.files import cache_folder
-from sds3d.priors import known
+from sds3d.native.cpu import cache_folder
 from sds3d.priors.checkpoints import build
 from sds3d.priors.clip_text import load_text_encoder
+from sds3d.priors.kinds import Found
 from sds3d.priors.latent import LatentPrior
 from sds3d.priors.multiview import attend_across_views
 from sds3d.priors.mvdream.files import open_mvdream
@@ -19,7 +19,6 @@ from sds3d.priors.pretrained import choose_dtype
 from sds3d.priors.schedule import make_schedule
 from sds3d.priors.texts import PromptCache
 from sds3d.priors.vae import Vae
-from sds3d.priors.weights import prior_id
 
 NUM_VIEWS = 4
 
@@ -38,14 +37,14 @@ class MultiViewUNet(nn.Module):
         return self.unet(batch, told, texts, class_labels=cameras, return_dict=False)[0].float()
 
 
-def load_mvdream(cfg: MVDreamConfig, device: torch.device) -> LatentPrior:
-    """The multi-view prior that `cfg` names, from any of the layouts that it comes in."""
-    files = open_mvdream(known.locate(cfg.path))
+def load_mvdream(cfg: MVDreamConfig, found: Found, device: torch.device) -> LatentPrior:
+    """The multi-view prior that was `found` for `cfg`, from any of the layouts that it comes in."""
+    files = open_mvdream(found.path)
     dtype = choose_dtype(cfg.dtype, device.type)
     vae = Vae(build(files.vae, device, dtype), cfg.vae_batch)
     texts = PromptCache(
         partial(load_text_encoder, files.text, files.tokenizer, device),
-        cache_folder() / "prompts" / prior_id(cfg),
+        cache_folder() / "prompts" / found.id,
         device,
         dtype,
     )

@@ -10,19 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from sds3d.cameras import Cameras
-from sds3d.config.schema import PocketConfig
 from sds3d.native.graphs import CapturedCall
 from sds3d.priors.lora import with_lora
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.weights import verify
 
-SHIPPED = Path(__file__).parent / "weights"
 
-
-def load_pocket(cfg: PocketConfig, device: torch.device) -> PocketPrior:
-    """The pocket prior that `cfg` names, its files checked."""
-    folder = Path(cfg.path) if cfg.path else SHIPPED
+def load_pocket(folder: Path, device: torch.device) -> PocketPrior:
+    """The pocket prior in `folder`, its files checked."""
     verify(folder)
     return PocketPrior(folder, device)
 

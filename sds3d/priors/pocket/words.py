@@ -6,11 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from sds3d.config.schema import Config, PocketConfig
-from sds3d.priors.weights import POCKET
-
 WORDS = "words.txt"  # beside the weights, one word a line
-GUESSED = "words that no caption of the prior's training had, so that it guesses what they mean"
 # words that change nothing of what is meant
 EMPTY = frozenset(
     ("a", "an", "the", "this", "that", "these", "those", "my", "your", "our", "his", "her", "its", "some", "any")
@@ -40,10 +36,3 @@ def unseen_words(prompt: str, folder: Path) -> list[str]:
     known = set(path.read_text(encoding="utf-8", errors="replace").split())
     asked = [word for word in dict.fromkeys(words_of(prompt)) if word not in EMPTY]
     return [word for word in asked if known.isdisjoint({word, f"{word}s", word.removesuffix("s")})]
-
-
-def unseen_words_of(cfg: Config) -> list[str]:
-    """The words of the prompt, each once, that some pocket prior of the run never learned."""
-    priors = dict.fromkeys(cfg.prior_of(stage) for stage in cfg.stages)
-    folders = [Path(prior.path) if prior.path else POCKET for prior in priors if isinstance(prior, PocketConfig)]
-    return list(dict.fromkeys(word for folder in folders for word in unseen_words(cfg.prompt, folder)))

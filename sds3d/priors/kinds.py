@@ -1,0 +1,218 @@
+"""All that is to be known of a prior before its network is built: the one place that tells the kinds of prior apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
+from sds3d.errors import UserError
+from sds3d.priors.known import existing_path, find_known, locate, unknown_model
+from sds3d.priors.weights import POCKET, content_id, read_manifest
+
+if TYPE_CHECKING:
+    import torch
+
+    from sds3d.interfaces import Prior
+    from sds3d.priors.blueprint import Blueprint
+
+GUESSED = "words that no caption of the prior's training had, so that it guesses what they mean"
+OTHER_DTYPE = "choose another prior.dtype (bfloat16 or float32)"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Weights on this machine."""
+
+    path: Path  # a folder or a file
+    id: str  # 16 hex digits that change with the weights, wherever they are
+
+
+@dataclass(frozen=True)
+class PriorKind:
+    """A configured prior, as far as it is known without its weights; the functions import what they need."""
+
+    find: Callable[[str], Found]  # given the key that names the prior, for messages; UserError says what to fetch
+    load: Callable[[Found, torch.device], Prior]
+    blueprint: Callable[[str], Blueprint]  # on a "cuda" or "cpu" device: its networks without their weights
+    unseen_words: Callable[[str], list[str]]  # of a prompt: those of which the text encoder only guesses the meaning
+    preset: str | None  # the preset that suits this prior; None: the defaults do
+    longer_preset: str | None  # a preset that takes more time for a better result
+    extra_rows: int  # of a network call, for each image, beside one row a text
+    compiles: bool  # by torch.compile on a GPU, which needs a C compiler
+    small: bool  # fits on any GPU, so that memory need not be measured
+    remedy: str  # for predictions that are not finite
+
+
+def kind_of(cfg: PriorConfig) -> PriorKind:
+    """What is known of the prior that `cfg` names."""
+    match cfg:
+        case PocketConfig():
+            return PriorKind(
+                find=partial(_find_pocket, cfg.path),
+                load=_load_pocket,
+                blueprint=partial(_pocket_blueprint, cfg),
+                unseen_words=partial(_unseen_words, cfg),
+                preset=None,
+                longer_preset="quality",
+                extra_rows=0,
+                compiles=False,
+                small=True,
+                remedy="check the prior's weights",
+            )
+        case MVDreamConfig():
+            return PriorKind(
+                find=partial(_find_mvdream, cfg.path),
+                load=partial(_load_mvdream, cfg),
+                blueprint=partial(_latent_blueprint, cfg, num_views=4, float32_text=True),
+                unseen_words=_no_words,
+                preset="mvdream-gaussians",
+                longer_preset=None,
+                extra_rows=0,
+                compiles=cfg.compile,
+                small=False,
+                remedy=OTHER_DTYPE,
+            )
+        case StableDiffusionConfig():
+            return PriorKind(
+                find=partial(_find_known, cfg.path),
+                load=partial(_load_stable_diffusion, cfg),
+                blueprint=partial(_latent_blueprint, cfg, num_views=1, float32_text=False),
+                unseen_words=_no_words,
+                preset="stable-diffusion",
+                longer_preset=None,
+                extra_rows=2 * cfg.perp_neg,  # of the front and the side, from which Perp-Neg keeps away
+                compiles=cfg.compile,
+                small=False,
+                remedy=OTHER_DTYPE,
+            )
+        case _:
+            assert_never(cfg)
+
+
+def named_priors(cfg: Config) -> dict[PriorConfig, str]:
+    """The priors that the stages of a run use, each with the first key that names it."""
+    priors: dict[PriorConfig, str] = {}
+    for index, stage in enumerate(cfg.stages):
+        prior = cfg.prior_of(stage)
+        priors.setdefault(prior, f"stages.{index}.prior.path" if prior is stage.prior else "prior.path")
+    return priors
+
+
+def find_priors(cfg: Config) -> dict[PriorConfig, Found]:
+    """Where the weights of each prior of a run are; UserError with all that is missing."""
+    found, problems = {}, []
+    for prior, key in named_priors(cfg).items():
+        try:
+            found[prior] = kind_of(prior).find(key)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
+    return found
+
+
+def unseen_words_of(cfg: Config) -> list[str]:
+    """The words of the prompt, each once, that some prior of the run never learned."""
+    words = (word for prior in named_priors(cfg) for word in kind_of(prior).unseen_words(cfg.prompt))
+    return list(dict.fromkeys(words))
+
+
+def prior_named(given: str, key: str) -> PriorConfig:
+    """The config of the prior that a user names: "pocket", a known model, a file or a folder; `key` is for messages."""
+    if given == "pocket":
+        return PocketConfig()
+    existing, model = existing_path(given), find_known(given)
+    if existing is not None:
+        return _prior_in(existing)
+    if model is None:
+        raise unknown_model(given, key)
+    return MVDreamConfig(path=given) if model.kind == "mvdream" else StableDiffusionConfig(path=given)
+
+
+def _prior_in(path: Path) -> PriorConfig:
+    """The config of the prior in a file or folder, by what is in it."""
+    absolute = str(path.absolute())
+    if path.is_file():
+        return MVDreamConfig(path=absolute)  # the only one that is read from one file
+    if (path / "unet" / "weights.int8.safetensors").is_file():
+        return PocketConfig(path=absolute)
+    try:
+        config = json.loads((path / "unet" / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        config = None  # what loads it says what is wrong
+    is_multi_view = isinstance(config, dict) and (
+        config.get("class_embed_type") == "projection" or "camera_dim" in config
+    )
+    return MVDreamConfig(path=absolute) if is_multi_view else StableDiffusionConfig(path=absolute)
+
+
+def _find_pocket(path: str, key: str) -> Found:
+    folder = existing_path(path) if path else POCKET
+    if folder is None:
+        raise UserError(f"{key}: {path}: no such folder; expected one that `sds3d prior train` made")
+    read_manifest(folder)
+    return Found(folder, content_id(folder))
+
+
+def _find_known(path: str, key: str) -> Found:
+    found = locate(path, key)
+    return Found(found, content_id(found))
+
+
+def _find_mvdream(path: str, key: str) -> Found:
+    found = _find_known(path, key)
+    if found.path.is_file():
+        from sds3d.priors.mvdream.files import find_tokenizer  # which imports torch
+
+        find_tokenizer(found.path)
+    return found
+
+
+def _load_pocket(found: Found, device: torch.device) -> Prior:
+    from sds3d.priors.pocket.prior import load_pocket
+
+    return load_pocket(found.path, device)
+
+
+def _load_mvdream(cfg: MVDreamConfig, found: Found, device: torch.device) -> Prior:
+    from sds3d.priors.mvdream.prior import load_mvdream
+
+    return load_mvdream(cfg, found, device)
+
+
+def _load_stable_diffusion(cfg: StableDiffusionConfig, found: Found, device: torch.device) -> Prior:
+    from sds3d.priors.stable_diffusion import load_stable_diffusion
+
+    return load_stable_diffusion(cfg, found, device)
+
+
+def _pocket_blueprint(cfg: PocketConfig, device_type: str) -> Blueprint:
+    from sds3d.priors.blueprint import pocket_blueprint
+
+    return pocket_blueprint(_find_pocket(cfg.path, "prior.path").path)
+
+
+def _latent_blueprint(
+    cfg: MVDreamConfig | StableDiffusionConfig, device_type: str, *, num_views: int, float32_text: bool
+) -> Blueprint:
+    from sds3d.priors.blueprint import latent_blueprint
+
+    return latent_blueprint(
+        cfg.path, cfg.dtype, cfg.vae_batch, device_type, num_views=num_views, float32_text=float32_text
+    )
+
+
+def _unseen_words(cfg: PocketConfig, prompt: str) -> list[str]:
+    from sds3d.priors.pocket.words import unseen_words
+
+    return unseen_words(prompt, Path(cfg.path).expanduser() if cfg.path else POCKET)
+
+
+def _no_words(prompt: str) -> list[str]:
+    """Stable Diffusion's text encoders have read the web."""
+    return []
