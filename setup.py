@@ -1,4 +1,7 @@
-"""Builds the native libraries into the package where a C++ compiler or nvcc is found; the rest is in pyproject.toml."""
+"""Copies the presets into the package and builds the native libraries where a C++ compiler or nvcc is found.
+
+The rest is in pyproject.toml.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "cuda_ext"
+PRESETS = sorted((ROOT / "configs").glob("*.yaml"))
 KERNEL_SOURCES = sorted(path for path in SOURCES.glob("**/*") if path.is_file())
 
 
@@ -29,7 +33,10 @@ native, cuda_build = load_alone("cpu"), load_alone("cuda_build")
 
 
 class BuildWithNative(build_py):
-    """Adds the native libraries and their sources to the built package; a checkout keeps its sources in cuda_ext."""
+    """Adds the presets, the native libraries and their sources to the built package.
+
+    A checkout keeps presets in configs and sources in cuda_ext.
+    """
 
     def run(self) -> None:
         super().run()
@@ -38,15 +45,20 @@ class BuildWithNative(build_py):
         else:
             folder = Path(self.build_lib) / "sds3d" / "_native"
             for path in KERNEL_SOURCES:
-                target = folder / path.relative_to(ROOT)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+                copy_into(path, folder / path.relative_to(ROOT).parent)
+            for path in PRESETS:
+                copy_into(path, Path(self.build_lib) / "sds3d" / "config" / "presets")
         compile_cpu_library(folder)
         compile_cuda_kernels(folder)
 
     def get_source_files(self) -> list[str]:
         """What a source distribution holds."""
-        return [*super().get_source_files(), *(str(path.relative_to(ROOT)) for path in KERNEL_SOURCES)]
+        return [*super().get_source_files(), *(str(path.relative_to(ROOT)) for path in KERNEL_SOURCES + PRESETS)]
+
+
+def copy_into(path: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, folder / path.name)
 
 
 def compile_cpu_library(folder: Path) -> None:

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
         description=__doc__,
     )
     parser.add_argument("words", nargs="*", metavar="key=value", help="config values")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of one in configs/")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of a preset")
     parser.add_argument("--prior", metavar="PATH_OR_NAME", help=HELP)
     parser.add_argument("--gpu-gib", type=float, metavar="N", help="for a GPU with so much memory, wherever it is")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 KEY = re.compile(r"\w[\w-]*(\.\w[\w-]*){0,30}")
-PRESETS = Path(__file__).resolve().parents[2] / "configs"
+HERE = Path(__file__).resolve().parent
+PRESET_FOLDERS = (HERE / "presets", HERE.parents[1] / "configs")  # of a built package, of a checkout
 
 
 def load_config(preset: Path | None, overrides: list[str], prompt: str | None) -> Config:
@@ -53,14 +54,16 @@ def from_mapping(cls: type, mapping: dict[str, Any]) -> Any:
 
 
 def find_preset(preset: Path) -> Path:
-    """The file of a preset: the path itself, or its name in configs/."""
+    """The file of a preset: the path itself, or the preset with this name; UserError names those there are."""
     if preset.is_file():
         return preset
-    named = PRESETS / f"{preset}.yaml"
-    if len(preset.parts) == 1 and named.is_file():
-        return named
-    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
-    raise UserError(f"config {preset}: no such file{did_you_mean(str(preset), names)}; presets: {', '.join(names)}")
+    name = str(preset)
+    presets = {path.stem: path for folder in PRESET_FOLDERS for path in sorted(folder.glob("*.yaml"))}
+    if not presets:
+        raise UserError(f"no presets in {PRESET_FOLDERS[0]}; install sds3d again")
+    if name not in presets:
+        raise UserError(f"config {name}: no such file{did_you_mean(name, presets)}; presets: {', '.join(presets)}")
+    return presets[name]
 
 
 def _leaves(mapping: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:

@@ -13,13 +13,14 @@ from omegaconf import OmegaConf
 from sds3d.config import load as settings
 from sds3d.config import schema
 from sds3d.config.checks import field_types
-from sds3d.config.load import PRESETS, dump_config, from_mapping, load_config
+from sds3d.config.load import dump_config, find_preset, from_mapping, load_config
 from sds3d.config.ramp import Ramp
 from sds3d.config.schema import Config, PocketConfig, StageConfig
 from sds3d.errors import UserError
 from tests.helpers.hostile import HOSTILE
 
 PROMPT = "a red mushroom"
+PRESETS = ["asset", "mvdream-gaussians", "mvdream-sd-texture", "quality", "smoke", "stable-diffusion"]
 CONFIGS = [cls for cls in vars(schema).values() if isinstance(cls, type) and cls.__module__ == schema.__name__]
 
 
@@ -43,10 +44,10 @@ def test_every_number_has_a_range_and_its_default_is_in_it(cls: type) -> None:
             assert all(number in limits for number in values), name
 
 
-@pytest.mark.parametrize("preset", ["asset", "smoke", "quality", "stable-diffusion"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_presets_load(preset: str) -> None:
     by_name = load_config(Path(preset), [], PROMPT)
-    assert by_name == load_config(PRESETS / f"{preset}.yaml", [], PROMPT)
+    assert by_name == load_config(find_preset(Path(preset)), [], PROMPT)
     assert (by_name == Config(prompt=PROMPT)) == (preset == "asset")
 
 
@@ -227,8 +228,11 @@ def test_bad_files(content: bytes, expected: str, tmp_path: Path) -> None:
     assert expected in problem(preset=path, prompt=None if b"prompt" in content else PROMPT)
 
 
-def test_no_such_file() -> None:
+def test_no_such_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "no such file" in problem(preset=Path("/nowhere/x.yaml"))
+    assert problem(preset=Path("xyz")) == f"config xyz: no such file; presets: {', '.join(PRESETS)}"
+    monkeypatch.setattr(settings, "PRESET_FOLDERS", (tmp_path,))
+    assert problem(preset=Path("smoke")) == f"no presets in {tmp_path}; install sds3d again"
 
 
 def test_kind_chooses_the_class_and_drops_what_the_other_kind_said() -> None:
