@@ -83,3 +83,8 @@ def free_bytes(path: Path) -> int:
 def megabytes(count: int) -> str:
     """A byte count for people."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def cache_folder() -> Path:
+    """Where this user's compiled code, prompts and model weights are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sds3d"

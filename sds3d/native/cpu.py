@@ -1,4 +1,7 @@
-"""Finds, builds if need be, and loads the native CPU library of cuda_ext."""
+"""Finds, builds if need be, and loads the native CPU library of cuda_ext.
+
+setup.py loads this file alone to build the library: it imports nothing of sds3d at the top.
+"""
 
 from __future__ import annotations
 
@@ -29,41 +32,6 @@ class NativeStatus:
 
     def __str__(self) -> str:
         return f"{self.how}: {self.reason}" + ("" if self.path is None else f" ({self.path})")
-
-
-class Scene(ctypes.Structure):
-    """sds3d_splat_scene"""
-
-    _fields_ = [
-        *((name, c_int32) for name in ("num_splats", "num_views", "width", "height")),
-        ("near_plane", c_float),
-        *(
-            (name, c_void_p)
-            for name in (
-                "means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "backgrounds", "means2d_offsets",
-            )
-        ),
-    ]  # fmt: skip
-
-
-class Images(ctypes.Structure):
-    """sds3d_splat_images"""
-
-    _fields_ = [(name, c_void_p) for name in ("colors", "alphas", "depths", "normals", "radii")]
-
-
-class Cotangents(ctypes.Structure):
-    """sds3d_splat_cotangents"""
-
-    _fields_ = [(name, c_void_p) for name in ("colors", "alphas", "depths", "normals")]
-
-
-class Gradients(ctypes.Structure):
-    """sds3d_splat_gradients"""
-
-    _fields_ = [
-        (name, c_void_p) for name in ("means", "quats", "scales", "opacities", "colors", "means2d", "means2d_grad_norm")
-    ]
 
 
 def load_library() -> ctypes.CDLL | None:
@@ -115,11 +83,6 @@ def find_sources() -> Path | None:
     return next((path for path in candidates if (path / "api.h").is_file() and (path / "splat").is_dir()), None)
 
 
-def cache_folder() -> Path:
-    """Where what was compiled for this user is kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sds3d"
-
-
 @cache
 def _load() -> tuple[ctypes.CDLL | None, NativeStatus]:
     failures = []
@@ -148,6 +111,8 @@ def _prebuilt() -> tuple[Path, str, str]:
 
 def _compiled() -> tuple[Path, str, str]:
     """The library in the user's cache, compiled first if it is not there."""
+    from sds3d.files import cache_folder
+
     sources = find_sources()
     if sources is None:
         raise OSError("the C++ sources are not installed")
@@ -162,6 +127,8 @@ def _compiled() -> tuple[Path, str, str]:
 
 
 def _open(path: Path) -> ctypes.CDLL:
+    from sds3d.native.abi import Cotangents, Gradients, Images, Scene
+
     loaded = ctypes.CDLL(str(path))
     if loaded.sds3d_abi_version() != ABI_VERSION:
         raise OSError(f"{path} has another interface version than this package: reinstall sds3d")

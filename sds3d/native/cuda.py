@@ -17,7 +17,7 @@ from time import perf_counter
 import torch
 
 from sds3d.errors import UserError
-from sds3d.files import atomic_write
+from sds3d.files import atomic_write, cache_folder
 from sds3d.native import cpu as native
 from sds3d.native import cuda_build, nvrtc
 from sds3d.native.driver import Module
@@ -132,7 +132,7 @@ def _cache_path(unit: str, index: int) -> Path:
     key = cuda_build.digest(
         cuda_build.read_sources(_sources_folder(), unit), (*cuda_build.COMPILE_FLAGS, str(torch.version.cuda))
     )
-    return native.cache_folder() / f"sds3d_{unit}-sm_{_capability(index)}-{key}.cubin"
+    return cache_folder() / f"sds3d_{unit}-sm_{_capability(index)}-{key}.cubin"
 
 
 def _capability(index: int) -> int:

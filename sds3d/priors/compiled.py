@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from sds3d.native.cpu import cache_folder
+from sds3d.files import cache_folder
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,8 +9,7 @@ from typing import Literal
 
 from sds3d.config.checks import did_you_mean, show
 from sds3d.errors import UserError
-from sds3d.files import megabytes
-from sds3d.native.cpu import cache_folder
+from sds3d.files import cache_folder, megabytes
 
 Files = tuple[tuple[str, ...], ...]  # what must be there; of each, names that will do as well, the one to fetch first
 

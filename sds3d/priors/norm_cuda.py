@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sds3d.native import cuda as cuda_kernels
+from sds3d.native.abi import Struct, fields
 
 THREADS = 256  # of a block, THREADS of cuda_ext/norm/norm.cu
 MAX_GROUPS = 64
@@ -18,15 +19,14 @@ BLOCKS = 3  # of a multiprocessor at once, by the registers that they need; more
 PIXELS = 4  # that a thread takes, or more
 
 
-class NormParams(ctypes.Structure):
+class NormParams(Struct):
     """NormParams of cuda_ext/norm/norm.cu"""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("images", "residual", "offset", "weight", "bias", "sum")),
-        *((name, ctypes.c_void_p) for name in ("partial", "stats", "out", "v_out", "v_sum", "v_images")),
-        *((name, ctypes.c_int) for name in ("pixels", "width", "channels", "groups", "splits")),
-        *((name, ctypes.c_int) for name in ("padded", "bfloat", "silu")),
-        ("eps", ctypes.c_float),
+        *fields(ctypes.c_void_p, "images", "residual", "offset", "weight", "bias", "sum"),
+        *fields(ctypes.c_void_p, "partial", "stats", "out", "v_out", "v_sum", "v_images"),
+        *fields(ctypes.c_int, "pixels", "width", "channels", "groups", "splits", "padded", "bfloat", "silu"),
+        *fields(ctypes.c_float, "eps"),
     ]
 
 
@@ -99,10 +99,8 @@ class _Launch:
 
     def set(self, **tensors: Tensor | None) -> None:
         """Point fields to tensors, which stay alive as long as this does."""
-        for name, tensor in tensors.items():
-            if tensor is not None:
-                setattr(self.params, name, tensor.data_ptr())
-                self.kept.append(tensor)
+        self.params.point(**tensors)
+        self.kept += [tensor for tensor in tensors.values() if tensor is not None]
 
     def __call__(self, kernel: str) -> None:
         cuda_kernels.load("norm", self.images.device)[kernel](self.grid, THREADS, self.params)

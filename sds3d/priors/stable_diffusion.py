@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sds3d.config.schema import StableDiffusionConfig
 from sds3d.errors import UserError
-from sds3d.native.cpu import cache_folder
+from sds3d.files import cache_folder
 from sds3d.priors.kinds import Found
 from sds3d.priors.pretrained import choose_dtype, load_model, read_json
 from sds3d.priors.schedule import Schedule, read_schedule

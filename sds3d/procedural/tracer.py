@@ -11,6 +11,7 @@ from sds3d.cameras import Cameras
 from sds3d.errors import UserError
 from sds3d.native import cpu as native
 from sds3d.native import cuda as cuda_kernels
+from sds3d.native.abi import Struct, fields, pointer
 
 
 def trace(parts: Tensor, cameras: Cameras, samples: int = 2, normals: bool = False) -> Tensor:
@@ -38,27 +39,24 @@ def _trace_cpu(parts: Tensor, rows: Tensor, out: Tensor, normals: Tensor | None,
     library = native.load_library()
     if library is None:
         raise UserError(f"drawing training objects on a CPU needs the native library: {native.status().reason}")
-    pointers = [ctypes.c_void_p(_pointer(x)) for x in (parts, rows, out, normals)]
+    pointers = [ctypes.c_void_p(pointer(x)) for x in (parts, rows, out, normals)]
     sizes = [ctypes.c_int(x) for x in (out.shape[0], out.shape[1], out.shape[2], samples, native.num_threads())]
     library.sds3d_trace(*pointers, *sizes)
 
 
-class TraceParams(ctypes.Structure):
+class TraceParams(Struct):
     """TraceParams of cuda_ext/procedural/trace.cu"""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("parts", "cameras", "out", "normals")),
-        *((name, ctypes.c_int) for name in ("views", "resolution", "samples")),
+        *fields(ctypes.c_void_p, "parts", "cameras", "out", "normals"),
+        *fields(ctypes.c_int, "views", "resolution", "samples"),
     ]
 
 
 def _trace_cuda(parts: Tensor, rows: Tensor, out: Tensor, normals: Tensor | None, samples: int) -> None:
     objects, views, resolution = out.shape[:3]
     tiles = -(-resolution // 16) * -(-resolution // 8)
-    params = TraceParams(*map(_pointer, (parts, rows, out, normals)), views, resolution, samples)
+    params = TraceParams(views=views, resolution=resolution, samples=samples)
+    params.point(parts=parts, cameras=rows, out=out, normals=normals)
     kernel = cuda_kernels.load("procedural", parts.device)["sds3d_trace_kernel"]
     kernel((tiles, objects * views, 1), 128, params)
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

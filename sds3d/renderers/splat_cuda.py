@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from ctypes import c_float, c_int32, c_uint32, c_void_p
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from sds3d.interfaces import Splats
 from sds3d.native import cuda as cuda_kernels
+from sds3d.native.abi import Struct, fields, pointers
 from sds3d.renderers.rasterizer import View
 
 SMALL_IMAGE = 128  # pixels; up to here tiles of 8 x 8 keep more of the GPU busy
@@ -26,36 +26,27 @@ SPARE = 1024  # entries, and so many more
 MOMENTS = {"colors": 9, "depths": 10, "normals": 13}  # enum Moment of scene.cuh: floats that a pixel adds to a splat
 
 
-class Params(ctypes.Structure):
+class Params(Struct):
     """The argument of every kernel: struct Params of cuda_ext/splat/scene.cuh, where each field is described."""
 
     _fields_ = [
-        *((name, c_int32) for name in ("num_splats", "num_views", "width", "height", "tile", "tiles_x", "tiles_y")),
-        ("capacity", c_uint32),
-        ("splats_per_block", c_int32),
-        ("shared_counters", c_int32),
-        ("near_plane", c_float),
-        *((name, c_int32) for name in ("raw", "deterministic", "gradient_stride")),
-        *(
-            (name, c_void_p)
-            for name in (
-                "means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "backgrounds", "means2d_offsets",
-                "records", "splat_normals", "radii", "cursors", "tile_starts", "keys", "status",
-                "out_colors", "out_alphas", "out_depths", "out_normals", "transmittances", "lasts",
-                "v_colors", "v_alphas", "v_depths", "v_normals", "gradients",
-            )
-        ),
-        ("v_parameters", c_void_p * 5),
-        ("v_means2d", c_void_p),
-        ("means2d_grad_norm", c_void_p),
-        ("exp_avg", c_void_p * 5),
-        ("exp_avg_sq", c_void_p * 5),
-        ("learning_rates", c_void_p),
-        ("steps", c_void_p),
-        *((name, c_float) for name in ("beta1", "beta2", "epsilon")),
-        ("stat_gradients", c_void_p),
-        ("stat_counts", c_void_p),
-    ]  # fmt: skip
+        *fields(c_int32, "num_splats", "num_views", "width", "height", "tile", "tiles_x", "tiles_y"),
+        *fields(c_uint32, "capacity"),
+        *fields(c_int32, "splats_per_block", "shared_counters"),
+        *fields(c_float, "near_plane"),
+        *fields(c_int32, "raw", "deterministic", "gradient_stride"),
+        *fields(c_void_p, "means", "quats", "scales", "opacities", "colors"),
+        *fields(c_void_p, "viewmats", "Ks", "backgrounds", "means2d_offsets"),
+        *fields(c_void_p, "records", "splat_normals", "radii", "cursors", "tile_starts", "keys", "status"),
+        *fields(c_void_p, "out_colors", "out_alphas", "out_depths", "out_normals", "transmittances", "lasts"),
+        *fields(c_void_p, "v_colors", "v_alphas", "v_depths", "v_normals", "gradients"),
+        *fields(c_void_p * 5, "v_parameters"),
+        *fields(c_void_p, "v_means2d", "means2d_grad_norm"),
+        *fields(c_void_p * 5, "exp_avg", "exp_avg_sq"),
+        *fields(c_void_p, "learning_rates", "steps"),
+        *fields(c_float, "beta1", "beta2", "epsilon"),
+        *fields(c_void_p, "stat_gradients", "stat_counts"),
+    ]
 
 
 def tile_size(width: int, height: int) -> int:
@@ -121,7 +112,7 @@ def rasterize(splats: Splats, view: View, *, raw: bool, normals: bool, capacity:
     radii, records = means.new_empty(C, N), means.new_empty(C, N, 8)
     splat_normals = means.new_empty((C, N, 4) if normals else 0)
     params = _params(splats, view, raw)
-    _point(params, records=records, splat_normals=splat_normals, radii=radii)
+    params.point(records=records, splat_normals=splat_normals, radii=radii)
     params.status, params.cursors, params.tile_starts = _bin_pointers(bins)
     params.capacity = MAX_CAPACITY if capacity is None else capacity
     kernels = cuda_kernels.load("splat", means.device)
@@ -137,7 +128,7 @@ def rasterize(splats: Splats, view: View, *, raw: bool, normals: bool, capacity:
     colors, alphas, depths = (means.new_empty(C, H, W, channels) for channels in (3, 1, 1))
     image_normals = means.new_empty((C, H, W, 3) if normals else 0)
     pixels = torch.empty(2, C, H, W, dtype=torch.int32, device=means.device)
-    _point(params, out_colors=colors, out_alphas=alphas, out_depths=depths, out_normals=image_normals)
+    params.point(out_colors=colors, out_alphas=alphas, out_depths=depths, out_normals=image_normals)
     params.transmittances, params.lasts = _pixel_pointers(pixels)
     if capacity is None:
         params.capacity = capacity = int(bins[0])
@@ -158,8 +149,8 @@ def gradients(
     params, sums = _blend_backward(splats, view, drawing, cotangents, raw=False, deterministic=deterministic)
     out = Splats(*map(torch.empty_like, splats))
     v_offsets = None if view.means2d_offsets is None else torch.empty_like(view.means2d_offsets)
-    params.v_parameters = _pointers(out)
-    _point(params, v_means2d=v_offsets, means2d_grad_norm=grad_norm)
+    params.v_parameters = pointers(out)
+    params.point(v_means2d=v_offsets, means2d_grad_norm=grad_norm)
     if len(grad_norm):
         grid = (-(-len(grad_norm) // 128), 1, 1)
         cuda_kernels.load("splat", grad_norm.device)["splat_project_backward"](grid, 128, params)
@@ -193,13 +184,13 @@ def adam_step(
 ) -> None:
     """The backward pass and a step of Adam in one; nothing changes if the drawing's lists overflowed."""
     params, sums = _blend_backward(splats, view, drawing, cotangents, raw=True, deterministic=deterministic)
-    params.v_parameters = _pointers(state.others)
-    params.exp_avg = _pointers(state.exp_avg)
-    params.exp_avg_sq = _pointers(state.exp_avg_sq)
+    params.v_parameters = pointers(state.others)
+    params.exp_avg = pointers(state.exp_avg)
+    params.exp_avg_sq = pointers(state.exp_avg_sq)
     params.beta1, params.beta2 = state.betas
     params.epsilon = state.epsilon
-    _point(
-        params, learning_rates=state.learning_rates, steps=state.steps, stat_gradients=state.stat_gradients,
+    params.point(
+        learning_rates=state.learning_rates, steps=state.steps, stat_gradients=state.stat_gradients,
         stat_counts=state.stat_counts,
     )  # fmt: skip
     if len(splats.means):
@@ -220,8 +211,8 @@ def _blend_backward(
     params = _params(splats, view, raw)
     params.capacity = len(drawing.keys)
     params.deterministic, params.gradient_stride = deterministic, MOMENTS[kind]
-    _point(
-        params, records=drawing.records, splat_normals=drawing.splat_normals, radii=drawing.radii, keys=drawing.keys,
+    params.point(
+        records=drawing.records, splat_normals=drawing.splat_normals, radii=drawing.radii, keys=drawing.keys,
         out_depths=drawing.depths, v_colors=cotangents.colors, v_alphas=cotangents.alphas, v_depths=cotangents.depths,
         v_normals=cotangents.normals, gradients=sums,
     )  # fmt: skip
@@ -244,10 +235,8 @@ def _params(splats: Splats, view: View, raw: bool) -> Params:
         len(splats.means), len(view.viewmats), *size, tile_size(*size), *tile_grid(*size), near_plane=view.near_plane,
         raw=raw,
     )  # fmt: skip
-    _point(
-        params, **splats._asdict(), viewmats=view.viewmats, Ks=view.Ks, backgrounds=view.backgrounds,
-        means2d_offsets=view.means2d_offsets,
-    )  # fmt: skip
+    params.point(**splats._asdict(), viewmats=view.viewmats, Ks=view.Ks)
+    params.point(backgrounds=view.backgrounds, means2d_offsets=view.means2d_offsets)
     return params
 
 
@@ -261,17 +250,3 @@ def _pixel_pointers(pixels: Tensor) -> tuple[int, int]:
     """Addresses of transmittances and lasts."""
     first = pixels.data_ptr()
     return first, first + 2 * pixels.numel()
-
-
-def _pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array:
-    """Addresses of one tensor for each kind of parameter."""
-    return (c_void_p * 5)(*map(_pointer, tensors))
-
-
-def _point(params: Params, **tensors: Tensor | None) -> None:
-    for name, tensor in tensors.items():
-        setattr(params, name, _pointer(tensor))
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from sds3d.errors import UserError
 from sds3d.interfaces import Splats
+from sds3d.native import abi
 from sds3d.native import cpu as native
 from sds3d.renderers.rasterizer import Rasterized, View, check_kernel_limits
 
@@ -50,7 +51,7 @@ class _Options(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """What the library reads, in the order of sds3d_splat_scene; detached and contiguous."""
+    """What the library reads, named as in sds3d_splat_scene; detached and contiguous."""
 
     means: Tensor
     quats: Tensor
@@ -63,6 +64,15 @@ class _Inputs(NamedTuple):
     means2d_offsets: Tensor | None
 
 
+class _Images(NamedTuple):
+    """The images, or their cotangents."""
+
+    colors: Tensor | None
+    alphas: Tensor | None
+    depths: Tensor | None
+    normals: Tensor | None
+
+
 class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, options: _Options, view: View, *leaves: Tensor | None) -> tuple[Tensor, ...]:
@@ -71,9 +81,11 @@ class _Rasterize(torch.autograd.Function):
         tensors = (*splats, view.viewmats, view.Ks, backgrounds, offsets)
         inputs = _Inputs(*(None if x is None else x.detach().contiguous() for x in tensors))
         means, C, width, height = inputs.means, len(view.viewmats), view.width, view.height
-        images = [means.new_empty(C, height, width, channels) for channels in (3, 1, 1, 3)]
-        scene = native.Scene(len(means), C, width, height, float(view.near_plane), *map(_pointer, inputs))
-        written = native.Images(*map(_pointer, (*images, options.radii)))
+        images = _Images(*(means.new_empty(C, height, width, channels) for channels in (3, 1, 1, 3)))
+        scene = abi.Scene(len(means), C, width, height, float(view.near_plane))
+        scene.point(**inputs._asdict())
+        written = abi.Images()
+        written.point(**images._asdict(), radii=options.radii)
         library = native.load_library()
         state = library.sds3d_splat_forward(byref(scene), byref(written), options.num_threads, options.use_simd)
         if not state:
@@ -91,18 +103,19 @@ class _Rasterize(torch.autograd.Function):
         *tensors, colors, alphas, depths, normals, radii = ctx.saved_tensors
         inputs = _Inputs(*tensors)
         C, height, width, _ = colors.shape
-        cotangents = [None if v is None else v.contiguous() for v in v_images]
-        gradients = [torch.empty_like(x) for x in inputs[: len(Splats._fields)]]
+        gradients = Splats(*map(torch.empty_like, inputs[: len(Splats._fields)]))
         v_offsets = None if inputs.means2d_offsets is None else torch.empty_like(inputs.means2d_offsets)
-        scene = native.Scene(len(inputs.means), C, width, height, ctx.near_plane, *map(_pointer, inputs))
-        images = native.Images(*map(_pointer, (colors, alphas, depths, normals, radii)))
+        scene = abi.Scene(len(inputs.means), C, width, height, ctx.near_plane)
+        scene.point(**inputs._asdict())
+        images = abi.Images()
+        images.point(colors=colors, alphas=alphas, depths=depths, normals=normals, radii=radii)
+        contiguous = _Images(*(None if v is None else v.contiguous() for v in v_images))
+        cotangents = abi.Cotangents()
+        cotangents.point(**contiguous._asdict())
+        written = abi.Gradients()
+        written.point(**gradients._asdict(), means2d=v_offsets, means2d_grad_norm=ctx.grad_norm)
         failed = native.load_library().sds3d_splat_backward(
-            ctx.state.handle,
-            byref(scene),
-            byref(images),
-            byref(native.Cotangents(*map(_pointer, cotangents))),
-            byref(native.Gradients(*map(_pointer, (*gradients, v_offsets, ctx.grad_norm)))),
-            ctx.num_threads,
+            ctx.state.handle, byref(scene), byref(images), byref(cotangents), byref(written), ctx.num_threads
         )
         if failed:
             raise MemoryError(f"gradients of {len(inputs.means)} splats in {C} views of {width} x {height}")
@@ -119,7 +132,3 @@ class _State:
     def __init__(self, handle: int) -> None:
         self.handle = handle
         weakref.finalize(self, native.load_library().sds3d_splat_free, c_void_p(handle))
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sds3d.config.schema import MVDreamConfig
-from sds3d.native.cpu import cache_folder
+from sds3d.files import cache_folder
 from sds3d.priors.checkpoints import build
 from sds3d.priors.clip_text import load_text_encoder
 from sds3d.priors.kinds import Found
