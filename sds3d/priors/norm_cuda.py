@@ -1,4 +1,4 @@
-"""Group normalisation of channels-last images by our CUDA kernels, with the sum before it and the SiLU after it."""
+"""Group normalization of channels-last images by our CUDA kernels, with the sum before it and the SiLU after it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sds3d.native.abi import Struct, fields
 
 THREADS = 256  # of a block, THREADS of cuda_ext/norm/norm.cu
 MAX_GROUPS = 64
-BLOCKS = 3  # of a multiprocessor at once, by the registers that they need; more would wait for a second round
+BLOCKS = 3  # on a multiprocessor at once, by the registers that they need; more would wait for a second round
 PIXELS = 4  # that a thread takes, or more
 
 
@@ -32,7 +32,7 @@ class NormParams(Struct):
 
 @dataclass(frozen=True)
 class Norm:
-    """A group normalisation with its numbers in float32, as the kernels read them."""
+    """A group normalization with its numbers in float32, as the kernels read them."""
 
     weight: Tensor  # [C]
     bias: Tensor  # [C]
@@ -41,7 +41,7 @@ class Norm:
 
     @classmethod
     def of(cls, layer: nn.GroupNorm) -> Norm:
-        """That of a layer."""
+        """The normalization of a layer."""
         return cls(layer.weight.detach().float(), layer.bias.detach().float(), layer.num_groups, layer.eps)
 
 
@@ -52,12 +52,12 @@ def can_normalize(layer: nn.GroupNorm) -> bool:
 
 
 def normalize(images: Tensor, offset: Tensor, norm: Norm, silu: bool = True) -> Tensor:
-    """norm(images + offset), and SiLU of it; [B, C, H, W] channels-last, differentiable in `images`.
+    """silu(norm(images + offset)), without `silu` norm(images + offset); [B, C, H, W] channels-last.
 
-    Images are float16 or bfloat16. `offset` [C] float32 is the bias of the convolution that made them: added here, it
-    costs no pass of its own.
+    Differentiable in `images`, which are float16 or bfloat16. `offset` [C] float32 is the bias of the convolution that
+    made them: added here, it costs no pass of its own.
     """
-    return _Normalize.apply(images, None, offset, norm, silu)
+    return _Normalize.apply(images, offset, norm, silu)
 
 
 def sum_and_normalize(
@@ -76,7 +76,7 @@ def add_and_pad(images: Tensor, residual: Tensor | None, offset: Tensor) -> Tens
 
 
 class _Launch:
-    """The fields that all kernels of one normalisation share, and the memory that they point to."""
+    """The fields that all kernels of one normalization share, and the memory that they point to."""
 
     def __init__(self, images: Tensor, norm: Norm | None, silu: bool) -> None:
         self.images = images.contiguous(memory_format=torch.channels_last)
@@ -145,15 +145,13 @@ def _backward(ctx: Any, v_sum: Tensor | None, v_out: Tensor) -> Tensor:
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, images: Tensor, residual: None, offset: Tensor, norm: Norm, silu: bool
-    ) -> Tensor:
-        return _forward(ctx, images, residual, offset, norm, silu, keep=False)[1]
+    def forward(ctx: Any, images: Tensor, offset: Tensor, norm: Norm, silu: bool) -> Tensor:
+        return _forward(ctx, images, None, offset, norm, silu, keep=False)[1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_out: Tensor) -> tuple[Tensor | None, ...]:
-        return _backward(ctx, None, v_out), None, None, None, None
+        return _backward(ctx, None, v_out), None, None, None
 
 
 class _SumAndNormalize(torch.autograd.Function):
@@ -192,5 +190,5 @@ class _AddAndPad(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_total: Tensor) -> tuple[Tensor | None, ...]:
-        v_images = v_total[:, :, :-1, :-1].contiguous(memory_format=torch.channels_last)  # once, for all that read it
+        v_images = v_total[:, :, :-1, :-1].contiguous(memory_format=torch.channels_last)  # once, for all its readers
         return v_images, v_images if ctx.has_residual else None, None

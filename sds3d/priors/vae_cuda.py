@@ -1,6 +1,6 @@
 """The encoder of an AutoencoderKL on a GPU in half precision: what diffusers computes, in less time.
 
-torch normalises in another layout than it convolves, and adds biases and residuals in passes of their own. Here one
+torch normalizes in another layout than it convolves, and adds biases and residuals in passes of their own. Here one
 kernel does what stands between two convolutions (norm_cuda.py).
 """
 
@@ -75,7 +75,7 @@ class CudaEncoder:
         return Sum(last.images, shortcut.images, last.offset + shortcut.offset)
 
     def _attend(self, attention: nn.Module, state: Sum) -> Sum:
-        """One head as wide as the channels, for which torch's fused kernel is slow on the way back."""
+        """One head as wide as the channels, for which torch's fused kernel has a slow backward pass."""
         total, inner = self._normalized(attention.group_norm, state, silu=False)
         count, channels, height, width = inner.shape
         tokens = inner.permute(0, 2, 3, 1).reshape(count, height * width, channels)
