@@ -71,7 +71,7 @@ SDS3D_API int32_t sds3d_splat_backward(void* state, const sds3d_splat_scene* sce
 
 SDS3D_API void sds3d_splat_free(void* state);
 
-// Premultiplied colours and coverage [B, V, resolution, resolution, 4] of B packed objects [B, 28, 29], each seen by V
+// Premultiplied colours and coverage [B, V, resolution, resolution, 4] of B packed objects [B, 28, 32], each seen by V
 // cameras [B, V, 13] (camera-to-world rows [3, 4], OpenCV axes, then the focal length in pixels); samples^2 rays a pixel.
 // World-space normals times coverage [B, V, resolution, resolution, 3] go into `normals`, which may be null.
 SDS3D_API int32_t sds3d_trace(const float* parts, const float* cameras, float* out, float* normals, int32_t objects,
