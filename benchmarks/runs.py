@@ -36,13 +36,17 @@ def make_runs(prompts: Sequence[str], config: str, out: Path, jobs: int) -> list
     """
     from sds3d.config.load import load_config
     from sds3d.errors import UserError
-    from sds3d.runs.folder import RunFolder, run_name
+    from sds3d.priors.kinds import prior_ids
+    from sds3d.runs.folder import RunFolder
+    from sds3d.runs.identity import run_name
 
     configs = {prompt: load_config(Path(config), [f"out={out}"], prompt) for prompt in prompts}
-    folders = {prompt: out / run_name(cfg) for prompt, cfg in configs.items()}
+    ids = {prompt: prior_ids(cfg) for prompt, cfg in configs.items()}
+    folders = {prompt: out / run_name(cfg, ids[prompt]) for prompt, cfg in configs.items()}
 
     def missing() -> list[str]:
-        return [prompt for prompt, cfg in configs.items() if not RunFolder(folders[prompt], cfg).finished]
+        runs = {prompt: RunFolder(folders[prompt], cfg, ids[prompt]) for prompt, cfg in configs.items()}
+        return [prompt for prompt, run in runs.items() if not run.finished]
 
     if waiting := missing():
         each = shares(min(jobs, len(waiting)), usable_cores(), visible_gpus())

@@ -15,7 +15,7 @@ from sds3d.config.schema import Config, PreviewConfig
 from sds3d.files import atomic_write, file_sha256
 from sds3d.imaging.png import BACKGROUND, png, to_uint8
 from sds3d.priors.kinds import find_priors, unseen_words_of
-from sds3d.runs.folder import OUTPUTS, RunFolder
+from sds3d.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sds3d.interfaces import Renderer, TexturedMesh
     from sds3d.representations.gaussians.splats import Gaussians
 
+OUTPUTS = ("mesh.glb", "splats.ply", "turntable.mp4", "preview.png")
 FRAMES_PER_SECOND = 24
 FRAMES_AT_ONCE = 8  # bounds the memory
 

@@ -13,12 +13,12 @@ from PIL import Image
 
 from sds3d.config.schema import Config, GaussiansConfig, MeshConfig, PreviewConfig, RendererConfig
 from sds3d.errors import UserError
-from sds3d.finish import BACKGROUND, finish, peak_memory, png, preview_sheet, write_turntable
+from sds3d.finish import BACKGROUND, OUTPUTS, finish, peak_memory, png, preview_sheet, write_turntable
 from sds3d.interfaces import TexturedMesh
 from sds3d.renderers import build_renderer
 from sds3d.representations.gaussians.ply import AXES, COLUMNS, SH0, read_splat_ply, splat_ply
 from sds3d.representations.gaussians.splats import Gaussians
-from sds3d.runs.folder import OUTPUTS, RunFolder
+from sds3d.runs.folder import RunFolder
 
 
 def rotations(quats: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""sds3d export: the asset of a finished run in other formats: glb and obj hold the mesh, ply the Gaussians."""
+"""sds3d export: the asset of a finished run in other formats: glb and obj hold the mesh, ply the scene."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from sds3d.errors import UserError
-    from sds3d.runs.folder import RunFolder
+    from sds3d.runs.folder import check_is_run, outputs_of
 
     formats = [name.strip() for name in args.format.split(",")]
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"--format: expected some of {', '.join(FORMATS)}, got {name!r}")
-    run, _ = RunFolder.open(args.run)
-    if not run.finished:
-        raise UserError(f"{run.path} is not finished, there is nothing to export yet; run `sds3d resume {run.path}`")
-    for path in export(run.path, formats, args.to or run.path / "export"):
+    check_is_run(args.run)
+    outputs = outputs_of(args.run)
+    if not outputs:
+        raise UserError(f"{args.run} is not finished, there is nothing to export yet; run `sds3d resume {args.run}`")
+    scene = next((args.run / name for name in outputs if name.endswith(".ply")), None)
+    if scene is None and "ply" in formats:
+        raise UserError(f"--format: {args.run} has no .ply file; choose glb or obj")
+    for path in export(args.run, scene, formats, args.to or args.run / "export"):
         print(path)
     return 0
 
 
-def export(run: Path, formats: list[str], folder: Path) -> list[Path]:
+def export(run: Path, scene: Path | None, formats: list[str], folder: Path) -> list[Path]:
     """The files written to `folder`: asset.glb; asset.obj, asset.mtl and asset.png; asset.ply."""
     from sds3d.files import atomic_write, refused
 
@@ -45,8 +49,8 @@ def export(run: Path, formats: list[str], folder: Path) -> list[Path]:
         contents["asset.glb"] = (run / "mesh.glb").read_bytes()
     if "obj" in formats:
         contents |= obj_files(run / "mesh.glb")
-    if "ply" in formats:
-        contents["asset.ply"] = (run / "splats.ply").read_bytes()
+    if scene is not None and "ply" in formats:
+        contents["asset.ply"] = scene.read_bytes()
     for name, content in contents.items():
         atomic_write(folder / name, content)
     return [folder / name for name in contents]

@@ -39,12 +39,13 @@ def main(argv: list[str]) -> int:
     from sds3d.cli.work import report_finished, work
     from sds3d.config.load import load_config
     from sds3d.preflight.check import preflight
+    from sds3d.priors.kinds import prior_ids
     from sds3d.runs.folder import RunFolder
 
     chosen = prior_overrides(args.prior)
     cfg = load_config(args.config or preset_for(args.prior), chosen + words[1:], words[0])
-    preflight(cfg)
-    run = RunFolder.create(cfg)
+    found = preflight(cfg)
+    run = RunFolder.create(cfg, prior_ids(cfg, found))
     if run.finished:
         return report_finished(cfg, run)
     return work(cfg, run)

@@ -15,9 +15,10 @@ def main(argv: list[str]) -> int:
 
     from sds3d.cli.work import report_finished, work
     from sds3d.preflight.check import preflight
+    from sds3d.priors.kinds import prior_ids
     from sds3d.runs.folder import RunFolder
 
-    run, cfg = RunFolder.open(args.run)
+    run, cfg = RunFolder.open(args.run, prior_ids)
     if run.finished:
         return report_finished(cfg, run)
     preflight(cfg)

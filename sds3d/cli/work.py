@@ -12,8 +12,9 @@ from sds3d.config.schema import Config
 from sds3d.native.devices import begin_context
 from sds3d.native.gc_pause import no_collection
 from sds3d.priors.kinds import GUESSED, kind_of, unseen_words_of
-from sds3d.runs.folder import OUTPUTS, RunFolder
+from sds3d.runs.folder import RunFolder
 
+LOOK = {".glb": "opens in Blender", ".ply": "opens in SuperSplat and viewers like it"}  # what is no picture or film
 EXIT_STOPPED = 75  # EX_TEMPFAIL: run it again and it goes on
 
 
@@ -65,11 +66,13 @@ def report_finished(cfg: Config, run: RunFolder) -> int:
 def outputs_text(cfg: Config, run: RunFolder) -> str:
     """The files of a finished run, and what to try next."""
     folder, prompt = shlex.quote(str(run.path)), shlex.quote(cfg.prompt)
-    files = "\n".join(f"  {run.path / name}" for name in OUTPUTS)
+    names = list(run.outputs)
+    files = "\n".join(f"  {run.path / name}" for name in names)
+    look = "; ".join(f"{name} {how}" for name in names for suffix, how in LOOK.items() if name.endswith(suffix))
     text = f"""\
 {files}
 next:
-  look:           preview.png, turntable.mp4; mesh.glb opens in Blender, splats.ply in any splat viewer
+  look:           preview.png, turntable.mp4; {look}
   other formats:  sds3d export {folder} --format glb,obj,ply
   another try:    sds3d generate --config {folder}/config.yaml seed={cfg.seed + 1} -- {prompt}"""
     if longer := kind_of(cfg.prior).longer_preset:

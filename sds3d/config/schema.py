@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from sds3d.config.ramp import Ramp
 from sds3d.config.ranges import COUNT, FRACTION, GUIDANCE, INSIDE, NON_NEGATIVE, PIXELS, POSITIVE, UP_TO_ONE, Range
+
+ASIDE = "aside"
+
+
+def aside(default: Any) -> Any:
+    """A field that the result does not depend on, so that it is no part of a run's identity."""
+    return field(default=default, metadata={ASIDE: True})
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class PocketConfig:
     """The multi-view prior that ships inside the package."""
 
     kind: Literal["pocket"] = "pocket"
-    path: str = ""  # a folder made by `sds3d prior train`; empty means the shipped one
+    path: str = aside("")  # a folder made by `sds3d prior train`; empty means the shipped one
 
 
 DType = Literal["auto", "float16", "bfloat16", "float32"]
@@ -54,10 +61,10 @@ class MVDreamConfig:
     """Four views of 256 x 256 pixels at once, by a Stable Diffusion whose views attend to each other."""
 
     kind: Literal["mvdream"] = "mvdream"
-    path: str = "mvdream-sd2.1"  # a known model's name (`sds3d prior list`), a checkpoint file, or a folder
+    path: str = aside("mvdream-sd2.1")  # a known model's name (`sds3d prior list`), a checkpoint file, or a folder
     dtype: DType = "auto"  # float16 on CUDA, float32 on a CPU
-    compile: bool = True  # on CUDA: a slower start, faster steps
-    vae_batch: Annotated[int, Range(0, 1024)] = 0  # images that the VAE encodes at once; fewer need less; 0 = all
+    compile: bool = aside(True)  # on CUDA: a slower start, faster steps
+    vae_batch: Annotated[int, Range(0, 1024)] = aside(0)  # images that the VAE encodes at once; 0 = all
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,12 @@ class StableDiffusionConfig:
     """A single-view model in the diffusers layout: Stable Diffusion 1 and 2, XL or 3."""
 
     kind: Literal["stable-diffusion"] = "stable-diffusion"
-    path: str = "sd-2.1-base"  # a known model's name (`sds3d prior list`) or a folder
+    path: str = aside("sd-2.1-base")  # a known model's name (`sds3d prior list`) or a folder
     view_texts: bool = True  # say in the prompt from which side the object is seen
     perp_neg: bool = False  # and keep away from the other sides, for two more rows of each call
     dtype: DType = "auto"  # float16 on CUDA (bfloat16 for Stable Diffusion 3), float32 on a CPU
-    compile: bool = True  # on CUDA: a slower start, faster steps
-    vae_batch: Annotated[int, Range(0, 1024)] = 0  # images that the VAE encodes at once; fewer need less; 0 = all
+    compile: bool = aside(True)  # on CUDA: a slower start, faster steps
+    vae_batch: Annotated[int, Range(0, 1024)] = aside(0)  # images that the VAE encodes at once; 0 = all
 
 
 @dataclass(frozen=True)
@@ -260,8 +267,8 @@ class Config:
     prompt: str = ""
     negative_prompt: str = ""
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    out: str = "outputs"  # the folder that holds the run folders
+    device: Literal["auto", "cpu", "cuda"] = aside("auto")
+    out: str = aside("outputs")  # the folder that holds the run folders
     representation: GaussiansConfig = field(default_factory=GaussiansConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
     prior: PriorConfig = field(default_factory=PocketConfig)
@@ -269,7 +276,7 @@ class Config:
     stages: tuple[StageConfig, ...] = (SHAPE, DETAIL, CRISP)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     preview: PreviewConfig = field(default_factory=PreviewConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    checkpoint: CheckpointConfig = aside(CheckpointConfig())
 
     def prior_of(self, stage: StageConfig) -> PriorConfig:
         """The prior that `stage` uses."""

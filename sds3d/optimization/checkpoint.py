@@ -10,7 +10,7 @@ from torch import Tensor
 from sds3d.adam import Adam
 from sds3d.interfaces import Estimator, StatefulEstimator
 from sds3d.representations.gaussians.splats import NAMES, Gaussians
-from sds3d.runs.folder import Checkpoint
+from sds3d.runs.checkpoints import Checkpoint
 
 
 def restore(scene: Gaussians, checkpoint: Checkpoint | None, device: torch.device) -> Adam:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -114,6 +114,12 @@ def find_priors(cfg: Config) -> dict[PriorConfig, Found]:
     if problems:
         raise UserError("; ".join(problems))
     return found
+
+
+def prior_ids(cfg: Config, found: Mapping[PriorConfig, Found] | None = None) -> list[str]:
+    """The id of the weights of each stage, which are looked for unless they are `found` already."""
+    found = find_priors(cfg) if found is None else found
+    return [found[cfg.prior_of(stage)].id for stage in cfg.stages]
 
 
 def unseen_words_of(cfg: Config) -> list[str]:

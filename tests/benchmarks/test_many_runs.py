@@ -14,8 +14,9 @@ import pytest
 
 from sds3d.config.load import load_config
 from sds3d.errors import UserError
+from sds3d.priors.kinds import prior_ids
 from sds3d.priors.weights import file_sha256
-from sds3d.runs.folder import OUTPUTS, RunFolder
+from sds3d.runs.folder import RunFolder
 from tests.helpers.jobs import note
 from tests.helpers.tiny_prior import write_tiny_prior
 
@@ -120,10 +121,12 @@ if __name__ == "__main__":
 
 
 def finish_run(out: Path, prompt: str) -> Path:
-    run = RunFolder.create(load_config(Path("smoke"), [f"out={out}"], prompt))
-    for name in OUTPUTS:
+    cfg = load_config(Path("smoke"), [f"out={out}"], prompt)
+    run = RunFolder.create(cfg, prior_ids(cfg))
+    names = ("mesh.glb", "preview.png")
+    for name in names:
         (run.path / name).write_text(name)
-    outputs = {name: file_sha256(run.path / name) for name in OUTPUTS}
+    outputs = {name: file_sha256(run.path / name) for name in names}
     (run.path / "report.json").write_text(json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
     return run.path
 

@@ -21,10 +21,12 @@ from sds3d.cli.work import work
 from sds3d.config.schema import Config
 from sds3d.errors import UserError
 from sds3d.files import atomic_write
+from sds3d.finish import OUTPUTS
 from sds3d.native.devices import resolve_device
 from sds3d.optimization.guard import Guard
+from sds3d.priors.kinds import prior_ids
 from sds3d.priors.weights import file_sha256
-from sds3d.runs.folder import OUTPUTS, RunFolder
+from sds3d.runs.folder import RunFolder
 from tests.helpers.hostile import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +124,7 @@ def finished_run(folder: Path, prompt: str = "a red mushroom") -> tuple[Config, 
     from PIL import Image
 
     cfg = Config(prompt=prompt, out=str(folder))
-    run = RunFolder.create(cfg)
+    run = RunFolder.create(cfg, prior_ids(cfg))
     picture = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
     material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture)
     visual = trimesh.visual.TextureVisuals(uv=np.array([[0, 0], [1, 0], [0, 0.75]]), material=material)

@@ -14,10 +14,10 @@ from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig
 from sds3d.errors import UserError
 from sds3d.files import file_sha256
 from sds3d.priors.fetch import fetch
-from sds3d.priors.kinds import kind_of
+from sds3d.priors.kinds import kind_of, prior_ids
 from sds3d.priors.known import KNOWN, TOKENIZER, KnownModel, Source, existing_path, find_known, locate, locate_tokenizer
 from sds3d.priors.weights import SAMPLE, content_id, damages, known_digests
-from sds3d.runs.folder import config_hash
+from sds3d.runs.identity import config_hash
 from tests.helpers.fake_models import write_snapshot, write_source
 from tests.helpers.hostile import HOSTILE
 
@@ -43,6 +43,10 @@ def refused(path: str) -> str:
 
 def prior_id(cfg: PriorConfig) -> str:
     return kind_of(cfg).find("prior.path").id
+
+
+def run_hash(cfg: Config) -> str:
+    return config_hash(cfg, prior_ids(cfg))
 
 
 def test_the_table_is_sound() -> None:
@@ -300,10 +304,10 @@ def test_a_run_is_the_same_wherever_its_weights_are_and_however_it_is_computed(c
     write_snapshot(SD.sources[0], caches)
     cfg = Config(prompt="x", prior=StableDiffusionConfig(path=SD.name))
     same = replace(cfg, prior=StableDiffusionConfig(path=copied, compile=False, vae_batch=3))
-    assert config_hash(same) == config_hash(cfg)
-    assert config_hash(replace(cfg, prior=StableDiffusionConfig(path=copied, view_texts=False))) != config_hash(cfg)
+    assert run_hash(same) == run_hash(cfg)
+    assert run_hash(replace(cfg, prior=StableDiffusionConfig(path=copied, view_texts=False))) != run_hash(cfg)
     (Path(copied) / "vae" / "config.json").write_text("another")
-    assert config_hash(same) != config_hash(cfg)
+    assert run_hash(same) != run_hash(cfg)
 
 
 def test_a_run_depends_on_the_priors_of_its_stages(caches: Path, tmp_path: Path) -> None:
@@ -311,13 +315,24 @@ def test_a_run_depends_on_the_priors_of_its_stages(caches: Path, tmp_path: Path)
     write_source(SD.sources[0], copied)
 
     def run(prior: StableDiffusionConfig | PocketConfig) -> str:
-        return config_hash(Config(prompt="x", stages=(StageConfig(), StageConfig(name="b", prior=prior))))
+        return run_hash(Config(prompt="x", stages=(StageConfig(), StageConfig(name="b", prior=prior))))
 
     before = run(StableDiffusionConfig(path=str(copied)))
     assert run(StableDiffusionConfig(path=str(copied), compile=False, vae_batch=1)) == before
     assert run(PocketConfig()) != before
     (copied / "vae" / "config.json").write_text("another")
     assert run(StableDiffusionConfig(path=str(copied))) != before
+
+
+def test_a_run_depends_on_which_stage_has_which_weights(tmp_path: Path) -> None:
+    paths = [str(write_source(SD.sources[0], tmp_path / name)) for name in ("a", "b")]
+    (tmp_path / "b" / "vae" / "config.json").write_text("another")
+    one, other = (StableDiffusionConfig(path=path) for path in paths)
+    stages = [
+        tuple(StageConfig(name=f"s{index}", prior=prior) for index, prior in enumerate(priors))
+        for priors in ((one, other, one), (one, other, other), (other, one, other))
+    ]
+    assert len({run_hash(Config(prompt="x", stages=each)) for each in stages}) == 3
 
 
 def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path) -> None:

@@ -29,13 +29,14 @@ from sds3d.cli.main import main
 from sds3d.cli.progress import LineProgress
 from sds3d.config.load import load_config
 from sds3d.config.schema import Config, MVDreamConfig, PriorConfig
+from sds3d.finish import OUTPUTS
 from sds3d.interfaces import Prior
 from sds3d.native import cpu as native
 from sds3d.optimization.loop import train
 from sds3d.priors import build_prior, stable_diffusion
-from sds3d.priors.kinds import find_priors
+from sds3d.priors.kinds import find_priors, prior_ids
 from sds3d.priors.mvdream import prior as mvdream
-from sds3d.runs.folder import OUTPUTS, RunFolder
+from sds3d.runs.folder import RunFolder
 from tests.helpers.tiny_diffusers import write_tiny_sd
 from tests.helpers.tiny_mvdream import make_tiny_mvdream, write_layout
 
@@ -108,7 +109,7 @@ def test_a_prompt_becomes_an_asset(name, models, tmp_path, capsys):
     path = getattr(models, name)
     assert main(command(path, tmp_path / "out")) == 0
     run = only_run(tmp_path / "out")
-    opened, cfg = RunFolder.open(run)
+    opened, cfg = RunFolder.open(run, prior_ids)
     assert opened.finished and cfg.prior.path == str(path)
     report = json.loads((run / "report.json").read_text())
     assert set(report["priors"].values()) == {find_priors(cfg)[cfg.prior].id}

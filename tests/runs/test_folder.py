@@ -6,18 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from sds3d.config.load import load_config
-from sds3d.config.schema import Config
+from sds3d.config.schema import Config, MVDreamConfig, StableDiffusionConfig, StageConfig
 from sds3d.errors import UserError
 from sds3d.files import atomic_write
 from sds3d.priors.weights import file_sha256, verify
-from sds3d.runs.folder import OUTPUTS, RunFolder, config_hash, run_name
+from sds3d.runs.folder import RunFolder, outputs_of
+from sds3d.runs.identity import config_hash, identity, run_name
 from tests.helpers.hostile import HOSTILE
 
 
@@ -42,7 +43,7 @@ def save(run: RunFolder, *steps: int) -> None:
 
 
 def names(run: RunFolder) -> list[str]:
-    return sorted(path.name for path in run.checkpoints.iterdir())
+    return sorted(path.name for path in run.checkpoints.folder.iterdir())
 
 
 def test_what_is_saved_comes_back(run: RunFolder) -> None:
@@ -94,7 +95,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, run: RunFolder) -> None:
     save(run, 2, 4)
-    damage(run.checkpoints / "step-000004")
+    damage(run.checkpoints.folder / "step-000004")
     checkpoint = run.load_latest()
     assert checkpoint.step == 2 and torch.equal(checkpoint.tensors["means"], tensors(2)["means"])
     (message,) = checkpoint.messages
@@ -105,18 +106,18 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, run: 
 
 def test_all_damaged_says_what_to_do(run: RunFolder) -> None:
     save(run, 2, 4)
-    for path in run.checkpoints.iterdir():
+    for path in run.checkpoints.folder.iterdir():
         flip(path / "tensors.safetensors")
     with pytest.raises(UserError, match="all checkpoints .* damaged .* delete .*checkpoints to start this run again"):
         run.load_latest()
-    shutil.rmtree(run.checkpoints)
+    shutil.rmtree(run.checkpoints.folder)
     run, _ = RunFolder.open(run.path)
     assert run.load_latest() is None
 
 
 def test_leftovers_of_a_kill_are_cleaned(run: RunFolder) -> None:
     save(run, 2)
-    shutil.copytree(run.checkpoints / "step-000002", run.checkpoints / "step-000004.tmp-123")
+    shutil.copytree(run.checkpoints.folder / "step-000002", run.checkpoints.folder / "step-000004.tmp-123")
     assert run.load_latest().step == 2
     assert names(run) == ["step-000002"]
 
@@ -126,7 +127,7 @@ def test_metrics_go_back_to_the_checkpoint_and_lose_a_torn_line(run: RunFolder, 
     run.log(5, loss=0.1)
     with run.metrics.open("a") as file:
         file.write('{"step": 6, "lo')
-    flip(run.checkpoints / "step-000004" / "state.json")
+    flip(run.checkpoints.folder / "step-000004" / "state.json")
     again = RunFolder.create(cfg)
     assert again.load_latest().step == 2
     again.log(3, loss=float("nan"))
@@ -161,7 +162,7 @@ run.save_checkpoint(4, {{"x": torch.zeros(1000)}}, {{"pad": "x" * 1000}})
 
 def test_too_little_room_is_seen_before_writing(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, 2)
-    monkeypatch.setattr("sds3d.runs.folder.free_bytes", lambda path: 10)
+    monkeypatch.setattr("sds3d.runs.checkpoints.free_bytes", lambda path: 10)
     with pytest.raises(UserError, match="the disk is full .* needed, 0.0 MB free.*sds3d resume"):
         save(run, 4)
     assert names(run) == ["step-000002"]
@@ -217,6 +218,33 @@ def test_identity_is_what_the_result_depends_on(cfg: Config) -> None:
         assert run_name(other) != run_name(cfg)
 
 
+def test_identity_leaves_out_what_is_aside_and_nothing_else() -> None:
+    """As the fields say themselves: where weights are, how a result is computed, where it goes."""
+
+    def paths(value: object, key: str = "") -> set[str]:
+        if isinstance(value, dict):
+            return {path for name, item in value.items() for path in paths(item, f"{key}.{name}")}
+        return {path for item in value for path in paths(item, key)} if isinstance(value, list | tuple) else {key[1:]}
+
+    stages = tuple(StageConfig(prior=prior) for prior in (MVDreamConfig(), StableDiffusionConfig()))
+    cfg = Config(prompt="x", stages=stages)
+    left_out = paths(asdict(cfg)) - paths(identity(cfg))
+    assert left_out == {
+        "device", "out", "checkpoint.every_steps", "checkpoint.every_seconds", "checkpoint.keep",
+        "prior.path", "stages.prior.path", "stages.prior.compile", "stages.prior.vae_batch",
+    }  # fmt: skip
+
+
+def test_other_weights_are_another_run(cfg: Config) -> None:
+    hashes = [config_hash(cfg, ids) for ids in ((), ("a",), ("b",), ("a", "b"), ("b", "a"))]
+    assert len(set(hashes)) == 5
+    run = RunFolder.create(cfg, ("a",))
+    assert RunFolder.open(run.path, lambda cfg: ("a",))[0].config_hash == run.config_hash
+    save(run, 2)
+    with pytest.raises(UserError, match="made with another config or prior"):
+        RunFolder.open(run.path, lambda cfg: ("b",))[0].load_latest()
+
+
 def test_a_link_out_of_the_folder_is_refused(cfg: Config, tmp_path: Path) -> None:
     out = Path(cfg.out)
     out.mkdir()
@@ -233,15 +261,32 @@ def test_one_process_at_a_time(run: RunFolder) -> None:
         pass
 
 
-def test_finished_means_every_output_is_as_written(run: RunFolder) -> None:
-    assert not run.finished
-    for name in OUTPUTS:
+def report(run: RunFolder, *names: str) -> dict[str, str]:
+    for name in names:
         (run.path / name).write_text(name)
-    outputs = {name: file_sha256(run.path / name) for name in OUTPUTS}
+    outputs = {name: file_sha256(run.path / name) for name in names}
     atomic_write(run.path / "report.json", json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
-    assert run.finished
+    return outputs
+
+
+def test_finished_means_every_output_that_the_report_lists_is_as_written(run: RunFolder, cfg: Config) -> None:
+    assert not run.finished and run.outputs == {}
+    outputs = report(run, "mesh.glb", "scene.bin")
+    assert run.finished and list(run.outputs.items()) == list(outputs.items()) and outputs_of(run.path) == outputs
+    assert not RunFolder(run.path, replace(cfg, seed=1)).finished
     flip(run.path / "mesh.glb")
+    assert not run.finished and run.outputs == {}
+    report(run, "mesh.glb")
+    assert run.finished
+    (run.path / "mesh.glb").unlink()
     assert not run.finished
+
+
+@pytest.mark.parametrize("outputs", [{}, [], None, "mesh.glb", {"mesh.glb": None}])
+def test_a_report_without_outputs_is_of_no_finished_run(outputs: object, run: RunFolder) -> None:
+    (run.path / "mesh.glb").touch()
+    (run.path / "report.json").write_text(json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
+    assert not run.finished and run.outputs == {}
 
 
 def test_open_wants_a_run(tmp_path: Path) -> None:
