@@ -9,13 +9,13 @@ extern "C" {
 #endif
 
 #define SDS3D_API __attribute__((visibility("default")))
-#define SDS3D_ABI_VERSION 2
+#define SDS3D_ABI_VERSION 3
 
 typedef struct {
     int32_t num_splats, num_views, width, height;
     float near_plane;              // splats with a smaller camera-space z are not drawn
     const float* means;            // [N, 3] world
-    const float* quats;            // [N, 4] wxyz, normalised inside
+    const float* quats;            // [N, 4] wxyz, normalized inside
     const float* scales;           // [N, 3] world units
     const float* opacities;        // [N]
     const float* colors;           // [N, 3]
@@ -29,7 +29,7 @@ typedef struct {
     float* colors;   // [C, H, W, 3] over the background
     float* alphas;   // [C, H, W]
     float* depths;   // [C, H, W] expected z, 0 where alpha is 0
-    float* normals;  // [C, H, W, 3] world space, weighted by alpha
+    float* normals;  // [C, H, W, 3] world space, weighted by alpha, or null: not rasterized
     float* radii;    // [C, N] pixels, 0 = not visible
 } sds3d_splat_images;
 
@@ -58,7 +58,7 @@ SDS3D_API const char* sds3d_simd_name(int32_t use_simd);
 // Low-pass variance (pixels^2), largest alpha, smallest alpha, smallest transmittance, frustum margin.
 SDS3D_API void sds3d_splat_cutoffs(float values[5]);
 
-// Draws all views. Returns the state that `sds3d_splat_backward` needs, to be handed to `sds3d_splat_free`; null when
+// Rasterizes all views. Returns the state that `sds3d_splat_backward` needs, to be handed to `sds3d_splat_free`; null when
 // memory runs out. The result is bitwise independent of num_threads and of scheduling.
 SDS3D_API void* sds3d_splat_forward(const sds3d_splat_scene* scene, const sds3d_splat_images* images,
                                     int32_t num_threads, int32_t use_simd);
@@ -71,7 +71,7 @@ SDS3D_API int32_t sds3d_splat_backward(void* state, const sds3d_splat_scene* sce
 
 SDS3D_API void sds3d_splat_free(void* state);
 
-// Premultiplied colours and coverage [B, V, resolution, resolution, 4] of B packed objects [B, 28, 32], each seen by V
+// Premultiplied colors and coverage [B, V, resolution, resolution, 4] of B packed objects [B, 28, 32], each seen by V
 // cameras [B, V, 13] (camera-to-world rows [3, 4], OpenCV axes, then the focal length in pixels); samples^2 rays a pixel.
 // World-space normals times coverage [B, V, resolution, resolution, 3] go into `normals`, which may be null.
 SDS3D_API int32_t sds3d_trace(const float* parts, const float* cameras, float* out, float* normals, int32_t objects,

@@ -211,7 +211,9 @@ INLINE Strips strips_of(const Rect& rect, int left, int top) {
             (at_most(rect.x1 - left, TILE) + LANES - 1) / LANES};
 }
 
-static void blend(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images, int view, int tile) {
+template <bool NORMALS>
+static void blend_tile(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images, int view,
+                       int tile) {
     const int width = scene.width, height = scene.height;
     const int left = tile % state.tiles_x * TILE, top = tile / state.tiles_x * TILE;
     const ViewLists& lists = state.views[view];
@@ -257,9 +259,11 @@ static void blend(State& state, const sds3d_splat_scene& scene, const sds3d_spla
                 p.g = fma(weight, splat(r.rgb[1]), p.g);
                 p.b = fma(weight, splat(r.rgb[2]), p.b);
                 p.z = fma(weight, splat(r.z), p.z);
-                p.nx = fma(weight, splat(r.normal[0]), p.nx);
-                p.ny = fma(weight, splat(r.normal[1]), p.ny);
-                p.nz = fma(weight, splat(r.normal[2]), p.nz);
+                if (NORMALS) {
+                    p.nx = fma(weight, splat(r.normal[0]), p.nx);
+                    p.ny = fma(weight, splat(r.normal[1]), p.ny);
+                    p.nz = fma(weight, splat(r.normal[2]), p.nz);
+                }
                 p.transmittance = select(stop, -p.transmittance, next);
                 lasts[s] = (I)select(live, index, (V)lasts[s]);
                 if (any(stop) && !any(p.transmittance > zero)) open &= ~(uint64_t(1) << s);
@@ -283,9 +287,11 @@ static void blend(State& state, const sds3d_splat_scene& scene, const sds3d_spla
         for (int i = 0; i < lanes; ++i) {
             const size_t pixel = (size_t(view) * height + y) * width + x + i;
             float* rgb = images.colors + pixel * 3;
-            float* normal = images.normals + pixel * 3;
             rgb[0] = p.r[i], rgb[1] = p.g[i], rgb[2] = p.b[i];
-            normal[0] = p.nx[i], normal[1] = p.ny[i], normal[2] = p.nz[i];
+            if (NORMALS) {
+                float* normal = images.normals + pixel * 3;
+                normal[0] = p.nx[i], normal[1] = p.ny[i], normal[2] = p.nz[i];
+            }
             images.alphas[pixel] = alpha[i];
             images.depths[pixel] = depth[i];
         }
@@ -512,6 +518,13 @@ static void project_backward(State& state, const sds3d_splat_scene& scene, const
             gradients.means2d_grad_norm[n] = grad_norm[i];
         }
     }
+}
+
+static void blend(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images, int view, int tile) {
+    if (images.normals)
+        blend_tile<true>(state, scene, images, view, tile);
+    else
+        blend_tile<false>(state, scene, images, view, tile);
 }
 
 static void blend_backward(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ABI_VERSION = 2  # SDS3D_ABI_VERSION of cuda_ext/api.h
+ABI_VERSION = 3  # SDS3D_ABI_VERSION of cuda_ext/api.h
 COMPILE_FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden", "-w")
 PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -66,15 +66,14 @@ def rasterize(
 
 def build_renderer(cfg: RendererConfig, scene: SplatScene, device: torch.device | str) -> Renderer:
     """Renders `scene`, as it is at each call, on `device`."""
-    kind = torch.device(device).type
-    backend = _rasterizer(resolve_backend(cfg.backend, device), kind, cfg.deterministic)
-    normals = kind != "cuda"  # nobody asks for them there, and they cost time
+    backend = _rasterizer(resolve_backend(cfg.backend, device), torch.device(device).type, cfg.deterministic)
 
     def render(cameras: Cameras, backgrounds: Tensor) -> Render:
         splats = Splats(*scene.activated())
         view = View(cameras.viewmats, cameras.Ks, backgrounds, cameras.width, cameras.height)
         check_shapes(splats, view)
-        return Render(*backend(splats, view, normals=normals, deterministic=cfg.deterministic))
+        # No normals: priors that draw normals see those of the depths, and these cost time.
+        return Render(*backend(splats, view, normals=False, deterministic=cfg.deterministic))
 
     return render
 

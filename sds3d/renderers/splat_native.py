@@ -33,17 +33,15 @@ def rasterize(
     check_kernel_limits(splats, view, "native", "cpu")
     if native.load_library() is None:
         raise UserError(f"the native rasterizer is not available: {native.status().reason}")
-    N = len(splats.means)
-    info = {
-        "radii": splats.means.new_zeros(len(view.viewmats), N),
-        "means2d_grad_norm": splats.means.new_zeros(N),
-    }
-    options = _Options(num_threads or native.num_threads(), use_simd, info["radii"], info["means2d_grad_norm"])
-    *images, image_normals = _Rasterize.apply(options, view, *splats, view.backgrounds, view.means2d_offsets)
-    return Rasterized(*images, image_normals if normals else None, info)
+    radii = splats.means.new_zeros(len(view.viewmats), len(splats.means))
+    grad_norm = splats.means.new_zeros(len(splats.means))
+    options = _Options(normals, num_threads or native.num_threads(), use_simd, radii, grad_norm)
+    images = _Rasterize.apply(options, view, *splats, view.backgrounds, view.means2d_offsets)
+    return Rasterized(*images, {"radii": radii, "means2d_grad_norm": grad_norm})
 
 
 class _Options(NamedTuple):
+    normals: bool
     num_threads: int
     use_simd: bool
     radii: Tensor  # written by the forward pass
@@ -65,7 +63,7 @@ class _Inputs(NamedTuple):
 
 
 class _Images(NamedTuple):
-    """The images, or their cotangents."""
+    """The images, or their cotangents; without normals if they are not asked for."""
 
     colors: Tensor | None
     alphas: Tensor | None
@@ -75,13 +73,14 @@ class _Images(NamedTuple):
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, options: _Options, view: View, *leaves: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, options: _Options, view: View, *leaves: Tensor | None) -> tuple[Tensor | None, ...]:
         """Images; the `leaves`, which may need gradients, are the splats, the backgrounds and the offsets."""
         *splats, backgrounds, offsets = leaves
         tensors = (*splats, view.viewmats, view.Ks, backgrounds, offsets)
         inputs = _Inputs(*(None if x is None else x.detach().contiguous() for x in tensors))
         means, C, width, height = inputs.means, len(view.viewmats), view.width, view.height
-        images = _Images(*(means.new_empty(C, height, width, channels) for channels in (3, 1, 1, 3)))
+        colors, alphas, depths = (means.new_empty(C, height, width, channels) for channels in (3, 1, 1))
+        images = _Images(colors, alphas, depths, torch.empty_like(colors) if options.normals else None)
         scene = abi.Scene(len(means), C, width, height, float(view.near_plane))
         scene.point(**inputs._asdict())
         written = abi.Images()

@@ -390,6 +390,22 @@ def test_native_without_geometry_cotangents_has_the_same_gradient():
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5 * float(y.abs().max()))
 
 
+@needs_native
+@pytest.mark.parametrize("use_simd", [True, False], ids=["simd", "baseline"])
+def test_native_without_normals_draws_the_rest_bit_for_bit(use_simd):
+    scene = make_scene(300, oblong_cameras(), scale=(0.01, 0.3), seed=25)
+    view = view_of(scene.cameras)
+    results = []
+    for normals in (True, False):
+        leaves = leaves_of(scene)
+        *images, image_normals, info = splat_native.rasterize(leaves, view, normals=normals, use_simd=use_simd)
+        assert (image_normals is not None) == normals
+        gradients = torch.autograd.grad(sum(x.square().sum() for x in images), leaves)
+        results.append([*images, *gradients, *info.values()])
+    for x, y in zip(*results, strict=True):
+        assert torch.equal(x, y)
+
+
 def with_broken_splats(rasterize, device="cpu", **options):
     """A scene drawn as it is, and beside splats with NaN or infinity."""
     scene = make_scene(24, turntable(2, 24), seed=11)
@@ -576,7 +592,7 @@ def test_build_renderer_draws_the_scene(backend):
     scene = make_scene(20, turntable(2, 16))
     render = renderers.build_renderer(RendererConfig(backend), FixedSplats(scene), "cpu")
     drawn = render(scene.cameras, torch.zeros(2, 3))
-    assert drawn.colors.shape == drawn.normals.shape == (2, 16, 16, 3)
+    assert drawn.colors.shape == (2, 16, 16, 3) and drawn.normals is None
     assert drawn.alphas.shape == drawn.depths.shape == (2, 16, 16, 1)
     assert drawn.info["radii"].shape == (2, 20)
     assert drawn.info["means2d_grad_norm"].shape == (20,)
