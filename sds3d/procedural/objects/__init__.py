@@ -17,7 +17,10 @@ NUM_CAPTIONS = 4
 def sample_object(
     rng: random.Random, category: str | None = None, num_captions: int = NUM_CAPTIONS
 ) -> tuple[list[Part], list[str]]:
-    """Parts of a random object of a category within the unit ball, and different captions of it; a scene if none is given."""
+    """Parts of a random object within the unit ball, and different captions of it.
+
+    Without a `category`, it is a scene of any form.
+    """
     if category is None:
         scene = sample_scene(rng)
         parts, say = scene.parts, scene.say

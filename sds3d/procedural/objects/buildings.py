@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import random
 
-from sds3d.procedural.objects.shapes import ALONG_X, ALONG_Y, arc, ball, box, pair, ring, rod, stump, wedge
+from sds3d.procedural.objects.shapes import ALONG_X, ALONG_Y, Built, arc, ball, box, pair, ring, rod, stump, wedge
 from sds3d.procedural.objects.vocabulary import Palette, Words, darker, sized
-from sds3d.procedural.parts import Part, rotation_from_euler
-
-Built = tuple[list[Part], Words]
+from sds3d.procedural.parts import rotation_from_euler
 
 
 def house(rng: random.Random) -> Built:
@@ -24,10 +22,13 @@ def house(rng: random.Random) -> Built:
     edge = d / math.sqrt(2)
     slope = 0.72 * d
     parts = [
-        box(wall, (0, 0, h), (d, w, h), rounding=0.01), box(wall, (0, 0, 2 * h), (edge, w, edge), rotation=turn, rounding=0.0),
+        box(wall, (0, 0, h), (d, w, h), rounding=0.01),
+        box(wall, (0, 0, 2 * h), (edge, w, edge), rotation=turn, rounding=0.0),
         *[box(roof, (s * (d / 2 + 0.05), 0, 2 * h + d / 2), (slope + 0.06, w + 0.08, 0.05), rotation=rotation_from_euler(0, s * 45, 0)) for s in (1, -1)],
-        box(door, (d, 0, 0.21), (0.04, 0.12, 0.21)), box(chimney, (-0.2, 0.55 * w, 2 * h + d * 0.75), (0.09, 0.09, 0.26)),
-        *pair(box, glass, (d, 0.62 * w, 1.1 * h), (0.035, 0.12, 0.13)), box(glass, (0, 0, 1.1 * h), (0.14, w + 0.03, 0.13)),
+        box(door, (d, 0, 0.21), (0.04, 0.12, 0.21)),
+        box(chimney, (-0.2, 0.55 * w, 2 * h + d * 0.75), (0.09, 0.09, 0.26)),
+        *pair(box, glass, (d, 0.62 * w, 1.1 * h), (0.035, 0.12, 0.13)),
+        box(glass, (0, 0, 1.1 * h), (0.14, w + 0.03, 0.13)),
         box(glass, (-d, 0, 1.1 * h), (0.03, 0.16, 0.13)),
     ]  # fmt: skip
     return parts, Words(
@@ -70,9 +71,11 @@ def tower(rng: random.Random) -> Built:
     roof = pal.pick("red", "blue", unlike=(wall,))
     dark, h = pal.fixed("brown"), rng.uniform(0.45, 0.8)
     parts = [
-        stump(wall, (0, 0, h), 0.32, h, 0.85, rounding=0.0), stump(wall, (0, 0, 2 * h + 0.08), 0.36, 0.12, rounding=0.0),
+        stump(wall, (0, 0, h), 0.32, h, 0.85, rounding=0.0),
+        stump(wall, (0, 0, 2 * h + 0.08), 0.36, 0.12, rounding=0.0),
         stump(roof, (0, 0, 2 * h + 0.45), 0.44, 0.3, 0.03), box(dark, (0.3, 0, 0.16), (0.07, 0.1, 0.17), rounding=0.03),
-        box(dark, (0, 0, 1.4 * h), (0.31, 0.07, 0.1), rounding=0.02), box(dark, (0, 0, 1.4 * h), (0.07, 0.31, 0.1), rounding=0.02),
+        box(dark, (0, 0, 1.4 * h), (0.31, 0.07, 0.1), rounding=0.02),
+        box(dark, (0, 0, 1.4 * h), (0.07, 0.31, 0.1), rounding=0.02),
     ]  # fmt: skip
     return parts, Words(
         ("tower",),
@@ -153,8 +156,10 @@ def tent(rng: random.Random) -> Built:
         ]
         return parts, Words(("tipi",), cloth, [], [*details, (pole, "poles")], pal.typical)
     parts = [
-        wedge(coat, (0, 0, h), (0.7, w, h), 0.86, 0.02), wedge(dark, (0.68, 0, 0.8 * h - 0.03), (0.36, 0.72 * w, 0.84 * h), 1.0, 0.05, cut=True),
-        *[rod(pole, (x, 0, 2 * h - 0.06), (x * 1.05, 0, 2 * h + 0.1), 0.035) for x in (-0.58, 0.58)], box(pole, (0, 0, 0.0), (0.76, w + 0.05, 0.02)),
+        wedge(coat, (0, 0, h), (0.7, w, h), 0.86, 0.02),
+        wedge(dark, (0.68, 0, 0.8 * h - 0.03), (0.36, 0.72 * w, 0.84 * h), 1.0, 0.05, cut=True),
+        *[rod(pole, (x, 0, 2 * h - 0.06), (x * 1.05, 0, 2 * h + 0.1), 0.035) for x in (-0.58, 0.58)],
+        box(pole, (0, 0, 0.0), (0.76, w + 0.05, 0.02)),
     ]  # fmt: skip
     return parts, Words(("tent",), cloth, sized(h, 0.37, 0.43, "low", "tall"), [*details, (pole, "poles")], pal.typical)
 
@@ -169,7 +174,9 @@ def igloo(rng: random.Random) -> Built:
     coat = pal.patterned(snow, "checks", rng.uniform(4.0, 5.0), joint)
     tall, dark = rng.uniform(0.5, 0.62), pal.fixed("black")
     parts = [
-        ball(coat, (0, 0, 0), (0.62, 0.62, tall)), stump(coat, (0.5, 0, 0.02), 0.26, 0.3, rotation=ALONG_X, rounding=0.02), box(snow, (0, 0, -0.45), (1.2, 1.2, 0.45), cut=True, rounding=0.0),
+        ball(coat, (0, 0, 0), (0.62, 0.62, tall)),
+        stump(coat, (0.5, 0, 0.02), 0.26, 0.3, rotation=ALONG_X, rounding=0.02),
+        box(snow, (0, 0, -0.45), (1.2, 1.2, 0.45), cut=True, rounding=0.0),
         stump(dark, (0.7, 0, 0.02), 0.18, 0.25, rotation=ALONG_X, cut=True),
     ]  # fmt: skip
     return parts, Words(("igloo",), snow, sized(tall, 0.53, 0.59, "low", "tall"), [(dark, "entrance")], pal.typical)
@@ -212,8 +219,12 @@ def well(rng: random.Random) -> Built:
     dark, r, h = pal.fixed("black", "blue"), rng.uniform(0.42, 0.5), rng.uniform(0.2, 0.28)
     top = 2 * h + 0.62
     parts = [
-        stump(wall, (0, 0, h), r, h, rounding=0.02), ring(wall, (0, 0, 2 * h), r - 0.05, 0.07), stump(dark, (0, 0, 2 * h), r - 0.14, 0.22, cut=True), *pair(box, wood, (0, r - 0.04, h + 0.4), (0.06, 0.05, h + 0.24)),
-        wedge(roof, (0, 0, top + 0.14), (0.45, r + 0.14, 0.18), 0.02, 1.0), rod(wood, (0, -r - 0.06, 2 * h + 0.42), (0, r + 0.06, 2 * h + 0.42), 0.06), rod(wood, (0, r + 0.1, 2 * h + 0.42), (0.13, r + 0.1, 2 * h + 0.32), 0.035),
+        stump(wall, (0, 0, h), r, h, rounding=0.02), ring(wall, (0, 0, 2 * h), r - 0.05, 0.07),
+        stump(dark, (0, 0, 2 * h), r - 0.14, 0.22, cut=True),
+        *pair(box, wood, (0, r - 0.04, h + 0.4), (0.06, 0.05, h + 0.24)),
+        wedge(roof, (0, 0, top + 0.14), (0.45, r + 0.14, 0.18), 0.02, 1.0),
+        rod(wood, (0, -r - 0.06, 2 * h + 0.42), (0, r + 0.06, 2 * h + 0.42), 0.06),
+        rod(wood, (0, r + 0.1, 2 * h + 0.42), (0.13, r + 0.1, 2 * h + 0.32), 0.035),
         rod(wood, (0, 0, 2 * h + 0.2), (0, 0, 2 * h + 0.42), 0.025), stump(wood, (0, 0, 2 * h + 0.14), 0.09, 0.1, 1.2),
     ]  # fmt: skip
     return parts, Words(("well",), wall, [], [(roof, "roof"), (wood, "posts|bucket")], pal.typical)
@@ -264,9 +275,16 @@ def church(rng: random.Random) -> Built:
     h, spire = rng.uniform(0.24, 0.32), rng.uniform(0.3, 0.42)
     top = 2 * h + 0.5
     parts = [
-        box(wall, (-0.2, 0, h), (0.56, 0.34, h), rounding=0.0), wedge(roof, (-0.2, 0, 2 * h + 0.15), (0.6, 0.41, 0.17), 1.0, 0.02), box(wall, (0.42, 0, top / 2), (0.2, 0.2, top / 2), rounding=0.0),
-        wedge(roof, (0.42, 0, top + spire - 0.01), (0.25, 0.25, spire), 0.0, 0.0), rod(cross, (0.42, 0, top + 2 * spire - 0.1), (0.42, 0, top + 2 * spire + 0.2), 0.03), rod(cross, (0.42, -0.08, top + 2 * spire + 0.11), (0.42, 0.08, top + 2 * spire + 0.11), 0.03),
-        box(door, (0.61, 0, 0.14), (0.03, 0.095, 0.14), rounding=0.0), stump(door, (0.61, 0, 0.28), 0.095, 0.03, rotation=ALONG_X), stump(glass, (0.42, 0, 2 * h + 0.22), 0.09, 0.215, rotation=ALONG_X), stump(glass, (0.42, 0, 2 * h + 0.22), 0.09, 0.215, rotation=ALONG_Y),
+        box(wall, (-0.2, 0, h), (0.56, 0.34, h), rounding=0.0),
+        wedge(roof, (-0.2, 0, 2 * h + 0.15), (0.6, 0.41, 0.17), 1.0, 0.02),
+        box(wall, (0.42, 0, top / 2), (0.2, 0.2, top / 2), rounding=0.0),
+        wedge(roof, (0.42, 0, top + spire - 0.01), (0.25, 0.25, spire), 0.0, 0.0),
+        rod(cross, (0.42, 0, top + 2 * spire - 0.1), (0.42, 0, top + 2 * spire + 0.2), 0.03),
+        rod(cross, (0.42, -0.08, top + 2 * spire + 0.11), (0.42, 0.08, top + 2 * spire + 0.11), 0.03),
+        box(door, (0.61, 0, 0.14), (0.03, 0.095, 0.14), rounding=0.0),
+        stump(door, (0.61, 0, 0.28), 0.095, 0.03, rotation=ALONG_X),
+        stump(glass, (0.42, 0, 2 * h + 0.22), 0.09, 0.215, rotation=ALONG_X),
+        stump(glass, (0.42, 0, 2 * h + 0.22), 0.09, 0.215, rotation=ALONG_Y),
         *[box(glass, (x, 0, 1.05 * h), (0.07, 0.355, 0.14), rounding=0.0) for x in (-0.56, -0.26, 0.04)],
     ]  # fmt: skip
     return parts, Words(

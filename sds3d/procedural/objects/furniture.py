@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from sds3d.procedural.objects.shapes import ALONG_X, ALONG_Y, arc, ball, box, four, pair, ring, rod, stump
-from sds3d.procedural.objects.vocabulary import Paint, Palette, Words, glowing, sized
-from sds3d.procedural.parts import Part
-
-Built = tuple[list[Part], Words]
+from sds3d.procedural.objects.shapes import Built, arc, ball, box, four, pair, ring, rod, stump
+from sds3d.procedural.objects.vocabulary import Palette, Words, sized
 
 
 def chair(rng: random.Random) -> Built:
@@ -99,7 +96,8 @@ def bed(rng: random.Random) -> Built:
     parts = [
         box(frame, (0, 0, 0.2), (0.85, w, 0.1)), box(sheet, (0, 0, 0.34), (0.8, w - 0.03, 0.1), rounding=0.05),
         box(blanket, (0.2, 0, 0.36), (0.62, w, 0.11), rounding=0.05),
-        box(frame, (-0.85, 0, 0.2 + head), (0.06, w + 0.03, head + 0.2)), box(frame, (0.86, 0, 0.27), (0.06, w + 0.03, 0.27)),
+        box(frame, (-0.85, 0, 0.2 + head), (0.06, w + 0.03, head + 0.2)),
+        box(frame, (0.86, 0, 0.27), (0.06, w + 0.03, 0.27)),
     ]  # fmt: skip
     if w > 0.48:
         parts += pair(box, sheet, (-0.6, 0.24, 0.47), (0.16, 0.2, 0.07), rounding=0.06)
@@ -107,70 +105,6 @@ def bed(rng: random.Random) -> Built:
         parts.append(box(sheet, (-0.6, 0, 0.47), (0.16, 0.28, 0.07), rounding=0.06))
     details = [(blanket, "blanket"), (sheet, "pillows" if w > 0.48 else "pillow"), (frame, "frame")]
     return parts, Words(("bed", "double bed" if w > 0.48 else "single bed"), None, [], details, pal.typical)
-
-
-def lamp(rng: random.Random) -> Built:
-    """A table or floor lamp: foot, post and a flared shade."""
-    pal = Palette(rng)
-    shade = pal.pick("yellow", "white", "beige")
-    foot = pal.pick("black", "brown", "gold", unlike=(shade,))
-    h, r, lip = rng.uniform(0.4, 1.0), rng.uniform(0.33, 0.42), rng.uniform(0.5, 0.75)
-    if rng.random() < 0.2:
-        shade = pal.patterned(shade, "stripes", 5.0, foot)
-    parts = [
-        stump(foot, (0, 0, 0.05), 0.26, 0.06, 0.7), stump(foot, (0, 0, h / 2), 0.055, h / 2 + 0.05),
-        stump(shade, (0, 0, h + 0.2), r, 0.25, lip), ball(foot, (0, 0, h + 0.47), 0.06),
-    ]  # fmt: skip
-    if h < 0.6:
-        parts.append(ball(foot, (0, 0, 0.22), (0.16, 0.16, 0.16)))
-    nouns = ("lamp", "floor lamp") if h > 0.8 else ("lamp", "table lamp") if h < 0.6 else ("lamp",)
-    details = [(shade, "shade|lampshade"), (foot, "base|foot")]
-    return parts, Words(nouns, None, sized(h, 0.55, 0.8, "short", "tall"), details, pal.typical)
-
-
-def clock(rng: random.Random) -> Built:
-    """A round alarm clock on two feet with two bells and hands on a white face."""
-    pal = Palette(rng)
-    body = pal.pick("red", "gold", "blue")
-    face, dark = pal.fixed("white"), pal.fixed("black")
-    bell = pal.pick("gold", "silver", unlike=(body,))
-    parts = [
-        stump(body, (0, 0, 0.5), 0.42, 0.16, rotation=ALONG_X), stump(face, (0.14, 0, 0.5), 0.34, 0.05, rotation=ALONG_X),
-        rod(dark, (0.2, 0, 0.5), (0.2, 0, 0.74), 0.03), rod(dark, (0.2, 0, 0.5), (0.2, 0.15, 0.44), 0.035),
-        *[rod(body, (0, s * 0.15, 0.25), (0, s * 0.33, 0.04), 0.06) for s in (1, -1)],
-        *pair(ball, bell, (0, 0.27, 0.92), (0.14, 0.17, 0.13)), ball(body, (0, 0, 0.96), 0.07),
-    ]  # fmt: skip
-    return parts, Words(("clock", "alarm clock"), body, pal.adjectives, [(bell, "bells"), (face, "face")], pal.typical)
-
-
-def chest(rng: random.Random) -> Built:
-    """A treasure chest: box, rounded lid, metal bands and a lock."""
-    pal = Palette(rng, glossy=0)
-    wood, metal = pal.pick("wooden", "brown", also=("wooden",)), pal.pick("gold", "silver", "black")
-    if metal.name == wood.name:
-        metal = pal.fixed("gold" if wood.name != "gold" else "black")
-    w = rng.uniform(0.5, 0.65)
-    parts = [box(wood, (0, 0, 0.22), (0.36, w, 0.24)), stump(wood, (0, 0, 0.46), 0.36, w, rotation=ALONG_Y)]
-    for y in (-0.7 * w, 0.7 * w):
-        parts.append(box(metal, (0, y, 0.22), (0.385, 0.055, 0.245)))
-        parts.append(stump(metal, (0, y, 0.46), 0.385, 0.055, rotation=ALONG_Y))
-    parts += [box(metal, (0.35, 0, 0.42), (0.06, 0.09, 0.11)), box(metal, (0, 0, 0.46), (0.375, w + 0.02, 0.035))]
-    return parts, Words(("treasure chest", "chest"), wood, [], [(metal, "bands|straps"), (metal, "lock")], pal.typical)
-
-
-def barrel(rng: random.Random) -> Built:
-    """Two cone stumps meeting at the belly, with metal hoops."""
-    pal = Palette(rng, glossy=0.1)
-    wood = pal.pick("wooden", "brown", also=("wooden",))
-    hoop = pal.pick("grey", "black", "silver", unlike=(wood,))
-    h = rng.uniform(0.45, 0.65)
-    parts = [stump(wood, (0, 0, h / 2), 0.45, h / 2 + 0.004, 0.8, rounding=0.0)]
-    parts.append(stump(wood, (0, 0, -h / 2), 0.36, h / 2, 1.25, rounding=0.0))
-    parts += [stump(hoop, (0, 0, s * 0.68 * h), 0.41, 0.06, rounding=0.01) for s in (1, -1)]
-    parts += [stump(hoop, (0, 0, s * 0.14 * h), 0.455, 0.04, rounding=0.01) for s in (1, -1)]
-    return parts, Words(
-        ("barrel",), wood, pal.adjectives + sized(h, 0.5, 0.6, "small", "tall"), [(hoop, "hoops")], pal.typical
-    )
 
 
 def bench(rng: random.Random) -> Built:
@@ -184,8 +118,10 @@ def bench(rng: random.Random) -> Built:
     for s in (1, -1):
         y = 0.82 * s * w
         parts += [
-            rod(iron, (0.24, y, 0.03), (0.2, y, 0.38), 0.05), rod(iron, (-0.3, y, 0.03), (-0.27, y, 0.4), 0.05), rod(iron, (-0.27, y, 0.38), (0.24, y, 0.38), 0.045),
-            rod(iron, (-0.31, y, 0.38), (-0.42, y, 0.62 + 0.8 * back), 0.045), arc(iron, (-0.02, y, 0.38), 0.27, 80, 0.04),
+            rod(iron, (0.24, y, 0.03), (0.2, y, 0.38), 0.05), rod(iron, (-0.3, y, 0.03), (-0.27, y, 0.4), 0.05),
+            rod(iron, (-0.27, y, 0.38), (0.24, y, 0.38), 0.045),
+            rod(iron, (-0.31, y, 0.38), (-0.42, y, 0.62 + 0.8 * back), 0.045),
+            arc(iron, (-0.02, y, 0.38), 0.27, 80, 0.04),
         ]  # fmt: skip
     return parts, Words(("bench",), slat, sized(w, 0.76, 0.84, "short", "long"), [(iron, "legs|sides")], pal.typical)
 
@@ -222,7 +158,8 @@ def wardrobe(rng: random.Random) -> Built:
     drawer, w = rng.random() < 0.5, 0.48
     low = 0.3 if drawer else 0.1
     parts = [
-        box(wood, (0, 0, h + 0.05), (0.3, w, h)), box(wood, (0, 0, 2 * h + 0.06), (0.34, w + 0.05, 0.05)), *pair(box, door, (0.3, 0.235, (low + 2 * h) / 2 + 0.03), (0.03, 0.21, h - low / 2 - 0.03)),
+        box(wood, (0, 0, h + 0.05), (0.3, w, h)), box(wood, (0, 0, 2 * h + 0.06), (0.34, w + 0.05, 0.05)),
+        *pair(box, door, (0.3, 0.235, (low + 2 * h) / 2 + 0.03), (0.03, 0.21, h - low / 2 - 0.03)),
         *pair(ball, knob, (0.35, 0.06, h), 0.045), *four(box, wood, (0.22, w - 0.08, 0.03), (0.07, 0.07, 0.06)),
     ]  # fmt: skip
     if drawer:
@@ -231,28 +168,3 @@ def wardrobe(rng: random.Random) -> Built:
     return parts, Words(
         ("wardrobe",), wood, pal.adjectives + sized(h, 0.66, 0.75, "short", "tall"), details, pal.typical
     )
-
-
-def television(rng: random.Random) -> Built:
-    """A boxy set on legs with a screen, two knobs and a pair of antennas."""
-    pal = Palette(rng, glossy=0.2)
-    case = pal.pick("wooden", "brown", "red", also=("wooden",))
-    knob, dark = pal.pick("silver", "gold", "white", unlike=(case,)), pal.fixed("black")
-    lit = rng.random() < 0.4
-    screen = (
-        glowing(pal.fixed("teal", "blue"))
-        if lit
-        else pal.fixed("grey")
-        if case.name not in ("grey", "silver", "stone")
-        else dark
-    )
-    w, h = rng.uniform(0.46, 0.58), rng.uniform(0.3, 0.38)
-    z = 0.2 + h
-    parts = [
-        box(case, (0, 0, z), (0.28, w, h), rounding=0.06), box(screen, (0.25, 0.12, z), (0.06, w - 0.2, h - 0.08), rounding=0.05),
-        *[stump(knob, (0.28, 0.1 - w, z + dz), 0.055, 0.04, rotation=ALONG_X) for dz in (0.14, 0.0)], box(dark, (0.27, 0.1 - w, z - 0.17), (0.025, 0.055, 0.07)),
-        *[rod(dark, (0.2 * x, 0.75 * y * w, 0.24), (0.24 * x, 0.85 * y * w, 0.03), 0.045) for x in (1, -1) for y in (1, -1)],
-        *[rod(knob, (-0.05, s * 0.05, z + h), (-0.05, s * 0.3, z + h + 0.42), 0.025) for s in (1, -1)], ball(dark, (-0.05, 0, z + h), (0.1, 0.13, 0.07)),
-    ]  # fmt: skip
-    details: list[tuple[Paint | str, str]] = [(knob, "antennas|knobs"), ("glowing" if lit else screen, "screen")]
-    return parts, Words(("television",), case, pal.adjectives, details, pal.typical)

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from sds3d.procedural.objects.vocabulary import Paint
+from sds3d.procedural.objects.vocabulary import Paint, Words
 from sds3d.procedural.parts import Part, Vec3, rotation_from_euler
+
+Built = tuple[list[Part], Words]  # what the builder of an object returns
 
 UPRIGHT = np.eye(3)
 ALONG_X = rotation_from_euler(0, 90, 0)  # local z points to +x, the front

@@ -48,7 +48,8 @@ SHADE_SHARE = 0.4  # of colours that are free: the plain names stay the commones
 ALIKE = 0.2  # distance of two sRGB colours below which the names do not tell them apart
 MASS_NOUNS = (
     "frosting", "icing", "glaze", "hair", "snow", "tea", "coffee", "fur", "trim", "lettuce", "salad", "soup",
-    "cream", "gelato", "foliage", "dice", "seaweed", "flesh", "sand", "soil", "straw", "syrup", "butter", "water", "rice",
+    "cream", "gelato", "foliage", "dice", "seaweed", "flesh", "sand", "soil", "straw", "syrup", "butter", "water",
+    "rice",
     "paint", "sauce", "ketchup", "mustard", "sushi", "earth", "cheese", "skin",
 )  # fmt: skip
 PLAIN_SHARE = 0.5  # of the captions have no frame
