@@ -7,19 +7,18 @@ from functools import cache
 
 import torch
 
-from sds3d.config.schema import Config, NFSDConfig, PriorConfig, StageConfig, VSDConfig
+from sds3d.config.schema import Config, PriorConfig, StageConfig
+from sds3d.distillation.calls import Calls, network_calls
 from sds3d.preflight.peak_memory import PeakMemory, fused_attention
 from sds3d.priors.blueprint import META, Blueprint, bytes_of
 from sds3d.priors.kinds import kind_of
+from sds3d.representations.memory import scene_bytes
 
 GIB = 2**30
 CONTEXT = GIB // 2  # what CUDA and the libraries on it take before the first tensor
 MARGIN = 0.15  # of the rest: workspaces of convolutions, and memory that the allocator cannot use
+LEVELS = 1000  # timesteps of every prior that we know
 HOST = {"cpu": 1.2 * GIB, "cuda": 2.5 * GIB}  # Python and libraries; meshing and baking; docs/benchmarks.md
-# Bytes a splat: 14 numbers, their gradients, both moments of Adam, what a rasterizer draws, and densification's two.
-SPLAT = 4 * (5 * 14 + 2)
-# Bytes a splat and view: record, radius, moments of the gradients, and four entries of tile lists, half of them spare.
-SPLAT_VIEW = 32 + 4 + 40 + 8 * 6
 # Bytes a pixel: colours, alphas and depths, their gradients and those of the regularisers, and the rasterizer's state.
 PIXEL = 4 * (5 + 5 + 8 + 2)
 PRIOR_PIXEL = 4 * 9  # of the images that the prior sees: resized, scaled, and their gradient
@@ -32,8 +31,10 @@ class StageEstimate:
     name: str
     prior: str
     steps: int
-    prior_calls: int
-    num_images: int  # that a prior call sees
+    targets: int  # each serves `prior_every` steps
+    network_calls: int  # for all targets; at most, where an estimator calls less often at less noise
+    num_images: int  # of a target
+    rows: int  # of the largest network call: its images, each under several texts
     parts: dict[str, int]
     needed: int  # all parts that are there at once
 
@@ -85,21 +86,23 @@ def estimate(cfg: Config, device_type: str) -> Estimate:
         prior = cfg.prior_of(stage)
         blueprint = draw(prior)
         images = stage.num_orbits * blueprint.num_views
-        scene = cfg.representation.max_gaussians
+        rows = images * num_texts(prior, stage)
+        calls = calls_of(stage)
         parts = {
             "context": CONTEXT if device_type == "cuda" else 0,
             "network": bytes_of(blueprint.network),
             "autoencoder": bytes_of(blueprint.autoencoder),
             "text encoder": blueprint.text_bytes,
-            "network call": call(prior, images * num_texts(prior, stage)),
-            "learning": learn(prior, images) if isinstance(stage.estimator, VSDConfig) else 0,
+            "network call": call(prior, rows),
+            "learning": learn(prior, images) if calls[0].learns else 0,
             "encoder call": encode(prior, images),
-            "Gaussians": scene * (SPLAT + SPLAT_VIEW * images),
+            "scene": scene_bytes(cfg.representation, images),
             "renders": images * (PIXEL * stage.resolution**2 + PRIOR_PIXEL * blueprint.resolution**2),
         }
-        calls = -(-stage.steps // stage.prior_every)
-        needed = together(parts, device_type)
-        stages.append(StageEstimate(stage.name, label(prior), stage.steps, calls, images, parts, needed))
+        total, needed = sum(each.count for each in calls), together(parts, device_type)
+        stages.append(
+            StageEstimate(stage.name, label(prior), stage.steps, len(calls), total, images, rows, parts, needed)
+        )
         weights = max(weights, *(parts[name] for name in ("network", "autoencoder", "text encoder")))
     # On a GPU, weights pass through the host one model at a time.
     device = max(stage.needed for stage in stages) if device_type == "cpu" else weights
@@ -112,7 +115,7 @@ def together(parts: dict[str, int], device_type: str) -> int:
     A recorded CUDA graph keeps its memory, so calls add up on a GPU and share theirs on a CPU.
     """
     calls = (parts["network call"], parts["learning"], parts["encoder call"])
-    stepping = (sum(calls) if device_type == "cuda" else max(calls)) + parts["Gaussians"] + parts["renders"]
+    stepping = (sum(calls) if device_type == "cuda" else max(calls)) + parts["scene"] + parts["renders"]
     return parts["context"] + parts["network"] + parts["autoencoder"] + max(parts["text encoder"], stepping)
 
 
@@ -139,9 +142,18 @@ def encoding_bytes(blueprint: Blueprint, count: int) -> int:
     return memory.peak
 
 
+def calls_of(stage: StageConfig) -> list[Calls]:
+    """The calls of the network for each target of `stage`, at the most noise that may be drawn for it."""
+    found = []
+    for step in range(0, stage.steps, stage.prior_every):
+        timestep = min(max(int(stage.t_max.at(step / stage.steps) * LEVELS), 1), LEVELS - 1)
+        found.append(network_calls(stage.estimator, timestep, LEVELS))
+    return found
+
+
 def num_texts(prior: PriorConfig, stage: StageConfig) -> int:
-    """How often a prior call sees each image: once a text, and twice more for the sides that it keeps away from."""
-    return (3 if isinstance(stage.estimator, NFSDConfig) else 2) + kind_of(prior).extra_rows
+    """How often the largest network call sees each image: once a text, and more often with Perp-Neg."""
+    return max(calls.texts for calls in calls_of(stage)) + kind_of(prior).extra_rows
 
 
 def label(prior: PriorConfig) -> str:

@@ -16,6 +16,7 @@ from sds3d.config.checks import field_types
 from sds3d.config.load import dump_config, from_mapping, load_config
 from sds3d.config.schema import Config, CSDConfig, ISMConfig, NFSDConfig, SDEditConfig, SDIConfig, SDSConfig, VSDConfig
 from sds3d.distillation import build_estimator
+from sds3d.distillation.calls import network_calls
 from sds3d.distillation.vsd import VSD
 from sds3d.errors import UserError
 from sds3d.interfaces import Condition, StatefulEstimator
@@ -519,3 +520,20 @@ def test_the_loop_runs_on_it(cfg, tiny: Path, tmp_path: Path) -> None:
     start = build_representation(made.representation, 4, step_generator(made.seed, "init", 0))
     for name, tensor in result.scene.tensors().items():
         assert torch.isfinite(tensor).all() and not torch.equal(tensor.cpu(), start.tensors()[name])
+
+
+@pytest.mark.parametrize("timestep", [1, 40, 99, 100, 101, 700, 999])
+@pytest.mark.parametrize("cfg", [*CONFIGS, VSDConfig(train_steps=3), SDIConfig(inversion_steps=7)], ids=kind)
+def test_calls_are_known_without_calling(cfg, timestep, condition):
+    class Counting(AnyPrior):
+        """Its twin counts in the same list."""
+
+        def adapt(self, rank):
+            twin, parameters = super().adapt(rank)
+            twin.calls = self.calls
+            return twin, parameters
+
+    prior = Counting(0.5, torch.float64)
+    estimate(cfg, prior, condition, timestep)
+    calls = network_calls(cfg, timestep, len(prior.alphas_cumprod))
+    assert (calls.count, calls.texts) == (len(prior.calls), max(prior.calls))

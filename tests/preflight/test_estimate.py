@@ -230,9 +230,18 @@ def test_each_estimator_asks_so_many_texts() -> None:
     assert num_texts(MVDreamConfig(), StageConfig()) == num_texts(PocketConfig(), StageConfig()) == 2
 
 
+def test_the_default_run_calls_its_network_as_often_as_the_docs_say() -> None:
+    stages = estimate(Config(), "cpu").stages
+    assert [stage.targets for stage in stages] == [50, 10, 2]
+    assert [stage.network_calls for stage in stages] == [50, 10 * 10, 2 * 6]
+    text = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text()
+    steps, calls = sum(stage.steps for stage in stages), sum(stage.network_calls for stage in stages)
+    assert f"{steps} steps call the prior {calls} times" in text
+
+
 def test_what_is_there_at_once() -> None:
     names = ("context", "network", "autoencoder", "text encoder", "network call", "learning", "encoder call")
-    parts = {name: 10**place for place, name in enumerate([*names, "Gaussians", "renders"])}
+    parts = {name: 10**place for place, name in enumerate([*names, "scene", "renders"])}
     assert together(parts, "cuda") == 111_110_111
     assert together(parts | {"text encoder": 10**10}, "cuda") == 10**10 + 111
     assert together(parts, "cpu") == 111_000_111
@@ -245,7 +254,8 @@ def test_the_largest_stage_counts(tmp_path: Path) -> None:
     other = replace(small, name="other", prior=StableDiffusionConfig(path=folder), estimator=SDSConfig())
     found = estimate(Config(stages=(small, large, other)), "cuda")
     assert [stage.prior for stage in found.stages] == ["pocket", "pocket", folder]
-    assert [(stage.num_images, stage.prior_calls) for stage in found.stages] == [(4, 3), (32, 3), (1, 3)]
+    assert [(stage.num_images, stage.targets) for stage in found.stages] == [(4, 3), (32, 3), (1, 3)]
+    assert [(stage.rows, stage.network_calls) for stage in found.stages] == [(8, 3), (64, 9), (2, 3)]
     assert found.largest.name == "large" and found.stages[0].parts["learning"] == 0 < found.largest.parts["learning"]
     assert found.largest.with_margin - CONTEXT == pytest.approx((found.largest.needed - CONTEXT) * (1 + MARGIN))
 
@@ -255,8 +265,8 @@ def test_more_gaussians_need_more() -> None:
         estimate(Config(representation=replace(Config().representation, max_gaussians=n)), "cuda").largest.parts
         for n in (10**5, 10**6)
     )
-    assert many["Gaussians"] == 10 * few["Gaussians"] and 0.5 < many["Gaussians"] / GIB < 1
-    assert {**many, "Gaussians": 0} == {**few, "Gaussians": 0}
+    assert many["scene"] == 10 * few["scene"] and 0.5 < many["scene"] / GIB < 1
+    assert {**many, "scene": 0} == {**few, "scene": 0}
 
 
 def test_the_verb_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -266,7 +276,9 @@ def test_the_verb_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([*command, "--gpu-gib", "16", "stages.1.steps=5"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["stage", "a", "b"]
-    assert next(line for line in lines if line.startswith("prior calls")).split()[2:] == ["3", "2"]
+    rows = {line[:16].strip(): line[16:].split() for line in lines[:7]}
+    assert (rows["targets"], rows["network calls"]) == (["3", "2"], ["3", "2"])
+    assert (rows["images a target"], rows["rows a call"]) == (["4", "4"], ["8", "8"])
     assert lines[-2].startswith("prior.path: mvdream-sd2.1 is not on this machine")
     assert lines[-1].startswith("fits: stage a needs about ") and lines[-1].endswith("asked for 16 GiB")
     assert main([*command, "--gpu-gib", "2"]) == 1
