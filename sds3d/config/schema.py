@@ -184,7 +184,6 @@ class LossConfig:
     sparsity: Annotated[float, NON_NEGATIVE] = 0.0  # mean sqrt(alpha^2 + 0.01)
     opaque: Annotated[float, NON_NEGATIVE] = 0.0  # binary entropy of alpha: visible means solid
     scales: Annotated[float, NON_NEGATIVE] = 0.0  # mean splat scale
-    position: Annotated[float, NON_NEGATIVE] = 0.0  # mean distance of the splats beyond the unit ball
 
 
 @dataclass(frozen=True)

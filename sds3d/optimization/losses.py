@@ -25,8 +25,8 @@ def opaque(alphas: Tensor) -> Tensor:
     return -(alphas * alphas.log() + (1 - alphas) * (1 - alphas).log()).mean()
 
 
-def regularization(render: Render, means: Tensor, scales: Tensor, cfg: LossConfig) -> Tensor:
-    """Weighted sum of the regularisers that `cfg` switches on; `means` [N, 3] and `scales` [N, 3] in world units."""
+def regularization(render: Render, scales: Tensor, cfg: LossConfig) -> Tensor:
+    """Weighted sum [] of the regularizers that `cfg` switches on; `scales` [N, 3] in world units."""
     total = render.colors.new_zeros(())
     if cfg.sparsity:
         total = total + cfg.sparsity * sparsity(render.alphas)
@@ -34,6 +34,4 @@ def regularization(render: Render, means: Tensor, scales: Tensor, cfg: LossConfi
         total = total + cfg.opaque * opaque(render.alphas)
     if cfg.scales:
         total = total + cfg.scales * scales.mean()
-    if cfg.position:
-        total = total + cfg.position * (means.norm(dim=-1) - 1).clamp_min(0).mean()
     return total

@@ -220,15 +220,14 @@ class CapturedSteps(Steps):
         images = [x.detach().requires_grad_() for x in (drawing.colors, drawing.alphas, drawing.depths)]
         render = Render(*images)
         distance = distillation_loss(shown(self.prior, render, self.inputs.cameras), self.target)
-        # Leaves of their own: the parameters' gradients would be gathered on the stream where those were made.
-        means, log_scales = splats.means.requires_grad_(), splats.scales.requires_grad_()
-        loss = distance + regularization(render, means, log_scales.exp(), stage.loss)
-        *of_images, v_means, v_log_scales = torch.autograd.grad(loss, (*images, means, log_scales), allow_unused=True)
+        # A leaf of its own: the parameter's gradient would be gathered on the stream where that was made.
+        log_scales = splats.scales.requires_grad_()
+        loss = distance + regularization(render, log_scales.exp(), stage.loss)
+        *of_images, v_log_scales = torch.autograd.grad(loss, (*images, log_scales), allow_unused=True)
         v_colors, v_alphas, v_depths = (None if v is None else v.contiguous() for v in of_images)
-        v_quats = None
+        v_means = v_quats = None
         if v_depths is not None:  # the prior sees normals
-            moved, v_quats = self._of_surface(view, drawing, v_depths)
-            v_means = moved if v_means is None else v_means + moved
+            v_means, v_quats = self._of_surface(view, drawing, v_depths)
         splat_cuda.adam_step(
             splats, view, drawing, splat_cuda.Cotangents(v_colors, v_alphas),
             self._adam_state(v_means, v_quats, v_log_scales), deterministic=self.cfg.renderer.deterministic,

@@ -91,7 +91,7 @@ class Steps:
                 if not target.is_finite():
                     return
             distance = distillation_loss(images, target)
-            loss = distance + regularization(render, self.scene.means, self.scene.log_scales.exp(), stage.loss)
+            loss = distance + regularization(render, self.scene.log_scales.exp(), stage.loss)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

@@ -37,7 +37,7 @@ STAGES = (
     StageConfig(name="shape", steps=22, prior_every=4, resolution=32, estimator=SDSConfig()),
     StageConfig(
         name="crisp", steps=10, prior_every=3, resolution=48, estimator=SDSConfig(guidance_scale=3.0),
-        loss=LossConfig(sparsity=10.0, opaque=200.0, scales=100.0, position=10.0),
+        loss=LossConfig(sparsity=10.0, opaque=200.0, scales=100.0),
     ),
 )  # fmt: skip
 CONFIG = Config(
