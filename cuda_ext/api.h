@@ -13,7 +13,7 @@ extern "C" {
 
 typedef struct {
     int32_t num_splats, num_views, width, height;
-    float near_plane;              // splats with a smaller camera-space z are not drawn
+    float near_plane;              // splats with a smaller camera-space z are culled
     const float* means;            // [N, 3] world
     const float* quats;            // [N, 4] wxyz, normalized inside
     const float* scales;           // [N, 3] world units

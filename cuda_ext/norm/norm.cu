@@ -1,4 +1,4 @@
-// Group normalisation of channels-last images in half precision, with what stands beside it in an autoencoder: the sum of a
+// Group normalization of channels-last images in half precision, with its neighbors in an autoencoder: the sum of a
 // residual and a convolution's bias before it, the SiLU after it. Each pass reads and writes every value once.
 //
 // A block has a run of pixels of one image, a thread always the same eight channels of them. Sums are taken in a fixed order.
@@ -142,7 +142,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_sum(const NormPara
 // The logistic function; the quick division is as exact as a half needs.
 static __device__ float logistic(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
-// For each channel: x * scale + shift is the normalised value, x * gain + lift what the layer makes of it.
+// For each channel: x * scale + shift is the normalized value, x * gain + lift what the layer makes of it.
 struct Affine {
     float scale[8], shift[8], gain[8], lift[8];
 };
@@ -207,7 +207,7 @@ static __device__ void load_backward(const NormParams& p, size_t at, const Affin
     }
 }
 
-// The sums of the gradient of the normalised values, v weight, and of its product with them.
+// The sums of the gradient of the normalized values, v weight, and of its product with them.
 template <bool BFLOAT>
 static __device__ void backward_sum_body(const NormParams& p, Sums& shared) {
     const Place o = place(p);
@@ -233,7 +233,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3) norm_backward_sum(const
     p.bfloat ? backward_sum_body<true>(p, shared) : backward_sum_body<false>(p, shared);
 }
 
-// scale (v weight - mean - x slope), where x is normalised, is v gain - x_given times - plus.
+// scale (v weight - mean - x slope), where x is normalized, is v gain - x_given times - plus.
 template <bool BFLOAT>
 static __device__ void backward_body(const NormParams& p) {
     const float* totals = load_totals(p);

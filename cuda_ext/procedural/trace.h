@@ -94,7 +94,7 @@ SDS3D_FN float part_distance(const float* part, Vec p) {
     }
 }
 
-// Distance to those parts of the object whose bit is in `seen`, and the part whose colour is seen there.
+// Distance to those parts of the object whose bit is in `seen`, and the part whose color is seen there.
 SDS3D_FN float object_distance(const float* parts, unsigned seen, Vec p, int* nearest) {
     float solid = 1e9f, cut = -1e9f;
     int solid_part = 0, cut_part = 0;
@@ -150,7 +150,7 @@ SDS3D_FN Vec shade(const float* parts, unsigned all, Vec p, const Vec& light, Ve
     const float* c = part + (second_colour(part, p) ? COLOR2 : COLOR);
     float reach = 0.12f, open = clampf((object_distance(parts, all, p + n * reach, nullptr) - d0) / reach, 0.0f, 1.0f);
     float key = fmaxf(dot(n, light), 0.0f), shine = part[SHINE];
-    if (shine > 1.5f)  // gives light itself: paler than its colour, and no shadow falls on it
+    if (shine > 1.5f)  // gives light itself: paler than its color, and no shadow falls on it
         return {0.7f * c[0] + 0.3f, 0.7f * c[1] + 0.3f, 0.7f * c[2] + 0.3f};
     float diffuse = (0.62f + 0.14f * n.z + 0.30f * key) * (0.72f + 0.28f * open);
     float contrast = shine > 0.75f ? 0.75f + 0.45f * clampf(0.5f + 1.5f * n.z * (1.0f - n.z), 0.0f, 1.0f) : 1.0f;
@@ -181,7 +181,7 @@ SDS3D_FN unsigned parts_on_ray(const float* parts, Vec origin, Vec dir, float* e
     return seen;
 }
 
-// Colour times coverage and coverage of one pixel; camera = camera-to-world rows [3, 4] OpenCV, then focal length in pixels.
+// Color times coverage and coverage of one pixel; camera = camera-to-world rows [3, 4] OpenCV, then focal length in pixels.
 // World-space normal times coverage too, unless `normals` is null.
 SDS3D_FN void trace_pixel(const float* parts, const float* camera, int resolution, int samples, int px, int py, float* rgba,
                           float* normals) {

@@ -15,7 +15,7 @@ constexpr int SPLATS_PER_TASK = 32 * LANES;
 constexpr size_t STATES_KEPT = 4;
 constexpr size_t STATE_BYTES_KEPT = size_t(256) << 20;
 
-// Freed states, kept for their memory: touching fresh pages costs as much as drawing a small image.
+// Freed states, kept for their memory: touching fresh pages costs as much as rasterizing a small image.
 struct StateCache {
     std::mutex mutex;
     State* states[STATES_KEPT];

@@ -5,7 +5,7 @@
 
 constexpr int SCAN_THREADS = 1024;
 
-// One block. Turns the counts in `cursors` into starts, and says in `status` how many entries there are.
+// One block. Turns the counts in `cursors` into starts, and writes the number of entries to `status`.
 extern "C" __global__ void __launch_bounds__(SCAN_THREADS) splat_scan(const Params p) {
     __shared__ unsigned sums[32];
     const int tiles = p.num_views * p.tiles_x * p.tiles_y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -51,7 +51,7 @@ static __device__ __forceinline__ TileRect load_rect(const Params& p, int n, int
     return tile_rect(p, __float_as_uint(place.z), __float_as_uint(place.w));
 }
 
-// Puts each splat into the lists of its tiles. Entries beyond the capacity are dropped; `status` says so.
+// Puts each splat into the lists of its tiles. Entries beyond the capacity are dropped; `status` records that.
 extern "C" __global__ void __launch_bounds__(256) splat_scatter(const Params p) {
     unsigned* counters = tile_counters(p);
     const int begin = blockIdx.x * p.splats_per_block, end = min(begin + p.splats_per_block, p.num_splats);

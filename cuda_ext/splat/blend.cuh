@@ -3,14 +3,14 @@
 
 #include "tile.cuh"
 
-// What a pixel has seen so far.
+// What a pixel has accumulated so far.
 struct Pixel {
     float transmittance, red, green, blue, z, nx, ny, nz;
-    int last;   // position in the tile's list of the last splat drawn, or -1
+    int last;   // position in the tile's list of the last splat blended, or -1
     bool open;  // light still comes through
 };
 
-// alpha of entry `k` at a pixel; 0 where it is not drawn.
+// alpha of entry `k` at a pixel; 0 where it is not blended.
 template <bool NORMALS>
 static __device__ __forceinline__ float alpha_of(const Batch<NORMALS>& batch, int k, float x, float y) {
     const float power = offset_of(batch.place[k], batch.shape[k], x, y).log2_alpha;

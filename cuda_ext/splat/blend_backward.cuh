@@ -1,7 +1,7 @@
-// Gradients of the blending: each pixel walks from the last splat drawn to the first. With w = alpha T and g the product of
-// a splat's colour (depth, normal) with the pixel's cotangents, and A the adjoint of the transmittance behind the splat,
+// Gradients of the blending: each pixel walks from the last splat blended to the first. With w = alpha T and g the product of
+// a splat's color (depth, normal) with the pixel's cotangents, and A the adjoint of the transmittance behind the splat,
 //   d loss / d alpha = T (g - A),    the adjoint in front of it = A + alpha (g - A),
-// so that neither colours nor transmittances of the way forward need be stored.
+// so that neither colors nor transmittances of the forward pass need be stored.
 #pragma once
 
 #include "tile.cuh"
@@ -68,7 +68,7 @@ static __device__ __forceinline__ Cotangents load_cotangents(const Params& p, co
     return c;
 }
 
-// What the pixel has to say about a splat is made of these; nothing where it did not draw it.
+// The pixel's contributions to a splat's gradient are products of these; zero where it did not blend the splat.
 struct Factors {
     float q, s, t, weight;
 };

@@ -7,6 +7,6 @@ constexpr float LOW_PASS = 0.3f;             // pixels^2, added to both image-sp
 constexpr float ALPHA_MAX = 0.999f;          // a splat never hides everything behind it
 constexpr float ALPHA_MIN = 1.0f / 255.0f;   // a fainter contribution is skipped
 constexpr float TRANSMITTANCE_MIN = 1e-4f;   // a pixel is finished before it gets darker than this
-constexpr float FRUSTUM_MARGIN = 0.15f;      // of the image size: how far outside the projection is still linearised
+constexpr float FRUSTUM_MARGIN = 0.15f;      // of the image size: how far outside the projection is still linearized
 
 }  // namespace sds3d

@@ -1,17 +1,17 @@
 // Projection and blending of Gaussians, forward and backward, eight splats or eight pixels at a time.
 //
 // Projection is EWA splatting (Zwicker et al. 2001) as in 3D Gaussian splatting (arXiv:2308.04079): with M = R(q) diag(s)
-// and the affine map J of the perspective at the centre, the image covariance is (J W M)(J W M)^T + LOW_PASS I. Blending
-// is front to back, the backward pass walks from the last drawn splat of each pixel to the first.
+// and the affine map J of the perspective at the center, the image covariance is (J W M)(J W M)^T + LOW_PASS I. Blending
+// is front to back, the backward pass walks from the last blended splat of each pixel to the first.
 // Included once per instruction set, inside its namespace and after vector.h.
 
 // Eight splats in registers, what all views share.
 struct Splats {
     V mean[3];
-    V rotation[3][3];  // of the normalised quaternion
+    V rotation[3][3];  // of the normalized quaternion
     V scale[3];
     V m[3][3];         // rotation * diag(scale)
-    V quat[4];         // normalised, wxyz
+    V quat[4];         // normalized, wxyz
     V inverse_norm;
     V normal[3];       // the shortest axis
     I shortest[3];     // masks
@@ -61,7 +61,7 @@ INLINE void load_splats(Splats& s, const sds3d_splat_scene& scene, int begin) {
 
 struct View {
     float r[3][3], t[3], fx, fy, cx, cy;
-    float x_min, x_max, y_min, y_max;  // of x/z and y/z where the projection is linearised
+    float x_min, x_max, y_min, y_max;  // of x/z and y/z where the projection is linearized
 };
 
 INLINE View load_view(const sds3d_splat_scene& scene, int view) {
@@ -83,7 +83,7 @@ INLINE View load_view(const sds3d_splat_scene& scene, int view) {
 struct Projected {
     V p[3];           // camera space
     V inverse_z, xn, yn;
-    V xc, yc;         // xn, yn clamped to the linearised region
+    V xc, yc;         // xn, yn clamped to the linearized region
     V mc[3][3];       // R M
     V t[2][3];        // J R M
     V var_u, var_v;   // pixels^2
@@ -151,7 +151,7 @@ static void project(State& state, const sds3d_splat_scene& scene, const sds3d_sp
                 v += gather(offsets, 2, 1, block, scene.num_splats);
             }
             const V reach_u = reach * sqrt(o.var_u), reach_v = reach * sqrt(o.var_v), zero = splat(0.0f);
-            // Comparisons are false for NaN, so a broken splat is not drawn.
+            // Comparisons are false for NaN, so a splat with NaN is skipped.
             const I visible = (o.p[2] >= splat(scene.near_plane)) & (sigma_max > zero) & (u + reach_u > zero) &
                               (u - reach_u < splat(width)) & (v + reach_v > zero) & (v - reach_v < splat(height)) &
                               (o.a > zero) & (o.c > zero);
@@ -189,7 +189,7 @@ static void project(State& state, const sds3d_splat_scene& scene, const sds3d_sp
     }
 }
 
-// sigma on eight pixels of a row: one expression for both passes, so that both draw the same pixels.
+// sigma on eight pixels of a row: one expression for both passes, so that both blend the same pixels.
 INLINE V sigma_at(const Record& r, V dx, float dy) {
     return fma(fma(splat(r.half_a), dx, splat(r.b * dy)), dx, splat(r.half_c * dy * dy));
 }
@@ -310,7 +310,7 @@ static void blend_tile_backward(State& state, const sds3d_splat_scene& scene, co
     const Record* records = state.records.data + size_t(view) * scene.num_splats;
     InstanceGradient* gradients = state.instance_gradients.data + state.slot_bases[view];
 
-    // behind = sum over the splats behind the current one of weight * (cotangent of its colour, depth and normal), plus
+    // behind = sum over the splats behind the current one of weight * (cotangent of its color, depth and normal), plus
     // what the cotangents of background and alpha see through all of them.
     struct alignas(64) Strip {
         V transmittance, behind, r, g, b, z, nx, ny, nz;

@@ -24,7 +24,7 @@ static __device__ __forceinline__ void for_each_tile(const TileRect& rect, int t
     }
 }
 
-// The record of splat `n` in `view` and its radius in pixels, 0 if nothing of it can be seen.
+// The record of splat `n` in `view` and its radius in pixels, 0 if it is invisible.
 static __device__ __forceinline__ float project_splat(const Params& p, int view, int n, Record& r, float4& normal) {
     const Splat s = load_splat(p, n);
     const View camera = load_view(p, view);
@@ -36,7 +36,7 @@ static __device__ __forceinline__ float project_splat(const Params& p, int view,
     }
     const float sigma_max = logf(s.opacity / ALPHA_MIN), reach = sqrtf(fmaxf(2 * sigma_max, 0.0f));
     const float reach_u = reach * sqrtf(o.var_u), reach_v = reach * sqrtf(o.var_v);
-    // Comparisons are false for NaN, so a broken splat is not drawn.
+    // Comparisons are false for NaN, so a splat with NaN is skipped.
     const bool visible = o.point[2] >= p.near_plane && sigma_max > 0 && r.u + reach_u > 0 && r.u - reach_u < p.width &&
                          r.v + reach_v > 0 && r.v - reach_v < p.height && o.l00 > 0 && o.l11 > 0;
     if (!visible) return 0;

@@ -157,7 +157,7 @@ static __device__ __forceinline__ void adam(const Params& p, int kind, float* pa
     parameter[at] -= rate * average / (sqrtf(square) / root_correction2 + p.epsilon);
 }
 
-// Instead of writing gradients, takes the optimiser's step with them. A step whose lists overflowed changes nothing.
+// Instead of writing gradients, takes the optimizer's step with them. A step whose lists overflowed changes nothing.
 extern "C" __global__ void __launch_bounds__(128) splat_adam(const Params p) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= p.num_splats || p.status[1]) return;

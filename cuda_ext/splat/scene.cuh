@@ -1,7 +1,7 @@
 // What the CUDA kernels of the splatter share: their one argument, what they keep of a splat in a view, the projection.
 //
 // Projection is EWA splatting (Zwicker et al. 2001) as in 3D Gaussian splatting (arXiv:2308.04079): with M = R(q) diag(s)
-// and the affine map J of the perspective at the centre, the image covariance is (J W M)(J W M)^T + LOW_PASS I.
+// and the affine map J of the perspective at the center, the image covariance is (J W M)(J W M)^T + LOW_PASS I.
 #pragma once
 
 #include "constants.h"
@@ -21,13 +21,13 @@ struct Params {
     unsigned capacity;               // entries that `keys` has room for
     int splats_per_block;            // of splat_project and splat_scatter
     int shared_counters;             // 1: they count the tiles of a view in shared memory
-    float near_plane;                // splats with a smaller camera-space z are not drawn
+    float near_plane;                // splats with a smaller camera-space z are culled
     int raw;                         // 1: scales, opacities, colors are given before exp, sigmoid, sigmoid
     int deterministic;               // 1: sums have one order; `gradients` then has a record for each entry of `keys`
     int gradient_stride;             // floats in a record of `gradients`: 9, 10 with depth, 13 with normals
 
-    float* means;                    // [N, 3] world; the parameters are written by splat_adam alone
-    float* quats;                    // [N, 4] wxyz, normalised inside
+    float* means;                    // [N, 3] world; only splat_adam writes the parameters
+    float* quats;                    // [N, 4] wxyz, normalized inside
     float* scales;                   // [N, 3] world units
     float* opacities;                // [N]
     float* colors;                   // [N, 3]
@@ -37,7 +37,7 @@ struct Params {
     const float* means2d_offsets;    // [C, N, 2] pixels, or null
 
     float4* records;                 // [C, N, 2] see Record; zeros where nothing is visible
-    float4* splat_normals;           // [C, N] world-space normal towards the camera, or null: no normals are drawn
+    float4* splat_normals;           // [C, N] world-space normal towards the camera, or null: no normals are rasterized
     float* radii;                    // [C, N] pixels, 0 = not visible
     unsigned* cursors;               // [T] zero at first; splats of each tile, then where the next one goes
     unsigned* tile_starts;           // [T + 1] into `keys`
@@ -49,7 +49,7 @@ struct Params {
     float* out_depths;               // [C, H, W] expected z, 0 where alpha is 0
     float* out_normals;              // [C, H, W, 3] world space, weighted by alpha, or null
     float* transmittances;           // [C, H, W] what is left behind the last splat
-    int* lasts;                      // [C, H, W] position in the tile's list of the last splat drawn, or -1
+    int* lasts;                      // [C, H, W] position in the tile's list of the last splat blended, or -1
 
     const float* v_colors;           // [C, H, W, 3] cotangents, or null
     const float* v_alphas;           // [C, H, W], or null
@@ -58,7 +58,7 @@ struct Params {
     float* gradients;                // [C * N or entries, gradient_stride] see Moment; zero at first
 
     float* v_parameters[PARAMETERS]; // like the parameters, written by splat_project_backward; for splat_adam what else
-                                     // the loss says of raw parameters, or null
+                                     // the loss adds for raw parameters, or null
     float* v_means2d;                // [C, N, 2] per pixel, or null
     float* means2d_grad_norm;        // [N] sum over views of |(W/2 d/du, H/2 d/dv)|
 
@@ -71,11 +71,11 @@ struct Params {
     float* stat_counts;                  // [N] += views that saw the splat
 };
 
-// What a view keeps of a splat, two float4s; its colour is that of all views, its depth stands in its keys. With the conic's Cholesky factor L, dx = u - x and dy = v - y,
+// What a view keeps of a splat, two float4s; its color is that of all views, its depth stands in its keys. With the conic's Cholesky factor L, dx = u - x and dy = v - y,
 //   s = a dx + b dy,  t = c dy,  log2 alpha = log2_opacity - s^2 - t^2:
 // squares do not cancel, as the terms of dx^2, dx dy and dy^2 do for a needle.
 struct Record {
-    float u, v;                  // centre, pixels
+    float u, v;                  // center, pixels
     unsigned columns, rows;      // first | end << 16 of the pixels that it can reach
     float a, b, c;               // L[0][0], L[1][0], L[1][1] times WHITE
     float log2_opacity;
@@ -88,7 +88,7 @@ static __device__ __forceinline__ void store_record(float4* to, const Record& r)
 }
 
 // Where the sums over pixels stand in a record of `gradients`: moments of q = alpha d loss / d alpha over the s and t of
-// Record, then the weighted cotangents of the splat's colour, depth and normal.
+// Record, then the weighted cotangents of the splat's color, depth and normal.
 enum Moment { Q, QS, QT, QSS, QST, QTT, V_RGB, V_Z = V_RGB + 3, V_NORMAL, MOMENTS = V_NORMAL + 3 };
 
 // A splat, its activations applied.
@@ -145,7 +145,7 @@ static __device__ __forceinline__ unsigned long long key_of(const Params& p, int
 
 struct View {
     float r[3][3], t[3], fx, fy, cx, cy;
-    float x_min, x_max, y_min, y_max;  // of x/z and y/z where the projection is linearised
+    float x_min, x_max, y_min, y_max;  // of x/z and y/z where the projection is linearized
 };
 
 static __device__ __forceinline__ View load_view(const Params& p, int view) {
@@ -167,7 +167,7 @@ static __device__ __forceinline__ View load_view(const Params& p, int view) {
 struct Projected {
     float point[3];              // camera space
     float inverse_z, xn, yn;
-    float xc, yc;                // xn, yn clamped to the linearised region
+    float xc, yc;                // xn, yn clamped to the linearized region
     float mc[3][3];              // R M
     float t[2][3];               // J R M
     float var_u, var_v;          // pixels^2

@@ -49,7 +49,7 @@ struct Rect {
 
 // One splat as one view sees it: exactly a cache line.
 struct alignas(64) Record {
-    float u, v;                       // centre, pixels
+    float u, v;                       // center, pixels
     float half_a, b, half_c;          // sigma = half_a dx^2 + b dx dy + half_c dy^2
     float opacity, sigma_max;         // alpha >= ALPHA_MIN exactly where sigma <= sigma_max
     float z;
@@ -91,7 +91,7 @@ struct State {
     Buffer<float> z;                    // [C, N]
     Buffer<Rect> rects;                 // [C, N]
     Buffer<float> transmittances;       // [C, tiles, TILE, TILE] of the finished pixels
-    Buffer<int32_t> lasts;              // likewise: position in the tile's list of the last splat that was drawn, or -1
+    Buffer<int32_t> lasts;              // likewise: position in the tile's list of the last splat that was blended, or -1
     ViewLists* views = nullptr;         // [C]
     int num_lists = 0;
     Buffer<size_t> slot_bases;          // [C + 1]

@@ -1,4 +1,4 @@
-// How a block draws a tile: a warp has 8 x 4 of its pixels and looks only at the splats that reach those.
+// How a block rasterizes a tile: a warp has 8 x 4 of its pixels and visits only the splats that reach those.
 #pragma once
 
 #include "scene.cuh"
@@ -58,7 +58,7 @@ struct Batch {
     }
 };
 
-// A pixel as a splat sees it: see Record. One expression for both passes, so that both draw the same pixels.
+// A pixel as a splat sees it: see Record. One expression for both passes, so that both blend the same pixels.
 struct Offset {
     float s, t, log2_alpha;
 };
