@@ -24,7 +24,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class NativeStatus:
-    """Which library was taken and why; `path` is None when there is none."""
+    """Which library was loaded and why; `path` is None when there is none."""
 
     path: Path | None
     how: str  # "prebuilt", "cached", "compiled" or "missing"
@@ -45,7 +45,7 @@ def status() -> NativeStatus:
 
 
 def num_threads() -> int:
-    """The processors that this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -66,7 +66,7 @@ def find_compiler() -> str | None:
 
 
 def compile_library(sources: Path, target: Path, compiler: str) -> None:
-    """Builds the library at `target`, which appears whole or not at all; raises OSError with the compiler's words."""
+    """Builds the library at `target`, complete or not at all; raises OSError with the compiler's message."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
         built = Path(folder) / target.name

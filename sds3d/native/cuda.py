@@ -25,9 +25,9 @@ from sds3d.native.driver import Module
 
 @dataclass(frozen=True)
 class KernelStatus:
-    """Which machine code was taken and why, and why not what comes before it."""
+    """Which machine code was loaded and why, and why the alternatives before it failed."""
 
-    path: Path | None  # None if there is no file: missing, or compiled where nothing can be kept
+    path: Path | None  # None if there is no file: missing, or compiled where the cache cannot be written
     how: str  # "prebuilt", "cached", "compiled" or "missing"
     reason: str
     compile_seconds: float = 0.0
@@ -40,7 +40,7 @@ Way = Callable[[str, int], tuple[Module, KernelStatus]]
 
 
 def load(unit: str, device: torch.device | str | int) -> Module:
-    """Kernels by name of `unit`, one of cuda_build.UNITS, on a CUDA `device`; loaded once, so cheap to ask for again.
+    """Kernels by name of `unit`, one of cuda_build.UNITS, on a CUDA `device`; loaded once, so cheap to call again.
 
     UserError if there is no way to load them.
     """

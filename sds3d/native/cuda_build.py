@@ -17,7 +17,7 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # compute capability times ten
 
 
 def read_sources(folder: Path, unit: str) -> dict[str, str]:
-    """Texts by file name of what `unit` is made of: first its .cu, then the headers that it includes in quotes.
+    """The sources of `unit` by file name: first its .cu, then the headers that it includes in quotes.
 
     All lie in one folder of `folder`, which is cuda_ext. OSError if one is missing.
     """
@@ -33,7 +33,7 @@ def read_sources(folder: Path, unit: str) -> dict[str, str]:
 
 
 def digest(sources: dict[str, str], settings: Iterable[str]) -> str:
-    """16 hexadecimal digits that change with the sources and with what they are compiled with."""
+    """16 hexadecimal digits that change with the sources and with the compiler's settings."""
     return hashlib.sha256(repr((sorted(sources.items()), list(settings))).encode()).hexdigest()[:16]
 
 
@@ -61,7 +61,7 @@ def architectures(nvcc: str) -> list[int]:
 def compile_fatbin(folder: Path, unit: str, target: Path, nvcc: str) -> None:
     """Machine code of `unit` for every one of `architectures(nvcc)` and PTX for the newest, at `target`.
 
-    `target` appears whole or not at all. OSError with nvcc's words if it fails.
+    `target` is complete or not there at all. OSError with nvcc's message if it fails.
     """
     chosen = architectures(nvcc)
     codes = [f"-gencode=arch=compute_{x},code=sm_{x}" for x in chosen]

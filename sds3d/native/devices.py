@@ -27,8 +27,8 @@ def resolve_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
 def begin_context(name: Literal["auto", "cpu", "cuda"]) -> None:
     """Starts making the primary context of the first GPU in a thread, so that it is there when torch is imported.
 
-    Torch takes up the context that the process has (CUDA Driver API, Primary Context Management). Where it cannot be
-    made, torch says why when it is asked for.
+    Torch uses the context that the process has (CUDA Driver API, Primary Context Management). Where it cannot be made,
+    torch reports why at its first use.
     """
     if name != "cpu":
         os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # as torch does, but before the driver reads it

@@ -8,7 +8,7 @@ from functools import cache
 
 import torch
 
-SHARED_BYTES = 48 * 1024  # of a block, static and dynamic; more must be asked for (CUDA C++ Programming Guide, 20.7)
+SHARED_BYTES = 48 * 1024  # of a block, static and dynamic; more must be requested (CUDA C++ Programming Guide, 20.7)
 STATIC_SHARED_BYTES, MAX_DYNAMIC_SHARED_BYTES = 1, 8  # CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, ..._MAX_DYNAMIC_SHARED_...
 # What a launch returns in a thread where another context than the function's is current, or none.
 INVALID_CONTEXT, INVALID_HANDLE = 201, 400
@@ -16,10 +16,10 @@ _OnePointer = c_void_p * 1
 
 
 class Module(dict[str, "Kernel"]):
-    """Kernels by the name of their `extern "C"` function, found when first asked for.
+    """Kernels by the name of their `extern "C"` function, looked up at first use.
 
     `image` is a cubin, a fatbin or PTX text; it stays on GPU number `device` until the process ends. RuntimeError with
-    the driver's words if it refuses the image, or finds no function of that name in it.
+    the driver's message if it refuses the image, or finds no function of that name in it.
     """
 
     def __init__(self, image: bytes, device: int) -> None:

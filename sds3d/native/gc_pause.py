@@ -1,4 +1,4 @@
-"""Stretches of work without a search for garbage."""
+"""Pauses the garbage collector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """For imports and the making of models: all of it stays, so searching it for garbage is in vain."""
+    """No garbage collection inside: imports and models stay alive, so collecting among them would find nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:

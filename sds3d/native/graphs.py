@@ -1,4 +1,4 @@
-"""Functions on a GPU recorded as CUDA graphs: many small launches become one."""
+"""Records functions on a GPU as CUDA graphs: many small launches become one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sds3d.native.gc_pause import no_collection
 
 @contextmanager
 def recording(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream | None = None) -> Iterator[None]:
-    """Launches inside are recorded in `graph`; no garbage is collected, for an old graph in it would spoil this one."""
+    """Records launches inside in `graph`; no garbage collection, since freeing an old graph would spoil this one."""
     with no_collection(), torch.cuda.graph(graph, stream=stream):
         yield
 
@@ -31,12 +31,12 @@ class _Capture:
 class CapturedCall:
     """`function` of CUDA tensors, recorded once for each combination of input shapes and then replayed.
 
-    What it launches must depend on shapes alone, never on values; gradients stay inside. What it draws must come from
-    `generator`, whose state at the time of a call then counts, as without a recording. Inside another captured call
-    the function is called as it is and becomes part of that recording.
+    What it launches must depend on shapes alone, never on values; gradients stay inside. Its random numbers
+    must come from `generator`, whose state at the time of a call counts, as without a recording. Inside another
+    captured call the function runs directly and becomes part of that recording.
     """
 
-    _recording = False  # some captured call warms up or records
+    _recording = False  # whether a captured call is warming up or recording
 
     def __init__(
         self, function: Callable[..., Tensor | tuple[Tensor, ...]], generator: Generator | None = None
@@ -47,7 +47,7 @@ class CapturedCall:
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """What `function` returns, in memory of its own."""
+        """The result of `function`, in new memory."""
         if CapturedCall._recording:
             return self.function(*inputs)
         key = tuple((x.shape, x.stride(), x.dtype) for x in inputs)
@@ -62,7 +62,7 @@ class CapturedCall:
         return tuple(x.clone() for x in capture.output)
 
     def _capture(self, inputs: tuple[Tensor, ...]) -> _Capture:
-        """One call on a stream of its own, that libraries set up what they set up at first use, and one recorded."""
+        """Calls `function` once on a side stream, as libraries initialize at first use, then records a second call."""
         buffers = [x.clone() for x in inputs]
         state = self.generator.get_state() if self.generator else None
         stream = torch.cuda.Stream()
@@ -75,7 +75,7 @@ class CapturedCall:
             with torch.cuda.stream(stream):
                 self.function(*buffers)
             torch.cuda.current_stream().wait_stream(stream)
-            torch.cuda.empty_cache()  # the graph has memory of its own
+            torch.cuda.empty_cache()  # the graph allocates from its own pool
             with recording(graph, stream):
                 output = self.function(*buffers)
         finally:

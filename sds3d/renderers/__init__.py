@@ -72,7 +72,7 @@ def build_renderer(cfg: RendererConfig, scene: SplatScene, device: torch.device 
         splats = Splats(*scene.activated())
         view = View(cameras.viewmats, cameras.Ks, backgrounds, cameras.width, cameras.height)
         check_shapes(splats, view)
-        # No normals: priors that draw normals see those of the depths, and these cost time.
+        # No normals: priors with normals compare those of the depths, and these cost time.
         return Render(*backend(splats, view, normals=False, deterministic=cfg.deterministic))
 
     return render

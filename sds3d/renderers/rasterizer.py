@@ -26,7 +26,7 @@ class View(NamedTuple):
 
 
 class Rasterized(NamedTuple):
-    """Images of C views of H x W pixels, and what densification needs to know of the N splats."""
+    """Images of C views of H x W pixels, and the statistics of the N splats for densification."""
 
     colors: Tensor  # [C, H, W, 3] over the background
     alphas: Tensor  # [C, H, W, 1]
@@ -39,7 +39,7 @@ class Rasterizer(Protocol):
     """One backend. Its arguments have passed `check_shapes`."""
 
     def __call__(self, splats: Splats, view: View, *, normals: bool, deterministic: bool) -> Rasterized:
-        """Images of `splats`, without normals (None) unless they are asked for.
+        """Images of `splats`, without normals (None) unless `normals`.
 
         With `deterministic`, equal bit for bit for equal arguments, and so are the gradients.
         """

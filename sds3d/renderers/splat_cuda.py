@@ -16,13 +16,13 @@ from sds3d.native.abi import Struct, fields, pointers
 from sds3d.renderers.rasterizer import View
 
 SMALL_IMAGE = 128  # pixels; up to here tiles of 8 x 8 keep more of the GPU busy
-FEW_TILES = 2048  # so few lists are sorted by larger blocks
+FEW_TILES = 2048  # up to here lists are sorted by larger blocks
 BLOCKS = 528  # of splat_project and splat_scatter, four for each multiprocessor of an H100
 MAX_SPLATS_PER_BLOCK = 4096  # beyond it, more blocks
 MAX_SHARED_COUNTERS = 12288  # tiles of a view that a block counts in shared memory: 48 KB
-MAX_CAPACITY = 0xFFFFFFFF  # when it is not known yet
-HEADROOM = 1.5  # of the tile lists in a captured graph, over what was needed before
-SPARE = 1024  # entries, and so many more
+MAX_CAPACITY = 0xFFFFFFFF  # while it is unknown
+HEADROOM = 1.5  # capacity of tile lists in a captured graph over the largest need so far
+SPARE = 1024  # entries on top
 MOMENTS = {"colors": 9, "depths": 10, "normals": 13}  # enum Moment of scene.cuh: floats that a pixel adds to a splat
 
 
@@ -101,8 +101,8 @@ class Cotangents(NamedTuple):
 def rasterize(splats: Splats, view: View, *, raw: bool, normals: bool, capacity: int | None = None) -> Drawing:
     """The images of `splats`, raw ones with `raw`, and what the backward pass needs.
 
-    With `capacity`, so many keys have room and nothing is read back from the GPU: the drawing is complete unless
-    `status` says otherwise. Without, there are as many as there must be.
+    With `capacity`, that many keys are allocated and nothing is read back from the GPU: the drawing is complete unless
+    `status` reports an overflow. Without, the exact number is read back.
     """
     means = splats.means
     C, N, H, W = len(view.viewmats), len(means), view.height, view.width
@@ -124,7 +124,7 @@ def rasterize(splats: Splats, view: View, *, raw: bool, normals: bool, capacity:
     if N:
         kernels["splat_project"](blocks, 256, params, shared)
     kernels["splat_scan"]((1, 1, 1), 1024, params)
-    # The GPU counts meanwhile.
+    # Allocate while the GPU counts.
     colors, alphas, depths = (means.new_empty(C, H, W, channels) for channels in (3, 1, 1))
     image_normals = means.new_empty((C, H, W, 3) if normals else 0)
     pixels = torch.empty(2, C, H, W, dtype=torch.int32, device=means.device)

@@ -63,7 +63,7 @@ class _Inputs(NamedTuple):
 
 
 class _Images(NamedTuple):
-    """The images, or their cotangents; without normals if they are not asked for."""
+    """The images, or their cotangents; None instead of normals that are not computed."""
 
     colors: Tensor | None
     alphas: Tensor | None
@@ -126,7 +126,7 @@ class _Rasterize(torch.autograd.Function):
 
 
 class _State:
-    """Owns what the native forward pass leaves for the backward pass."""
+    """Owns the memory that the native forward pass leaves for the backward pass."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle

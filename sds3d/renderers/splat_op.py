@@ -17,7 +17,7 @@ from sds3d.renderers.splat_cuda import HEADROOM, SPARE, Cotangents, Drawing
 NUM_TENSORS = 9  # of the Arguments
 NUM_IMAGES = 4  # of a Drawing; the rest has no gradient
 
-_largest: dict[torch.device, int] = {}  # entries that the tile lists of a drawing have needed so far
+_largest: dict[torch.device, int] = {}  # largest number of tile list entries so far
 
 
 class Arguments(NamedTuple):
@@ -53,7 +53,7 @@ def rasterize(splats: Splats, view: View, *, normals: bool = True, deterministic
     options = (view.width, view.height, float(view.near_plane), normals, deterministic)
     if torch.compiler.is_compiling():
         drawing = Drawing(*_operator(*tensors, *options))
-    else:  # the same without the operator's overhead, which is longer than a small drawing
+    else:  # the same without the operator's overhead, which takes longer than a small drawing
         drawing = Drawing(*_Splat.apply(grad_norm, *tensors, *options))
     # Not `status`: torch.compile traces the fields of a named tuple, but no properties.
     info = {"radii": drawing.radii, "means2d_grad_norm": grad_norm, "overflow": drawing.bins[1]}
@@ -134,7 +134,7 @@ def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
 def _gradients(
     ctx: Any, needed: Arguments, v_images: tuple, backward: Callable[..., tuple], grad_norm: Tensor
 ) -> Arguments:
-    """Gradients of all arguments of `_forward`; `needed`: of which of them they are needed."""
+    """Gradients of all arguments of `_forward`; `needed` says which are needed."""
     given = Arguments(*ctx.saved_tensors[:NUM_TENSORS], *ctx.options)
     drawing = Drawing(*ctx.saved_tensors[NUM_TENSORS:])
     *gradients, v_offsets = backward(
@@ -166,7 +166,7 @@ class _Splat(torch.autograd.Function):
         return None, *_gradients(ctx, needed, cotangents[:NUM_IMAGES], _backward, ctx.grad_norm)
 
 
-# Inside torch.compile: an operator that it does not look into, and another for the backward pass.
+# Inside torch.compile: an operator that is opaque to it, and another for the backward pass.
 
 _operator = torch.library.custom_op("sds3d::splat", _forward, mutates_args=(), device_types="cuda")
 _backward_operator = torch.library.custom_op(

@@ -1,4 +1,4 @@
-"""Gaussian splatting in plain torch: the truth that every kernel is tested against, at any precision.
+"""Gaussian splatting in plain torch: the reference that every kernel is tested against, at any precision.
 
 Projection is EWA splatting (Zwicker et al. 2001, "EWA volume splatting") as in
 3D Gaussian splatting (arXiv:2308.04079).
@@ -98,7 +98,7 @@ def _radii(
     reach = (2 * (opacities / ALPHA_MIN).log()).clamp(min=0).sqrt()
     extents = reach[:, None] * covariances.diagonal(dim1=1, dim2=2).sqrt()
     size = torch.tensor([width, height], dtype=means2d.dtype, device=means2d.device)
-    # At least one pixel centre lies in the box.
+    # At least one pixel center lies in the box.
     first = (means2d - extents - 0.5).clamp(min=0).ceil()
     last = torch.minimum(means2d + extents + 0.5, size).floor() - 1
     visible = (zs >= near_plane) & (opacities > ALPHA_MIN) & (first <= last).all(-1)
