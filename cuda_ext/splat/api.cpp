@@ -151,7 +151,6 @@ const Kernels& choose_kernels(bool use_simd) {
 void forward(State& state, const sds3d_splat_scene& scene, const sds3d_splat_images& images, int num_threads) {
     const size_t num_splats = scene.num_splats, num_views = scene.num_views;
     state.num_splats = scene.num_splats, state.num_views = scene.num_views;
-    state.width = scene.width, state.height = scene.height;
     state.tiles_x = (scene.width + TILE - 1) / TILE;
     state.tiles_y = (scene.height + TILE - 1) / TILE;
     const size_t num_tiles = state.num_tiles(), num_pixels = num_tiles * TILE * TILE;

@@ -85,7 +85,7 @@ struct Kernels;
 
 struct State {
     const Kernels* kernels = nullptr;
-    int num_splats = 0, num_views = 0, width = 0, height = 0;
+    int num_splats = 0, num_views = 0;
     int tiles_x = 0, tiles_y = 0;
     Buffer<Record> records;             // [C, N]
     Buffer<float> z;                    // [C, N]

@@ -1,4 +1,4 @@
-"""The distillation loss and the regularisers of a render."""
+"""The distillation loss and the regularizers of a render."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def distillation_loss(images: Tensor, target: Target) -> Tensor:
 
 
 def sparsity(alphas: Tensor) -> Tensor:
-    """Mean sqrt(alpha^2 + 0.01): less is covered (DreamFusion's regulariser in threestudio's form)."""
+    """Mean sqrt(alpha^2 + 0.01): less is covered (DreamFusion's regularizer in threestudio's form)."""
     return (alphas.square() + 0.01).sqrt().mean()
 
 

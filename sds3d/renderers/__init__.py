@@ -24,8 +24,8 @@ Backend = Literal["native", "gsplat", "torch"]
 class SplatScene(Protocol):
     """A scene made of splats."""
 
-    def activated(self) -> Splats:
-        """The splats as they are now, differentiable in the scene's parameters."""
+    def activated(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The fields of Splats as they are now, differentiable in the scene's parameters."""
 
 
 def rasterize(
