@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -10,7 +11,16 @@ from torch import Generator, Tensor
 from sds3d.interfaces import Condition, Prior
 
 
-def noise_level(prior: Prior, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+class NoiseLevels(Protocol):
+    """What has noise levels: a prior, or the schedule of one."""
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """[T], alpha^2, falling."""
+        ...
+
+
+def noise_level(prior: NoiseLevels, timesteps: Tensor) -> tuple[Tensor, Tensor]:
     """alpha and sigma [C, 1, 1, 1] of `timesteps` [C]: noisy = alpha x0 + sigma noise."""
     alphas_cumprod = prior.alphas_cumprod.to(timesteps.device)[timesteps][:, None, None, None]
     return alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()

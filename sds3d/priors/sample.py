@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
 from sds3d.cameras import Cameras
+from sds3d.distillation.diffusion import guide, noise_level
 from sds3d.interfaces import Prior
 
 
@@ -25,18 +28,17 @@ def sample_views(
     Of a prior that draws normals too, the colours.
     """
     texts = [prior.encode_prompt(prompt), prior.encode_prompt(negative_prompt, negative=True)]
-    alphas_cumprod = prior.alphas_cumprod
     shape = (len(cameras), 6 if prior.normals else 3, prior.resolution, prior.resolution)
-    blank = prior.encode_images(torch.zeros(shape, device=alphas_cumprod.device))
+    blank = prior.encode_images(torch.zeros(shape, device=prior.alphas_cumprod.device))
     latents = torch.randn(blank.shape, generator=generator).to(blank)
-    levels = torch.linspace(len(alphas_cumprod) - 1, 0, steps + 1).round().long().tolist()
-    for t, t_next in zip(levels[:-1], levels[1:], strict=True):
-        timesteps = torch.full((len(cameras),), t, device=latents.device)
+    steps_down = torch.linspace(len(prior.alphas_cumprod) - 1, 0, steps + 1).round().long()
+    for timestep, next_timestep in pairwise(steps_down.to(latents.device)):
+        timesteps, next_timesteps = (t.expand(len(cameras)) for t in (timestep, next_timestep))
+        alpha, sigma = noise_level(prior, timesteps)
         text, negative = prior.predict_noise(latents, timesteps, texts, cameras, backgrounds)
-        noise = negative + guidance_scale * (text - negative)
-        abar, abar_next = alphas_cumprod[t], alphas_cumprod[t_next]
-        x0 = (latents - (1 - abar).sqrt() * noise) / abar.sqrt().clamp_min(1e-4)
+        x0 = (latents - sigma * guide(text, negative, guidance_scale)) / alpha.clamp_min(1e-4)
         x0 = x0.clamp(-1.1, 1.1) if prior.pixel_latents else x0
-        noise = (latents - abar.sqrt() * x0) / (1 - abar).sqrt()
-        latents = abar_next.sqrt() * x0 + (1 - abar_next).sqrt() * noise if t_next else x0
-    return prior.decode_latents(latents)[:, :3]
+        noise = (latents - alpha * x0) / sigma  # that leaves x0
+        next_alpha, next_sigma = noise_level(prior, next_timesteps)
+        latents = next_alpha * x0 + next_sigma * noise
+    return prior.decode_latents(x0)[:, :3]

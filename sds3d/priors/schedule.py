@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from sds3d.distillation.diffusion import noise_level
 from sds3d.errors import UserError
 from sds3d.priors.pretrained import read_json
 
@@ -34,7 +35,7 @@ class Schedule:
         A flow model knows x = (1 - s) x0 + s noise, which is noisy / (alpha + sigma) with s = sigma / (alpha + sigma).
         """
         if self.prediction == "flow":
-            alpha, sigma = self._level(timesteps)
+            alpha, sigma = noise_level(self, timesteps)
             noisy = noisy / (alpha + sigma)
         return noisy, self.told[timesteps]
 
@@ -45,14 +46,10 @@ class Schedule:
         """
         if self.prediction == "epsilon":
             return output
-        alpha, sigma = self._level(timesteps)
+        alpha, sigma = noise_level(self, timesteps)
         if self.prediction == "v_prediction":
             return alpha * output + sigma * noisy
         return (noisy + alpha * output) / (alpha + sigma)
-
-    def _level(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        alphas_cumprod = self.alphas_cumprod[timesteps][:, None, None, None]
-        return alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
 
 
 def read_schedule(folder: Path) -> Schedule:

@@ -14,6 +14,7 @@ from sds3d.native.graphs import CapturedCall
 from sds3d.priors.lora import with_lora
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.text import TextEncoder
+from sds3d.priors.schedule import Schedule
 from sds3d.priors.weights import verify
 
 
@@ -39,10 +40,17 @@ class PocketPrior:
         self.normals: bool = model.network_shape(folder)["normals"]
         self.unet = model.load_unet(folder).to(device, memory_format=torch.channels_last)
         self.encoder = TextEncoder(folder / "text_encoder").to(device)
-        self.alphas_cumprod = model.cumulative_alphas().to(device)
+        alphas_cumprod = model.cumulative_alphas()
+        levels = torch.arange(len(alphas_cumprod)).float()
+        self.schedule = Schedule(alphas_cumprod, "v_prediction", levels).to(device)
         self.texts: dict[str, Tensor] = {}
         # On a GPU it is bound by its launches, of which a graph makes one.
         self.predict_v = CapturedCall(self._predict_v) if device.type == "cuda" else self._predict_v
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """[T] float32."""
+        return self.schedule.alphas_cumprod
 
     @torch.no_grad()
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
@@ -62,14 +70,14 @@ class PocketPrior:
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor
     ) -> list[Tensor]:
-        """Predicted noise [C, Z, 32, 32] for each text, in one batch; v to epsilon as in arXiv:2202.00512, app. D."""
+        """Predicted noise [C, Z, 32, 32] for each text, in one batch."""
         repeats, views = len(texts), len(noisy)
         context = torch.cat([text.expand(views, -1, -1) for text in texts])
         condition = model.condition_vectors(cameras, backgrounds).repeat(repeats, 1)
-        batch = noisy.repeat(repeats, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        v = self.predict_v(batch, timesteps.repeat(repeats), context, condition)
-        alphas = self.alphas_cumprod[timesteps][:, None, None, None]
-        return [alphas.sqrt() * v_text + (1 - alphas).sqrt() * noisy for v_text in v.chunk(repeats)]
+        batch, levels = self.schedule.network_input(noisy, timesteps)
+        batch = batch.repeat(repeats, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        v = self.predict_v(batch, levels.repeat(repeats), context, condition)
+        return [self.schedule.noise(v_text, noisy, timesteps) for v_text in v.chunk(repeats)]
 
     def adapt(self, rank: int) -> tuple[PocketPrior, list[nn.Parameter]]:
         """A twin that shares all weights and has low-rank corrections of its own, zero at first, to train."""
@@ -78,8 +86,8 @@ class PocketPrior:
         twin.predict_v = twin._predict_v  # not recorded: what is recorded has no gradient
         return twin, parameters
 
-    def _predict_v(self, batch: Tensor, timesteps: Tensor, context: Tensor, condition: Tensor) -> Tensor:
+    def _predict_v(self, batch: Tensor, levels: Tensor, context: Tensor, condition: Tensor) -> Tensor:
         """What the network says, [B, Z, 32, 32] float32; computed in bfloat16 on a GPU."""
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         with torch.autocast(self.device.type, dtype, enabled=self.device.type == "cuda"):
-            return self.unet(batch, timesteps, context, condition).float()
+            return self.unet(batch, levels, context, condition).float()
