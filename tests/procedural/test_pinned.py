@@ -12,7 +12,7 @@ POOL_ID = "9ee9e12d929538cc0e64b5674afcff7445d56aa0db93e6f04672972bf65ae8ab"
 
 
 def test_objects_and_captions_of_fixed_seeds_are_pinned():
-    """Scenes of any form from 2000 seeds, and 1000 single objects, all categories in turn: captions and packed parts."""
+    """Captions and packed parts of 2000 scenes of any form, then of 1000 single objects, all categories in turn."""
     digest = hashlib.sha256()
     categories = [None] * 2000 + [CATEGORIES[k % len(CATEGORIES)] for k in range(1000)]
     for seed, category in enumerate(categories):
