@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.asset import write_block
 from benchmarks.clock import clock
 from sds3d.priors.pocket import model, train
-from sds3d.priors.pocket.data import MadeUpObjects, draw
+from sds3d.priors.pocket.data import ProceduralObjects, render_latents
 from sds3d.priors.pocket.learner import Learner
 
 DEVICE = torch.device("cuda")
@@ -50,7 +50,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         options = ["--out", folder, "--batch", str(args.batch), "--steps", str(WARM_UP + args.steps)]
         settings = train.parse(options + ["--normals"] * args.normals)
     learner = Learner(settings, DEVICE)
-    data = MadeUpObjects(0, args.batch, range(settings.steps), learner.encoder.cpu())
+    data = ProceduralObjects(0, args.batch, range(settings.steps), learner.encoder.cpu())
     loader = DataLoader(data, None, num_workers=settings.workers, pin_memory=True, prefetch_factor=4)
     batches = iter(loader)  # the loaders start before the encoder goes to the GPU, which they must not touch
     learner.encoder.to(DEVICE)
@@ -69,7 +69,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     inputs = learner._inputs(batch, 0)
     rows |= {
         "step ms": 1e3 * step,
-        "tracing ms": clock(lambda: draw(batch, args.normals), REPEATS),
+        "tracing ms": clock(lambda: render_latents(batch, args.normals), REPEATS),
         "tracing, texts, noise ms": clock(lambda: learner._inputs(batch, 0), REPEATS),
         "forward and backward ms": clock(lambda: learner._replay(inputs), REPEATS),
         "optimiser ms": clock(learner._apply, REPEATS),

@@ -113,10 +113,10 @@ def true_objects() -> Pictures:
     import torch
 
     from sds3d.cameras import turntable
-    from sds3d.evaluation.pool import draw_pool
+    from sds3d.evaluation.pool import render_pool
     from sds3d.imaging.png import BACKGROUND
 
-    colors, alphas = draw_pool(SIZE, turntable(NUM_VIEWS, RESOLUTION), torch.device("cpu"))
+    colors, alphas = render_pool(SIZE, turntable(NUM_VIEWS, RESOLUTION), torch.device("cpu"))
     return Pictures("true objects", colors + (1 - alphas) * BACKGROUND, alphas)
 
 

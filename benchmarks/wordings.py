@@ -76,10 +76,9 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
     import torch
 
     from sds3d.cameras import sample_orbits
-    from sds3d.priors.pocket.data import ELEVATION_DEG
-    from sds3d.priors.pocket.model import STANDARD_DISTANCE, STANDARD_FOV_DEG, compose
     from sds3d.procedural.parts import pack
     from sds3d.procedural.tracer import trace
+    from sds3d.procedural.views import ELEVATION_DEG, STANDARD_DISTANCE, STANDARD_FOV_DEG, compose
 
     device = prior.alphas_cumprod.device
     bounds = (ELEVATION_DEG, (STANDARD_DISTANCE,) * 2, (STANDARD_FOV_DEG,) * 2)

@@ -21,7 +21,7 @@ LAYERS = [  # each may import those above it
 ]
 BESIDE = {("files", "errors"), ("procedural", "mesh")}  # within a layer
 ENTRY = {("__init__", "renderers"), ("__main__", "cli")}  # sds3d.rasterize, python -m sds3d
-PENDING = {("procedural", "priors")}
+PENDING: set[tuple[str, str]] = set()
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")

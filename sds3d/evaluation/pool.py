@@ -11,7 +11,7 @@ from sds3d.procedural.parts import pack
 from sds3d.procedural.tracer import trace
 
 
-def draw_pool(count: int, cameras: Cameras, device: torch.device) -> tuple[Tensor, Tensor]:
+def render_pool(count: int, cameras: Cameras, device: torch.device) -> tuple[Tensor, Tensor]:
     """Premultiplied colours [count, V, 3, H, W] and alphas [count, V, 1, H, W] of the first objects of the pool.
 
     All are seen by the same V `cameras`, under the light of the prior's training pictures.

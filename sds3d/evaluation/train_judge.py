@@ -27,7 +27,7 @@ from sds3d.errors import UserError
 from sds3d.evaluation.judge import Judge, load_towers, save_towers
 from sds3d.evaluation.judge_data import Batch, JudgedObjects, draw
 from sds3d.evaluation.metrics import r_precision, views_together
-from sds3d.evaluation.pool import draw_pool
+from sds3d.evaluation.pool import render_pool
 from sds3d.evaluation.towers import RESOLUTION, Towers
 from sds3d.files import atomic_write
 from sds3d.imaging.png import BACKGROUND
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> None:
 
 def pool_precision(judge: Judge, device: torch.device) -> float:
     """R-precision, the views of an object together, of the pool's true objects: what samples can at best reach."""
-    colors, alphas = draw_pool(SIZE, turntable(VIEWS, RESOLUTION), device)
+    colors, alphas = render_pool(SIZE, turntable(VIEWS, RESOLUTION), device)
     images = judge.embed_images((colors + (1 - alphas) * BACKGROUND).flatten(0, 1)).unflatten(0, (SIZE, VIEWS))
     texts = judge.embed_texts([held.caption for held in held_out_pool()])
     return r_precision(views_together(images), texts, torch.arange(SIZE, device=images.device))

@@ -92,7 +92,7 @@ def pocket_blueprint(folder: Path) -> Blueprint:
     """The pocket prior in `folder`, the same on every device."""
     from sds3d.priors.pocket import model
     from sds3d.priors.pocket.text import WIDTH
-    from sds3d.priors.pocket.unet import CAMERA as CONDITION
+    from sds3d.priors.pocket.unet import CONDITION
 
     shape = model.shape_of(read_json(folder / "unet" / "config.json"))
     with META:

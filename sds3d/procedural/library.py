@@ -19,9 +19,8 @@ from torch import Tensor
 from sds3d.errors import UserError
 from sds3d.files import megabytes
 from sds3d.mesh.foreign import SUFFIXES, Solid, read_solid
-from sds3d.priors.pocket import model
-from sds3d.priors.pocket.data import sample_views, to_bytes
-from sds3d.procedural.draw_solid import draw_solid, normalize
+from sds3d.procedural.render_solid import normalize, render_solid
+from sds3d.procedural.views import NUM_VIEWS, sample_views, to_bytes
 
 CAPTIONS = "captions.jsonl"
 MAX_CAPTIONS_BYTES = 100_000_000
@@ -30,7 +29,7 @@ NUM_RINGS = 32  # of four views each, 2 MB for a mesh, 4 MB with normals
 
 
 @dataclass(frozen=True)
-class OwnObject:
+class UserObject:
     """A mesh as training sees it: from R random rings of V views, and what may be said of it."""
 
     name: str
@@ -40,7 +39,7 @@ class OwnObject:
     Ks: Tensor  # [R, V, 3, 3]
 
 
-def draw_library(
+def render_library(
     folder: Path,
     seed: int,
     device: torch.device,
@@ -48,7 +47,7 @@ def draw_library(
     num_rings: int = NUM_RINGS,
     *,
     normals: bool = False,
-) -> list[OwnObject]:
+) -> list[UserObject]:
     """Every mesh of `folder` that can be read and has a caption; each other one is reported and left out.
 
     Drawn once: a mesh takes about a second on one CPU core, and training then only looks pictures up.
@@ -83,12 +82,12 @@ def _draw(
     device: torch.device,
     num_rings: int,
     normals: bool,
-) -> OwnObject:
+) -> UserObject:
     generator = torch.Generator().manual_seed(random.Random(f"{seed}/{name!r}").getrandbits(62))
     cameras, _ = sample_views(num_rings, generator)
-    layers = draw_solid(normalize(solid).to(device), cameras.to(device), normals=normals).cpu()
-    shape = (num_rings, model.NUM_VIEWS)
-    return OwnObject(
+    layers = render_solid(normalize(solid).to(device), cameras.to(device), normals=normals).cpu()
+    shape = (num_rings, NUM_VIEWS)
+    return UserObject(
         name,
         captions,
         to_bytes(layers).unflatten(0, shape),

@@ -13,7 +13,7 @@ from sds3d.cameras import Cameras, sample_orbits, turntable
 from sds3d.errors import UserError
 from sds3d.evaluation import judge, judge_data, letters, train_judge
 from sds3d.evaluation.metrics import r_precision, views_together
-from sds3d.evaluation.pool import draw_pool
+from sds3d.evaluation.pool import render_pool
 from sds3d.evaluation.towers import RESOLUTION, WIDTH, Towers
 from sds3d.imaging.png import BACKGROUND
 from sds3d.procedural.objects import sample_object
@@ -270,7 +270,7 @@ def test_the_shipped_judge_knows_its_pool_and_finds_what_no_training_had() -> No
     shipped = Path(judge.__file__).parent / "weights"
     assert judge.read_config(shipped)["pool"] == pool_id()
     seen = judge.load_judge(shipped, CPU)
-    colors, alphas = draw_pool(200, turntable(4, RESOLUTION), CPU)
+    colors, alphas = render_pool(200, turntable(4, RESOLUTION), CPU)
     images = seen.embed_images((colors + (1 - alphas) * BACKGROUND).flatten(0, 1)).unflatten(0, (200, 4))
     pool = held_out_pool()
     for captions in ([held.plain for held in pool], [held.caption for held in pool]):

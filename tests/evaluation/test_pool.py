@@ -9,7 +9,7 @@ from itertools import combinations
 
 import pytest
 
-from sds3d.priors.pocket import data
+from sds3d.procedural import training_pairs
 from sds3d.procedural.objects import CATEGORIES, held_out
 from sds3d.procedural.objects.wordings import INVERSE, SYNONYMS, reword
 from sds3d.procedural.parts import pack
@@ -47,9 +47,9 @@ def test_no_caption_of_the_priors_training_is_in_the_pool(monkeypatch: pytest.Mo
     """The second object of this training has a caption of the pool, and is left out."""
     entry = held_out.held_out_pool()[0]
     drawn = iter([([], ["a red car"]), ([], [f"{entry.plain}, 3d model"]), ([], ["a blue car"])])
-    monkeypatch.setattr(data, "sample_object", lambda rng, num_captions: next(drawn))
-    monkeypatch.setattr(data, "with_rare_colors", lambda rng, caption: caption)
-    assert [data.sample_pair(random.Random())[1] for _ in range(2)] == ["a red car", "a blue car"]
+    monkeypatch.setattr(training_pairs, "sample_object", lambda rng, num_captions: next(drawn))
+    monkeypatch.setattr(training_pairs, "with_rare_colors", lambda rng, caption: caption)
+    assert [training_pairs.sample_pair(random.Random())[1] for _ in range(2)] == ["a red car", "a blue car"]
 
 
 def test_held_out_captions_are_found_in_frames_and_within_more_words() -> None:

@@ -23,7 +23,7 @@ from sds3d.priors.pocket.prior import PocketPrior
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.sample import sample_views
 from sds3d.priors.weights import POCKET
-from sds3d.procedural import library
+from sds3d.procedural import library, views
 from sds3d.procedural.parts import Part, pack
 from sds3d.procedural.tracer import trace
 from sds3d.renderers import build_renderer
@@ -180,8 +180,8 @@ def test_a_prior_of_normals_is_shown_both_and_one_of_colours_the_same_as_before(
 
 
 def test_training_latents_hold_colours_as_before_and_normals_that_are_zero_beside_the_object():
-    batch = data.MadeUpObjects(0, 2, range(1), TextEncoder(POCKET / "text_encoder"))[0]
-    both, alone = data.draw(batch, normals=True), data.draw(batch)
+    batch = data.ProceduralObjects(0, 2, range(1), TextEncoder(POCKET / "text_encoder"))[0]
+    both, alone = data.render_latents(batch, normals=True), data.render_latents(batch)
     assert both.shape == (8, 24, 32, 32) and torch.equal(both[:, :12], alone)
     images = torch.nn.functional.pixel_shuffle(both, model.PATCH)
     lengths = images[:, 3:].norm(dim=1)
@@ -250,14 +250,14 @@ def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def own(meshes: Path) -> list[library.OwnObject]:
-    return library.draw_library(meshes, 0, CPU, lambda text: None, num_rings=2, normals=True)
+def own(meshes: Path) -> list[library.UserObject]:
+    return library.render_library(meshes, 0, CPU, lambda text: None, num_rings=2, normals=True)
 
 
-def seen(one: library.OwnObject) -> tuple[torch.Tensor, Cameras]:
+def seen(one: library.UserObject) -> tuple[torch.Tensor, Cameras]:
     """What training sees of a mesh, [C, H, W, 7], and from where."""
     cameras = Cameras(one.viewmats.flatten(0, 1), one.Ks.flatten(0, 1), 64, 64)
-    return data.from_bytes(one.pictures).flatten(0, 1), cameras
+    return views.from_bytes(one.pictures).flatten(0, 1), cameras
 
 
 def supersampled(cameras: Cameras) -> Cameras:
@@ -311,17 +311,17 @@ def test_normals_of_own_meshes_are_those_that_the_tracer_draws(own):
 def test_eight_bits_keep_no_normal_at_all_and_whole_ones():
     steps = torch.arange(-127, 128) / 127
     layers = torch.cat([torch.zeros(255, 4), steps[:, None].expand(-1, 3)], 1)
-    assert torch.equal(data.from_bytes(data.to_bytes(layers)), layers)
+    assert torch.equal(views.from_bytes(views.to_bytes(layers)), layers)
     assert layers[127].eq(0).all() and layers[-1, 4:].eq(1).all() and layers[0, 4:].eq(-1).all()
 
 
 def test_a_batch_of_both_holds_normals_that_are_zero_beside_the_objects(own):
     encoder = TextEncoder(POCKET / "text_encoder")
-    batch = MixedObjects(0, 3, range(1), encoder, own=own, mix=1 / 3)[0]
+    batch = MixedObjects(0, 3, range(1), encoder, user_objects=own, mix=1 / 3)[0]
     assert batch.pictures.shape == (2, 4, 64, 64, 7)
-    latents = data.draw(batch, normals=True)
+    latents = data.render_latents(batch, normals=True)
     assert latents.shape == (12, 24, 32, 32)
-    made_up = data.draw(data.MadeUpObjects(0, 3, range(1), encoder)[0], normals=True)
+    made_up = data.render_latents(data.ProceduralObjects(0, 3, range(1), encoder)[0], normals=True)
     assert torch.equal(latents[:4], made_up[:4])
     images = torch.nn.functional.pixel_shuffle(latents[4:], model.PATCH)
     empty = batch.pictures.flatten(0, 1)[..., 3] == 0
@@ -333,7 +333,7 @@ def test_a_batch_of_both_holds_normals_that_are_zero_beside_the_objects(own):
 @pytest.mark.parametrize("asks", ["--normals", "--init"])
 def test_training_on_own_objects_draws_normals_where_the_prior_does(trained, meshes, tmp_path, monkeypatch, asks):
     """Asked to by --normals, or because the prior that it starts from does."""
-    monkeypatch.setattr(library.draw_library, "__defaults__", (1,))
+    monkeypatch.setattr(library.render_library, "__defaults__", (1,))
     monkeypatch.setattr(train, "CAPTIONS", 10)
     start = ["--normals", "--init", str(write_tiny_prior(tmp_path / "plain"))]
     start = start if asks == "--normals" else ["--init", str(trained)]
@@ -341,9 +341,9 @@ def test_training_on_own_objects_draws_normals_where_the_prior_does(trained, mes
 
     def draw(batch: data.Batch, normals: bool) -> torch.Tensor:
         shapes.append(batch.pictures.shape)
-        return data.draw(batch, normals)
+        return data.render_latents(batch, normals)
 
-    monkeypatch.setattr("sds3d.priors.pocket.learner.draw", draw)
+    monkeypatch.setattr("sds3d.priors.pocket.learner.render_latents", draw)
     train.main(options(tmp_path / "out", *start, "--objects", str(meshes), "--steps", "3", "--mix", "0"))
     assert shapes == [(1, 4, 64, 64, 7)] * 3
     prior = PocketPrior(tmp_path / "out", CPU)

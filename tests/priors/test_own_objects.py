@@ -18,13 +18,13 @@ from sds3d.cli.main import main
 from sds3d.errors import UserError
 from sds3d.mesh.foreign import read_solid
 from sds3d.priors.pocket import learner, model, train
-from sds3d.priors.pocket.data import MadeUpObjects, draw
+from sds3d.priors.pocket.data import ProceduralObjects, render_latents
 from sds3d.priors.pocket.mixed import MixedObjects, reworded
 from sds3d.priors.pocket.prior import load_pocket
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.procedural import library
-from sds3d.procedural.draw_solid import draw_solid, normalize
 from sds3d.procedural.parts import Part, pack
+from sds3d.procedural.render_solid import normalize, render_solid
 from sds3d.procedural.tracer import trace
 from tests.helpers.tiny_prior import write_tiny_prior
 
@@ -38,7 +38,7 @@ def solid_of(folder, name):
 
 def views(folder, name, resolution=64, **turn):
     """Four views [4, H, W, 4] of a file, from the front, its left, the back and its right."""
-    return draw_solid(normalize(solid_of(folder, name)), turntable(4, resolution, **turn))
+    return render_solid(normalize(solid_of(folder, name)), turntable(4, resolution, **turn))
 
 
 def hue(pixel):
@@ -91,7 +91,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own(folder):
-    return library.draw_library(folder, 0, CPU, lambda text: None, num_rings=2)
+    return library.render_library(folder, 0, CPU, lambda text: None, num_rings=2)
 
 
 @pytest.mark.parametrize("suffix", ["glb", "obj"])
@@ -149,7 +149,7 @@ def test_a_ball_is_lit_as_the_tracer_lights_one(tmp_path):
     ball.visual = TextureVisuals(material=PBRMaterial(baseColorFactor=[1.0, 0.214, 0.0, 1.0]))
     ball.export(tmp_path / "ball.glb")
     cameras = turntable(4, 64, elevation_deg=20.0)
-    drawn = draw_solid(normalize(solid_of(tmp_path, "ball.glb")), cameras)
+    drawn = render_solid(normalize(solid_of(tmp_path, "ball.glb")), cameras)
     part = Part("ellipsoid", (0, 0, 0), (0.9, 0.9, 0.9), (1.0, 0.5, 0.0))
     traced = trace(torch.from_numpy(pack([part]))[None], cameras)[0]
     inside = (drawn[..., 3] == 1) & (traced[..., 3] == 1)
@@ -167,12 +167,12 @@ def test_the_normals_of_a_file_are_drawn_on_the_side_that_is_seen(tmp_path):
     expected = torch.tensor([0.8, 0.6, 0.0])
     # files that turn their triangles or their normals round look the same
     for one in (solid, replace(solid, faces=solid.faces.flip(1)), replace(solid, normals=-solid.normals)):
-        layers = draw_solid(one, turntable(4, 64, elevation_deg=0.0), normals=True)
+        layers = render_solid(one, turntable(4, 64, elevation_deg=0.0), normals=True)
         for view, side in ((0, 1), (2, -1)):
             covered = layers[view, ..., 3:4]
             assert covered.sum() > 100
             torch.testing.assert_close(layers[view, ..., 4:], side * covered * expected, atol=1e-6, rtol=0)
-        torch.testing.assert_close(layers[..., :4], draw_solid(one, turntable(4, 64, elevation_deg=0.0)))
+        torch.testing.assert_close(layers[..., :4], render_solid(one, turntable(4, 64, elevation_deg=0.0)))
 
 
 @pytest.mark.parametrize("suffix", ["glb", "obj"])
@@ -181,7 +181,7 @@ def test_a_file_without_normals_has_those_of_its_triangles(tmp_path, suffix):
     trimesh.creation.box((1, 1, 1)).export(tmp_path / f"box.{suffix}")
     solid = solid_of(tmp_path, f"box.{suffix}")
     assert len(solid.vertices) == 8
-    drawn = draw_solid(normalize(solid), turntable(4, 64, elevation_deg=0.0), normals=True)
+    drawn = render_solid(normalize(solid), turntable(4, 64, elevation_deg=0.0), normals=True)
     middles = drawn[:, 32, 22:42, 4:]
     expected = torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
     torch.testing.assert_close(middles, expected[:, None].expand_as(middles), atol=1e-6, rtol=0)
@@ -201,7 +201,7 @@ def test_every_mesh_and_line_that_cannot_be_used_is_reported_by_name(tmp_path):
         b'{"file": "more/cone.obj", "caption": "\\ud800"}', {"file": "empty.obj", "caption": "nothing"},
     )  # fmt: skip
     reports = []
-    objects = library.draw_library(folder, 0, CPU, reports.append, num_rings=1)
+    objects = library.render_library(folder, 0, CPU, reports.append, num_rings=1)
     assert [(one.name, one.captions) for one in objects] == [("box.glb", ("a red box",))]
     expected = [
         "'link.glb': skipped: a link to outside",
@@ -225,16 +225,16 @@ def test_every_mesh_and_line_that_cannot_be_used_is_reported_by_name(tmp_path):
 
 def test_a_folder_without_a_usable_mesh_is_the_users_error(tmp_path):
     with pytest.raises(UserError, match="captions.jsonl: cannot be read"):
-        library.draw_library(tmp_path, 0, CPU, print)
+        library.render_library(tmp_path, 0, CPU, print)
     with pytest.raises(UserError, match="expected a folder of meshes"):
-        library.draw_library(tmp_path / "none", 0, CPU, print)
+        library.render_library(tmp_path / "none", 0, CPU, print)
     say(tmp_path)
     with pytest.raises(UserError, match=re.escape(f"{tmp_path}: no mesh of it can be used")):
-        library.draw_library(tmp_path, 0, CPU, print)
+        library.render_library(tmp_path, 0, CPU, print)
 
 
 def test_rings_are_drawn_alike_each_time_and_differ(folder, own):
-    again = library.draw_library(folder, 0, CPU, lambda text: None, num_rings=2)
+    again = library.render_library(folder, 0, CPU, lambda text: None, num_rings=2)
     for one, other in zip(own, again, strict=True):
         assert torch.equal(one.pictures, other.pictures) and torch.equal(one.viewmats, other.viewmats)
     assert [one.name for one in own] == ["box.glb", "more/cone.obj", "more/sphere.glb"]
@@ -253,14 +253,14 @@ def test_captions_vary_and_keep_what_they_say():
 
 def test_a_batch_holds_the_share_asked_for_and_what_it_shows_is_what_it_says(tiny, own):
     steps, encoder = range(200), TextEncoder(tiny / "text_encoder")
-    mixed = MixedObjects(0, 3, steps, encoder, own=own, mix=0.4)
-    made_up = MadeUpObjects(0, 3, steps, encoder)
+    mixed = MixedObjects(0, 3, steps, encoder, user_objects=own, mix=0.4)
+    made_up = ProceduralObjects(0, 3, steps, encoder)
     kept = torch.tensor([len(mixed[k].parts) for k in steps]).float()
     # 1.2 of 3 on average; the standard error of 200 draws of 1 or 2 is 0.03
     assert set(kept.tolist()) == {1.0, 2.0} and abs(kept.mean() - 1.2) < 0.12
     step = int((kept == 1).nonzero()[0])
     batch, reference = mixed[step], made_up[step]
-    images, expected = (model.latents_to_images(draw(x)) for x in (batch, reference))
+    images, expected = (model.latents_to_images(render_latents(x)) for x in (batch, reference))
     assert images.shape == (12, 3, 64, 64)
     torch.testing.assert_close(images[:4], expected[:4])  # the object that stays
     corners = images[4:, :, 0, 0]
@@ -299,10 +299,10 @@ def test_training_on_own_objects_goes_on_as_if_it_had_not_stopped(tmp_path, tiny
 def test_the_loss_on_own_objects_falls(tmp_path, tiny, folder, monkeypatch):
     """In pictures of 32 pixels, for speed; the loss is that of other rings, words, timesteps and noise."""
     monkeypatch.setattr(model, "RESOLUTION", 32)
-    own, others = (library.draw_library(folder, seed, CPU, lambda text: None, num_rings=4) for seed in (0, 1))
+    own, others = (library.render_library(folder, seed, CPU, lambda text: None, num_rings=4) for seed in (0, 1))
     args = arguments(folder, tiny, tmp_path, "--steps", "1000", "--mix", "0", "--batch", "2", "--lr", "0.03")
     one = learner.Learner(args, CPU)
-    inputs = one._inputs(MixedObjects(1, 16, range(1), one.encoder, own=others, mix=0.0)[0], 0)
+    inputs = one._inputs(MixedObjects(1, 16, range(1), one.encoder, user_objects=others, mix=0.0)[0], 0)
     latents, context, condition, timesteps, noise = inputs
 
     @torch.no_grad()
@@ -317,7 +317,7 @@ def test_the_loss_on_own_objects_falls(tmp_path, tiny, folder, monkeypatch):
 
 
 def test_the_program_makes_a_folder_that_is_a_prior(tmp_path, tiny, folder, capsys, monkeypatch):
-    monkeypatch.setattr(library.draw_library, "__defaults__", (1,))
+    monkeypatch.setattr(library.render_library, "__defaults__", (1,))
     monkeypatch.setattr(train, "CAPTIONS", 100)
     out = tmp_path / "my prior"
     command = ["prior", "train", "--out", str(out), "--objects", str(folder), "--init", str(tiny), "--batch", "1"]

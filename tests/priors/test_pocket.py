@@ -13,6 +13,7 @@ from sds3d.priors.pocket import data, learner, model, text, train
 from sds3d.priors.pocket.prior import PocketPrior
 from sds3d.priors.quantize import dequantize, quantize
 from sds3d.priors.weights import POCKET
+from sds3d.procedural import views
 from sds3d.procedural.objects import CATEGORIES, sample_object
 from sds3d.procedural.objects.vocabulary import HELD_OUT
 from sds3d.procedural.parts import GLOWING, Part, bounding_radius, half_extents, normalize, pack, rotation_from_euler
@@ -215,7 +216,7 @@ def test_how_much_a_view_sees_is_told_by_the_length_of_its_translation(distance,
 
 def test_training_views_vary_around_the_standard_view():
     """Over 500 objects the extremes are reached to within a fiftieth of the range; views of an object are alike."""
-    cameras, _ = data.sample_views(500, torch.Generator().manual_seed(0))
+    cameras, _ = views.sample_views(500, torch.Generator().manual_seed(0))
     distances = cameras.positions.norm(dim=-1).unflatten(0, (500, 4))
     fovs = torch.rad2deg(2 * (cameras.width / 2 / cameras.Ks[:, 0, 0]).atan()).unflatten(0, (500, 4))
     for values, (low, high) in ((distances, (2.7, 3.2)), (fovs, (39.0, 43.0))):
@@ -226,7 +227,7 @@ def test_training_views_vary_around_the_standard_view():
 
 def test_no_training_view_cuts_an_object_off():
     """Objects are scaled to a ball of radius 0.9, which the nearest and narrowest view still holds."""
-    assert math.asin(0.9 / data.DISTANCE[0]) <= math.radians(data.FOV_DEG[0] / 2)
+    assert math.asin(0.9 / views.DISTANCE[0]) <= math.radians(views.FOV_DEG[0] / 2)
 
 
 def test_latents_fold_pixels_without_loss():
@@ -270,7 +271,7 @@ def test_a_clean_image_is_recognised_as_such(prior):
     parts, captions = sample_object(rng)
     cameras = turntable(4, 64)
     layers = trace(torch.from_numpy(pack(parts))[None], cameras, normals=True)[0].movedim(-1, 1)
-    latents = prior.encode_images(model.compose(layers, torch.full((4, 3), 0.5)))
+    latents = prior.encode_images(views.compose(layers, torch.full((4, 3), 0.5)))
     t = torch.full((4,), 30)
     abar = prior.alphas_cumprod[30]
     noisy = abar.sqrt() * latents + (1 - abar).sqrt() * torch.randn(
@@ -318,7 +319,7 @@ def test_training_stops_and_goes_on_as_if_it_had_not(tmp_path):
         return args
 
     whole = learner.Learner(flat(arguments(tmp_path / "a", 4)), CPU)
-    batches = data.MadeUpObjects(0, 1, range(4), whole.encoder)
+    batches = data.ProceduralObjects(0, 1, range(4), whole.encoder)
     list(whole.train(batches[k] for k in range(4)))
     first = learner.Learner(flat(arguments(tmp_path / "b", 4)), CPU)
     list(first.train(batches[k] for k in range(2)))
@@ -355,7 +356,7 @@ def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
         monkeypatch.setattr(learner, "WARM_UP_STEPS", warm_up)
         args = train.parse(["--out", str(tmp_path), "--batch", "2", "--channels", "32", "64", "--no-compile"])
         one = learner.Learner(args, torch.device("cuda"))
-        batches = data.MadeUpObjects(0, 2, steps, text.TextEncoder(args.text))
+        batches = data.ProceduralObjects(0, 2, steps, text.TextEncoder(args.text))
         losses.append(torch.stack(list(one.train(batches[k] for k in steps))))
         assert (one.graph is not None) == (warm_up < len(steps))
     # bfloat16 and sums in no fixed order, carried through eight steps

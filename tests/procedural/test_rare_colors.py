@@ -6,13 +6,13 @@ import re
 import pytest
 from tokenizers import Tokenizer
 
-from sds3d.priors.pocket.data import sample_pair
 from sds3d.priors.pocket.text import MAX_TOKENS
 from sds3d.priors.weights import POCKET
 from sds3d.procedural.objects import rare_colors
 from sds3d.procedural.objects.colors import COLORS
 from sds3d.procedural.objects.rare_colors import RARE, with_rare_colors
 from sds3d.procedural.objects.vocabulary import HELD_OUT
+from sds3d.procedural.training_pairs import sample_pair
 
 NAMES = {word for variants in COLORS.values() for _, words in variants for word in words}
 

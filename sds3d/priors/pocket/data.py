@@ -9,17 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sds3d.cameras import Cameras, sample_orbits
+from sds3d.cameras import Cameras
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.text import TextEncoder
-from sds3d.procedural.objects import sample_object
-from sds3d.procedural.objects.held_out import is_held_out
-from sds3d.procedural.objects.rare_colors import with_rare_colors
-from sds3d.procedural.parts import Part, pack
+from sds3d.procedural.parts import pack
 from sds3d.procedural.tracer import trace
+from sds3d.procedural.training_pairs import sample_pair
+from sds3d.procedural.views import NUM_VIEWS, RESOLUTION, compose, from_bytes, sample_views
 
-ELEVATION_DEG = (-20.0, 60.0)
-DISTANCE, FOV_DEG = (2.7, 3.2), (39.0, 43.0)  # nearer or narrower, views would cut what reaches out to 0.9
 DROP_PROMPT = 0.1  # share of objects trained without text, for classifier-free guidance (arXiv:2207.12598)
 DROP_WORDS = 0.15  # share trained on the sentence vector alone, where unseen words lie nearest to their synonyms
 
@@ -42,7 +39,7 @@ class Batch(NamedTuple):
         return Batch(*(x.to(device, non_blocking=True) for x in self))
 
 
-class MadeUpObjects(Dataset):
+class ProceduralObjects(Dataset):
     """Batch k of process `rank` is a function of (seed, k, rank) alone, so any number of loaders gives the same run."""
 
     def __init__(
@@ -69,49 +66,22 @@ class MadeUpObjects(Dataset):
         timesteps = ((fractions + common.random()) % 1 * model.NUM_TIMESTEPS).long()  # stratified over all processes
         return Batch(
             torch.stack(parts),
-            torch.empty(0, model.NUM_VIEWS, model.RESOLUTION, model.RESOLUTION, 4, dtype=torch.uint8),
+            torch.empty(0, NUM_VIEWS, RESOLUTION, RESOLUTION, 4, dtype=torch.uint8),
             self.encoder.tokenize(prompts),
             torch.rand(self.batch, generator=generator) >= DROP_WORDS,
             cameras.viewmats,
             cameras.Ks,
             backgrounds,
             model.condition_vectors(cameras, backgrounds),
-            timesteps.repeat_interleave(model.NUM_VIEWS),
+            timesteps.repeat_interleave(NUM_VIEWS),
         )
 
 
-def sample_pair(rng: random.Random) -> tuple[list[Part], str]:
-    """An object and a caption of it that is not of the held-out pool."""
-    while True:
-        parts, (caption,) = sample_object(rng, num_captions=1)
-        if not is_held_out(caption):
-            return parts, with_rare_colors(rng, caption)
-
-
-def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:
-    """Random orbits, and for each object one background [B * V, 3], grey in half of them."""
-    cameras = sample_orbits(objects, model.NUM_VIEWS, model.RESOLUTION, ELEVATION_DEG, DISTANCE, FOV_DEG, generator)
-    grey = torch.rand(objects, 1, generator=generator).expand(-1, 3)
-    colour = torch.rand(objects, 3, generator=generator)
-    backgrounds = torch.where(torch.rand(objects, 1, generator=generator) < 0.5, grey, colour)
-    return cameras, backgrounds.repeat_interleave(model.NUM_VIEWS, 0)
-
-
-def draw(batch: Batch, normals: bool = False) -> Tensor:
+def render_latents(batch: Batch, normals: bool = False) -> Tensor:
     """Latents [B * V, Z, 32, 32] of the objects over their backgrounds; with `normals`, pictures have them too."""
-    cameras = Cameras(batch.viewmats, batch.Ks, model.RESOLUTION, model.RESOLUTION)
+    cameras = Cameras(batch.viewmats, batch.Ks, RESOLUTION, RESOLUTION)
     layers = from_bytes(batch.pictures)
     if made_up := len(batch.parts):
-        traced = trace(batch.parts, cameras[: made_up * model.NUM_VIEWS], normals=normals)
+        traced = trace(batch.parts, cameras[: made_up * NUM_VIEWS], normals=normals)
         layers = torch.cat([traced, layers]) if len(layers) else traced
-    return model.images_to_latents(model.compose(layers.flatten(0, 1).movedim(-1, 1), batch.backgrounds))
-
-
-def to_bytes(layers: Tensor) -> Tensor:
-    """What `trace` or `draw_solid` draws, [..., 4 or 7], as uint8; n of a normal is 128 + 127 n, so that 0 stays 0."""
-    return torch.cat([(layers[..., :4] * 255).round(), (layers[..., 4:] * 127).round() + 128], -1).byte()
-
-
-def from_bytes(pictures: Tensor) -> Tensor:
-    """The layers of which `to_bytes` made `pictures`, up to its rounding."""
-    return torch.cat([pictures[..., :4] / 255, (pictures[..., 4:] - 128.0) / 127], -1)
+    return model.images_to_latents(compose(layers.flatten(0, 1).movedim(-1, 1), batch.backgrounds))

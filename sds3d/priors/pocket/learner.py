@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sds3d.files import atomic_write
 from sds3d.priors.flat import flatten_parameters
 from sds3d.priors.pocket import model
-from sds3d.priors.pocket.data import Batch, draw
+from sds3d.priors.pocket.data import Batch, render_latents
 from sds3d.priors.pocket.text import TextEncoder
 
 WARM_UP_STEPS = 3  # run one by one before the recording: compilers and libraries settle in them
@@ -142,7 +142,7 @@ class Learner:
         """Latents, context, camera condition, timesteps and noise of the batch of a step."""
         seed = (self.args.seed * 1_000_003 + step) * 64 + self.rank
         generator = torch.Generator(self.device).manual_seed(seed)
-        latents = draw(batch, self.args.normals).contiguous(memory_format=torch.channels_last)
+        latents = render_latents(batch, self.args.normals).contiguous(memory_format=torch.channels_last)
         context = self.encoder(batch.ids)
         context = context + TEXT_NOISE * (context != 0) * torch.randn(
             context.shape, generator=generator, device=self.device

@@ -1,4 +1,4 @@
-"""Training data in which a share of the objects are the user's own, the others made up."""
+"""Training data that mixes the user's objects with procedural ones."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 
 from sds3d.cameras import Cameras
 from sds3d.priors.pocket import model
-from sds3d.priors.pocket.data import DROP_PROMPT, Batch, MadeUpObjects
+from sds3d.priors.pocket.data import DROP_PROMPT, Batch, ProceduralObjects
 from sds3d.priors.pocket.text import TextEncoder
-from sds3d.procedural.library import OwnObject
+from sds3d.procedural.library import UserObject
 from sds3d.procedural.objects.vocabulary import FRAMES, MAX_FRAMED_LENGTH, PLAIN_SHARE
 
 ARTICLES = ("a ", "an ", "the ")
 BARE_SHARE = 0.2  # of the captions that begin with an article lose it
 
 
-class MixedObjects(MadeUpObjects):
-    """Batches of MadeUpObjects whose last objects are replaced by `own` ones, on average all but `mix` of a batch."""
+class MixedObjects(ProceduralObjects):
+    """Batches of ProceduralObjects in which user objects replace the last ones: on average, a share `mix` remains."""
 
     def __init__(
         self,
@@ -30,17 +30,17 @@ class MixedObjects(MadeUpObjects):
         rank: int = 0,
         world: int = 1,
         *,
-        own: list[OwnObject],
+        user_objects: list[UserObject],
         mix: float,
     ) -> None:
         super().__init__(seed, batch, steps, encoder, rank, world)
-        self.own, self.mix = own, mix
+        self.user_objects, self.mix = user_objects, mix
 
     def __getitem__(self, index: int) -> Batch:
         made_up = super().__getitem__(index)
         rng = random.Random(f"{self.seed}/{self.steps[index]}/{self.rank}/own")
         first = math.floor(self.mix * self.batch + rng.random())
-        chosen = [rng.choice(self.own) for _ in range(self.batch - first)]
+        chosen = [rng.choice(self.user_objects) for _ in range(self.batch - first)]
         if not chosen:
             return made_up
         rings = [rng.randrange(len(one.pictures)) for one in chosen]

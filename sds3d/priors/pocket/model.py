@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 
 from sds3d.cameras import Cameras, pose_vectors
-from sds3d.imaging.normals import normal_images
 from sds3d.priors.pocket.text import WIDTH
-from sds3d.priors.pocket.unet import CAMERA, HEADS, UNet
+from sds3d.priors.pocket.unet import CONDITION, HEADS, UNet
 from sds3d.priors.quantize import load_int8, save_int8
+from sds3d.procedural.views import NUM_VIEWS, RESOLUTION, STANDARD_DISTANCE, STANDARD_FOV_DEG
 
-NUM_VIEWS = 4
-RESOLUTION = 64  # pixels
 NUM_TIMESTEPS = 1000
-STANDARD_DISTANCE, STANDARD_FOV_DEG = 2.7, 40.0  # of the view that every training has seen
 STANDARD_HALF_WIDTH = STANDARD_DISTANCE * math.tan(math.radians(STANDARD_FOV_DEG) / 2)  # of its picture at the origin
 PATCH = 2  # pixels that pixel_unshuffle folds into channels
 
@@ -28,7 +25,7 @@ PATCH = 2  # pixels that pixel_unshuffle folds into channels
 def build_unet(channels: Sequence[int] = (96, 192, 256), layers: int = 1, normals: bool = False) -> UNet:
     """An untrained network; attention starts one level below the top, where it is affordable on a CPU.
 
-    With `normals` its images have six channels, see `compose`.
+    With `normals` its images have six channels, see `procedural.views.compose`.
     """
     return UNet(latent_channels(normals), channels, layers, WIDTH, NUM_VIEWS)
 
@@ -74,16 +71,6 @@ def condition_vectors(cameras: Cameras, backgrounds: Tensor) -> Tensor:
     return torch.cat([poses.flatten(1), 2 * backgrounds.to(poses) - 1], 1)
 
 
-def compose(layers: Tensor, backgrounds: Tensor) -> Tensor:
-    """Images [C, I, H, W] in [0, 1] of what `trace` draws, `layers` [C, 4 or 7, H, W], over `backgrounds` [C, 3].
-
-    I = 3 colours or, with normals, 6 channels. Normals are those of the world frame, since the network is told the
-    camera, and the background does not shine through them: where nothing is, they are 0.5, in latents 0.
-    """
-    colours = layers[:, :3] + (1 - layers[:, 3:4]) * backgrounds[..., None, None]
-    return torch.cat([colours, normal_images(layers[:, 4:])], 1)
-
-
 def images_to_latents(images: Tensor) -> Tensor:
     """[C, I, H, W] in [0, 1] -> [C, 4 I, H / 2, W / 2] in [-1, 1]; linear and lossless."""
     return torch.nn.functional.pixel_unshuffle(2 * images - 1, PATCH)
@@ -110,7 +97,7 @@ def save_unet(unet: UNet, folder: Path) -> None:
         "attention_head_dim": HEADS,  # diffusers reads it as their number
         "norm_num_groups": unet.groups,
         "class_embed_type": "projection",
-        "projection_class_embeddings_input_dim": CAMERA,
+        "projection_class_embeddings_input_dim": CONDITION,
     }
     # v-prediction: Salimans and Ho, arXiv:2202.00512
     scheduler = {

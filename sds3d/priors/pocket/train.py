@@ -24,12 +24,13 @@ from torch.utils.data import DataLoader
 from sds3d.errors import UserError
 from sds3d.files import atomic_write
 from sds3d.priors.pocket import model
-from sds3d.priors.pocket.data import MadeUpObjects, sample_pair
+from sds3d.priors.pocket.data import ProceduralObjects
 from sds3d.priors.pocket.learner import Learner
 from sds3d.priors.pocket.mixed import MixedObjects
 from sds3d.priors.pocket.words import WORDS, known_words
 from sds3d.priors.weights import MANIFEST, POCKET, file_sha256, verify
-from sds3d.procedural.library import OwnObject, draw_library
+from sds3d.procedural.library import UserObject, render_library
+from sds3d.procedural.training_pairs import sample_pair
 
 CAPTIONS = 20_000  # made-up ones that tell which words the prior knows; rarer words are hardly learnt
 # of the options that the user leaves out
@@ -40,7 +41,7 @@ DEFAULTS_WITH_OBJECTS = {"steps": 2000, "lr": 2e-4, "ema": 0.998, "mix": 0.5, "i
 def run(args: argparse.Namespace) -> None:
     """Train until `args.steps`, saving now and then, and write the folder that `PocketConfig.path` takes."""
     rank, world, device = join_processes(args.device)
-    own = draw_own(args, device, rank) if args.objects else []
+    user_objects = load_user_objects(args, device, rank) if args.objects else []
     learner = Learner(args, device, rank, world)
     checkpoint = args.out / "training.safetensors"
     args.out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         learner.load(checkpoint)
         print(f"resumed at step {learner.step}", flush=True)
     loader = DataLoader(
-        training_data(args, learner, own),
+        training_data(args, learner, user_objects),
         batch_size=None,
         num_workers=args.workers,
         pin_memory=device.type == "cuda",
@@ -68,15 +69,15 @@ def run(args: argparse.Namespace) -> None:
             losses, since = [], now
         if time.perf_counter() - saved > args.save_every or learner.step == args.steps:
             learner.save(checkpoint)
-            export(learner, own, args.out)
+            export(learner, user_objects, args.out)
             saved = time.perf_counter()
     if world > 1:
         torch.distributed.destroy_process_group()
     if rank == 0:
-        print(next_steps(args.out, own))
+        print(next_steps(args.out, user_objects))
 
 
-def draw_own(args: argparse.Namespace, device: torch.device, rank: int) -> list[OwnObject]:
+def load_user_objects(args: argparse.Namespace, device: torch.device, rank: int) -> list[UserObject]:
     """The user's objects; the first process says which meshes it left out."""
 
     def report(text: str) -> None:
@@ -84,22 +85,24 @@ def draw_own(args: argparse.Namespace, device: torch.device, rank: int) -> list[
             print(text, file=sys.stderr, flush=True)
 
     started = time.perf_counter()
-    own = draw_library(args.objects, args.seed, device, report, normals=args.normals)
-    report(f"drew {len(own)} of your objects in {time.perf_counter() - started:.1f} s")
-    return own
+    user_objects = render_library(args.objects, args.seed, device, report, normals=args.normals)
+    report(f"drew {len(user_objects)} of your objects in {time.perf_counter() - started:.1f} s")
+    return user_objects
 
 
-def training_data(args: argparse.Namespace, learner: Learner, own: list[OwnObject]) -> MadeUpObjects:
+def training_data(args: argparse.Namespace, learner: Learner, user_objects: list[UserObject]) -> ProceduralObjects:
     """The batches that are still to come."""
     steps, encoder = range(learner.step, args.steps), learner.encoder.cpu()
-    if own:
-        return MixedObjects(args.seed, args.batch, steps, encoder, learner.rank, learner.world, own=own, mix=args.mix)
-    return MadeUpObjects(args.seed, args.batch, steps, encoder, learner.rank, learner.world)
+    if user_objects:
+        return MixedObjects(
+            args.seed, args.batch, steps, encoder, learner.rank, learner.world, user_objects=user_objects, mix=args.mix
+        )
+    return ProceduralObjects(args.seed, args.batch, steps, encoder, learner.rank, learner.world)
 
 
-def next_steps(out: Path, own: list[OwnObject]) -> str:
+def next_steps(out: Path, user_objects: list[UserObject]) -> str:
     """What to try with the new prior."""
-    captions = [caption for one in own for caption in one.captions if caption.isprintable()]
+    captions = [caption for one in user_objects for caption in one.captions if caption.isprintable()]
     prompt, folder = shlex.quote((captions or ["a blue chair"])[0]), shlex.quote(str(out))
     return f"""\
 finished: {out}
@@ -120,11 +123,11 @@ def join_processes(device: str) -> tuple[int, int, torch.device]:
     return torch.distributed.get_rank(), world, torch.device(device)
 
 
-def export(learner: Learner, own: list[OwnObject], out: Path) -> None:
+def export(learner: Learner, user_objects: list[UserObject], out: Path) -> None:
     """Write the averaged network, beside it a copy of the text encoder and the words it knows, and all checksums."""
     model.save_unet(learner.average, out)
     if not (out / WORDS).exists():
-        atomic_write(out / WORDS, known_words(captions_seen(learner.args, own)))
+        atomic_write(out / WORDS, known_words(captions_seen(learner.args, user_objects)))
     if learner.args.text.resolve() != (out / "text_encoder").resolve():
         shutil.copytree(learner.args.text, out / "text_encoder", dirs_exist_ok=True)
     files = [path for name in ("unet", "scheduler", "text_encoder") for path in sorted((out / name).iterdir())]
@@ -132,13 +135,13 @@ def export(learner: Learner, own: list[OwnObject], out: Path) -> None:
     (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def captions_seen(args: argparse.Namespace, own: list[OwnObject]) -> Iterator[str]:
+def captions_seen(args: argparse.Namespace, user_objects: list[UserObject]) -> Iterator[str]:
     """The captions of a training: its own, many of the made-up ones, and the words of the prior that it starts from."""
-    for one in own:
+    for one in user_objects:
         yield from one.captions
     if args.init and (args.init / WORDS).is_file():
         yield (args.init / WORDS).read_text(encoding="utf-8")
-    if not own or args.mix > 0:
+    if not user_objects or args.mix > 0:
         rng = random.Random(args.seed)
         for _ in range(CAPTIONS):
             yield sample_pair(rng)[1]

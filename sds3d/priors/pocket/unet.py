@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 HEADS = 8
-CAMERA = 19  # numbers that say how a view is seen, see model.condition_vectors
+CONDITION = 19  # numbers that say how a view is seen, see model.condition_vectors
 
 
 class UNet(nn.Module):
@@ -33,7 +33,7 @@ class UNet(nn.Module):
 
         self.conv_in = nn.Conv2d(pixel_channels, channels[0], 3, padding=1)
         self.time_embedding = Embedding(channels[0], embedding)
-        self.class_embedding = Embedding(CAMERA, embedding)
+        self.class_embedding = Embedding(CONDITION, embedding)
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         width, skips = channels[0], [channels[0]]
         for index, wanted in enumerate(channels):
@@ -53,7 +53,7 @@ class UNet(nn.Module):
         self.conv_out = nn.Conv2d(width, pixel_channels, 3, padding=1)
 
     def forward(self, images: Tensor, timesteps: Tensor, context: Tensor, camera: Tensor) -> Tensor:
-        """What is predicted, shaped like `images` [B, Z, H, W]; timesteps [B], context [B, L, D], camera [B, CAMERA].
+        """The prediction, shaped like `images` [B, Z, H, W]; timesteps [B], context [B, L, D], camera [B, CONDITION].
 
         The views of an object are adjacent in the batch.
         """

@@ -24,7 +24,7 @@ def normalize(solid: Solid) -> Solid:
     return replace(solid, vertices=((solid.vertices.double() - middle) * (RADIUS / reach)).float())
 
 
-def draw_solid(solid: Solid, cameras: Cameras, samples: int = 2, normals: bool = False) -> Tensor:
+def render_solid(solid: Solid, cameras: Cameras, samples: int = 2, normals: bool = False) -> Tensor:
     """Premultiplied colours and coverage [C, H, W, 4] in [0, 1]; each pixel is the mean of `samples`^2 samples.
 
     With `normals`, [C, H, W, 7]: three more channels, which hold what those of `trace` do. Drawn view by view, which
