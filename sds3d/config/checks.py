@@ -66,6 +66,8 @@ def build(hint: Any, value: Any, base: Any, key: str, problems: Problems, limits
         value = read_value(value)
     try:
         if get_origin(hint) in (Union, types.UnionType):
+            if value is None and types.NoneType in get_args(hint):
+                return None
             hint = _member(hint, value, base, key)
         if dataclasses.is_dataclass(hint):
             return _dataclass(hint, value, base, key, problems, limits)
@@ -96,7 +98,7 @@ def _dataclass(cls: type, value: Any, base: Any, key: str, problems: Problems, l
 
 def _member(union: Any, value: Any, base: Any, key: str) -> type:
     """The dataclass of a union that `value` names by its kind."""
-    kinds = {get_args(field_types(cls)["kind"])[0]: cls for cls in get_args(union)}
+    kinds = {get_args(field_types(cls)["kind"])[0]: cls for cls in get_args(union) if cls is not types.NoneType}
     kind = value.get("kind", getattr(base, "kind", None)) if isinstance(value, dict) else None
     if isinstance(kind, str) and kind in kinds:
         return kinds[kind]

@@ -80,15 +80,7 @@ class StableDiffusionConfig:
     vae_batch: Annotated[int, Range(0, 1024)] = aside(0)  # images that the VAE encodes at once; 0 = all
 
 
-@dataclass(frozen=True)
-class RunPriorConfig:
-    """For a stage: the prior of the run."""
-
-    kind: Literal["run"] = "run"
-
-
 PriorConfig = PocketConfig | MVDreamConfig | StableDiffusionConfig
-StagePriorConfig = RunPriorConfig | PocketConfig | MVDreamConfig | StableDiffusionConfig
 
 
 @dataclass(frozen=True)
@@ -193,7 +185,7 @@ class StageConfig:
     name: str = "shape"
     steps: Annotated[int, Range(1, 10_000_000)] = 200  # optimiser steps
     prior_every: Annotated[int, Range(1, 1000)] = 4  # optimiser steps that reuse one prior call
-    prior: StagePriorConfig = field(default_factory=RunPriorConfig)
+    prior: PriorConfig | None = None  # None: that of the run
     num_orbits: Annotated[int, Range(1, 64)] = 1  # orbits a step; each has as many views as the prior
     resolution: Annotated[int, PIXELS] = 64  # pixels of the rendered views
     trains: Literal["all", "colors"] = "all"  # colors: the shape stays as it is
@@ -279,4 +271,4 @@ class Config:
 
     def prior_of(self, stage: StageConfig) -> PriorConfig:
         """The prior that `stage` uses."""
-        return self.prior if isinstance(stage.prior, RunPriorConfig) else stage.prior
+        return stage.prior or self.prior

@@ -15,7 +15,7 @@ from sds3d.config import schema
 from sds3d.config.checks import field_types
 from sds3d.config.load import dump_config, find_preset, from_mapping, load_config
 from sds3d.config.ramp import Ramp
-from sds3d.config.schema import Config, PocketConfig, StageConfig
+from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, StageConfig
 from sds3d.errors import UserError
 from tests.helpers.hostile import HOSTILE
 
@@ -298,3 +298,19 @@ def test_imports_no_torch() -> None:
     code = "import sys, sds3d.config.load, sds3d.runs.folder; "
     code += "assert not {'torch', 'yaml', 'omegaconf'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_stage_has_the_prior_of_the_run_unless_it_names_one(tmp_path: Path) -> None:
+    cfg = load_config(None, ["stages.1.prior.kind=mvdream", "stages.1.prior.path=a"], "x")
+    assert [stage.prior for stage in cfg.stages] == [None, MVDreamConfig(path="a"), None]
+    assert [cfg.prior_of(stage) for stage in cfg.stages] == [cfg.prior, cfg.stages[1].prior, cfg.prior]
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(cfg))
+    assert load_config(path, [], None) == cfg
+    assert load_config(path, ["stages.1.prior=null"], None).stages[1].prior is None
+
+
+@pytest.mark.parametrize("override", ["stages.0.prior.kind=run", "stages.0.prior={kind: run}", "prior=null"])
+def test_a_prior_is_one_of_three(override: str) -> None:
+    with pytest.raises(UserError, match="prior.kind: expected pocket, mvdream or stable-diffusion, got"):
+        load_config(None, [override], "x")
