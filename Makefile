@@ -1,5 +1,5 @@
 # make asset PROMPT="a red mushroom with white dots"   a textured 3D asset in outputs/
-# make test                                            style and tests; MARK= runs the slow ones too
+# make test                                            style, types and tests; MARK= runs the slow ones too
 # make test-gpu                                        every CUDA test on this machine's GPU, plain and under the sanitizer
 # make bench                                           how fast this machine is; fails if an asset misses its limits
 # make clean                                           removes .venv and build products, never outputs/
@@ -27,6 +27,7 @@ asset: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(bin)/ruff check .
+	$(bin)/mypy
 	$(bin)/python -m pytest -m "$(MARK)"
 
 test-gpu: $(VENV)/.installed-dev

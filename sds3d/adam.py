@@ -40,10 +40,12 @@ class Adam:
             if not parameters:
                 continue
             states, (beta1, beta2) = [self.state[parameter] for parameter in parameters], group["betas"]
-            steps, *moments = ([state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq"))
+            steps, exp_avgs, exp_avg_sqs = (
+                [state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq")
+            )
             torch._foreach_add_(steps, 1)
             torch._fused_adam_(
-                parameters, [parameter.grad for parameter in parameters], *moments, [], steps,
+                parameters, [parameter.grad for parameter in parameters], exp_avgs, exp_avg_sqs, [], steps,
                 lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=0.0, eps=group["eps"],
                 amsgrad=False, maximize=False,
             )  # fmt: skip

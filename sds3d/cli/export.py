@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 FORMATS = ("glb", "obj", "ply")
 
@@ -62,7 +63,8 @@ def obj_files(glb: Path) -> dict[str, bytes]:
 
     import trimesh
 
-    (mesh,) = trimesh.load(glb, process=False).geometry.values()  # force="mesh" would make new normals
+    mesh: Any
+    (mesh,) = trimesh.load_scene(glb, process=False).geometry.values()  # force="mesh" would make new normals
     picture = io.BytesIO()
     mesh.visual.material.baseColorTexture.convert("RGB").save(picture, "PNG")
     corners = zip(mesh.vertices, mesh.visual.uv, mesh.vertex_normals, strict=True)

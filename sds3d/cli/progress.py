@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 def make_progress(stream: IO[str]) -> BarProgress | LineProgress:
@@ -76,7 +79,7 @@ class BarProgress:
             TextColumn("{task.fields[numbers]}"),
             console=Console(file=stream),
         )
-        self.task = None
+        self.task: TaskID | None = None
         self.initial, self.began = 0, time.monotonic()
 
     def start(self, total_steps: int, initial: int) -> None:

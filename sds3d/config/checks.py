@@ -69,7 +69,7 @@ def build(hint: Any, value: Any, base: Any, key: str, problems: Problems, limits
             if value is None and types.NoneType in get_args(hint):
                 return None
             hint = _member(hint, value, base, key)
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             return _dataclass(hint, value, base, key, problems, limits)
         if get_origin(hint) is tuple:
             return _tuple(get_args(hint), value, key, problems, limits)

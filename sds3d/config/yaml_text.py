@@ -50,8 +50,9 @@ def parse_yaml(text: str, lines: dict[str, int]) -> Any:
             raise _error("nested too deeply for a config", event)
         if isinstance(event, yaml.AliasEvent):
             raise _error("aliases (*) are not allowed", event)
-        if getattr(event, "tag", None) is not None:
-            raise _error(f"tags ({event.tag}) are not allowed", event)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise _error(f"tags ({tag}) are not allowed", event)
     loader = yaml.SafeLoader(text)
     node = loader.get_single_node()
     return None if node is None else _plain(loader, node, "", lines)

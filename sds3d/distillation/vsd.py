@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -25,7 +27,7 @@ class VSD:
     @torch.no_grad()
     def __call__(
         self,
-        prior: AdaptablePrior,  # the same at each call
+        prior: Prior,  # an AdaptablePrior, and the same at each call
         latents: Tensor,  # [C, Z, h, w]
         timesteps: Tensor,  # [C] long, equal within an orbit
         condition: Condition,
@@ -37,20 +39,20 @@ class VSD:
         noised renders. Cameras need no input of their own: the twin is told of them as the prior is.
         """
         if self.twin is None:
-            self._make_twin(prior)
-        assert prior is self.prior
+            self._make_twin(cast(AdaptablePrior, prior))
+        assert prior is self.prior and self.twin is not None
         alpha, sigma = noise_level(prior, timesteps)
         noisy = alpha * latents + sigma * draw_noise(latents, generator)
         guided = predict_guided(prior, noisy, timesteps, condition, self.cfg.guidance_scale)
         (learnt,) = predict(self.twin, noisy, timesteps, condition, condition.text)
         gradient = sigma / alpha * (guided - learnt)
         for _ in range(self.cfg.train_steps):
-            self._learn(latents, condition, generator)
+            self._learn(self.twin, latents, condition, generator)
         return as_image_gradient(prior, latents, gradient)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that calls have changed, by name, not copied; empty before the first."""
-        if self.twin is None:
+        if self.optimizer is None:
             return self.saved
         return {
             f"{index}.{name}": tensor
@@ -76,16 +78,17 @@ class VSD:
             self.restore(self.saved)
             self.saved = {}
 
-    def _learn(self, latents: Tensor, condition: Condition, generator: Generator) -> None:
+    def _learn(self, twin: Prior, latents: Tensor, condition: Condition, generator: Generator) -> None:
         """A step towards predicting the noise in noised `latents`, one level of noise for each orbit."""
-        views, levels = self.twin.num_views, len(self.twin.alphas_cumprod)
+        assert self.optimizer is not None
+        views, levels = twin.num_views, len(twin.alphas_cumprod)
         drawn = torch.randint(levels, (len(latents) // views,), generator=generator, device=generator.device)
         timesteps = drawn.repeat_interleave(views).to(latents.device)
-        alpha, sigma = noise_level(self.twin, timesteps)
+        alpha, sigma = noise_level(twin, timesteps)
         noise = draw_noise(latents, generator)
         self.optimizer.zero_grad()
         with torch.enable_grad():
-            (learnt,) = predict(self.twin, alpha * latents + sigma * noise, timesteps, condition, condition.text)
+            (learnt,) = predict(twin, alpha * latents + sigma * noise, timesteps, condition, condition.text)
             # not the mean: its gradients would vanish in a network of half precision, and Adam knows no scale
             (learnt - noise).square().sum().backward()
         self.optimizer.step()

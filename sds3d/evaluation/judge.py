@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sds3d.errors import UserError
@@ -64,9 +64,11 @@ class ClipJudge:
     """A CLIP model in a folder of the user's."""
 
     def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, name: str, device: torch.device) -> None:
-        self.model, self.tokenizer, self.name = model.to(device).requires_grad_(False).eval(), tokenizer, name
-        self.device, self.size = device, model.config.vision_config.image_size
-        self.max_tokens = model.config.text_config.max_position_embeddings
+        module: nn.Module = model  # whose type of `to` is spoilt by a decorator
+        module.to(device).requires_grad_(False).eval()
+        self.model, self.tokenizer, self.name, self.device = model, tokenizer, name, device
+        self.size: int = model.vision_model.config.image_size
+        self.max_tokens: int = model.text_model.config.max_position_embeddings
         self.mean, self.std = (torch.tensor(x, device=device)[:, None, None] for x in (CLIP_MEAN, CLIP_STD))
 
     @torch.no_grad()

@@ -72,12 +72,13 @@ class Learner:
         generator = torch.Generator(self.device).manual_seed(self.args.seed * 1_000_003 + self.step)
         with torch.no_grad():
             pictures = draw(batch, generator, self.args.rays).contiguous(memory_format=torch.channels_last)
-        self.weights.grad.zero_()
+        gradient = self.weights.grad
+        assert gradient is not None  # flatten_parameters made it
+        gradient.zero_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             images, texts = self.towers.images(pictures), self.towers.texts(batch.ids)
         loss = contrastive_loss(images, texts, self.towers.scale(), batch.captions)
         loss.backward()
-        gradient = self.weights.grad
         gradient.mul_((1 / gradient.norm()).clamp(max=1))
         self.optimizer.param_groups[0]["lr"] = learning_rate(self.step, self.args.steps, self.args.lr)
         self.optimizer.step()

@@ -35,9 +35,9 @@ def depth_normals(depths: Tensor, alphas: Tensor, cameras: Cameras) -> Tensor:
 
 def _camera_points(depths: Tensor, cameras: Cameras) -> Tensor:
     """Points [C, H, W, 3] in camera axes that the pixel centres see at `depths` [C, H, W, 1]."""
-    like = {"device": depths.device, "dtype": depths.dtype}
-    x = (torch.arange(cameras.width, **like) + 0.5 - cameras.Ks[:, 0, 2, None]) / cameras.Ks[:, 0, 0, None]  # [C, W]
-    y = (torch.arange(cameras.height, **like) + 0.5 - cameras.Ks[:, 1, 2, None]) / cameras.Ks[:, 1, 1, None]  # [C, H]
+    columns, rows = (torch.arange(count).to(depths) for count in (cameras.width, cameras.height))
+    x = (columns + 0.5 - cameras.Ks[:, 0, 2, None]) / cameras.Ks[:, 0, 0, None]  # [C, W]
+    y = (rows + 0.5 - cameras.Ks[:, 1, 2, None]) / cameras.Ks[:, 1, 1, None]  # [C, H]
     return torch.cat([x[:, None, :, None] * depths, y[:, :, None, None] * depths, depths], -1)
 
 

@@ -54,13 +54,15 @@ def build_mesh(
     vertices, faces, components = isosurface(field, threshold)
     vertices, faces = clean(vertices, faces, cfg.faces)
     lap("surface")
-    sources, split_faces, uvs = unwrap(vertices, faces, cfg.texture_size)
+    sources, split_faces, corners = unwrap(vertices, faces, cfg.texture_size)
     lap("unwrap")
-    parts = (vertices[sources], split_faces, vertex_normals(vertices, faces)[sources], uvs)
-    parts = [torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in parts]
-    parts = [x if x.dtype == torch.int64 else x.float() for x in parts]
-    texture = bake(*parts, renderer, cfg.texture_size, cfg.bake_views, cfg.bake_resolution)
-    mesh = TexturedMesh(*parts, texture)
+    arrays = (vertices[sources], split_faces, vertex_normals(vertices, faces)[sources], corners)
+    tensors = (torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays)
+    positions, triangles, normals, uvs = (x if x.dtype == torch.int64 else x.float() for x in tensors)
+    texture = bake(
+        positions, triangles, normals, uvs, renderer, cfg.texture_size, cfg.bake_views, cfg.bake_resolution
+    )  # fmt: skip
+    mesh = TexturedMesh(positions, triangles, normals, uvs, texture)
     lap("bake")
     report = compare(mesh, renderer, device)
     lap("compare")

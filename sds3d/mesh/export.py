@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,14 +34,15 @@ def write_glb(mesh: TexturedMesh, path: Path) -> None:
         visual=trimesh.visual.TextureVisuals(uv=mesh.uvs.cpu().numpy(), material=material),
         process=False,
     )
-    path.write_bytes(trimesh.Scene({"asset": solid}).export(file_type="glb", include_normals=True))
+    parts: dict[str, trimesh.parent.Geometry] = {"asset": solid}
+    path.write_bytes(trimesh.Scene(parts).export(file_type="glb", include_normals=True))
 
 
 def read_glb(path: Path) -> TexturedMesh:
     """The mesh of a file that `write_glb` wrote, in world axes again."""
     import trimesh
 
-    solid = trimesh.load(path, process=False).geometry["asset"]  # force="mesh" would make up its own normals
+    solid: Any = trimesh.load_scene(path, process=False).geometry["asset"]  # force="mesh" would make up its own normals
     picture = np.asarray(solid.visual.material.baseColorTexture.convert("RGB"), np.float32) / 255
     return TexturedMesh(
         vertices=torch.from_numpy(np.asarray(solid.vertices) @ WORLD_TO_GLTF).float(),

@@ -40,8 +40,8 @@ class Solid:
 
     def to(self, device: torch.device | str) -> Solid:
         """The same triangles with their tensors on `device`."""
-        tensors = (self.vertices, self.faces, self.normals, self.colors, self.uvs, self.materials)
-        return Solid(*(x.to(device) for x in tensors), tuple(x.to(device) for x in self.textures))
+        moved = {name: value.to(device) for name, value in vars(self).items() if name != "textures"}
+        return Solid(**moved, textures=tuple(x.to(device) for x in self.textures))
 
 
 def read_solid(name: str, files: Mapping[str, Path]) -> Solid:
@@ -73,13 +73,14 @@ def _load(data: bytes, suffix: str, beside: _Beside, textured: int) -> Solid:
     """The triangles of a file, of whose geometries `textured` have a base colour picture."""
     import trimesh
 
-    scene = trimesh.load_scene(io.BytesIO(data), file_type=suffix[1:], resolver=beside, process=False)
+    resolver: Any = beside  # it has what trimesh calls of a Resolver
+    scene = trimesh.load_scene(io.BytesIO(data), file_type=suffix[1:], resolver=resolver, process=False)
     meshes = {key: one for key, one in scene.geometry.items() if isinstance(one, trimesh.Trimesh)}
     materials = [getattr(geometry.visual, "material", None) for geometry in meshes.values()]
     if sum(getattr(material, "baseColorTexture", None) is not None for material in materials) < textured:
         raise UserError("has a texture that cannot be read; expected PNG or JPEG")
-    placed = [scene.graph[node] for node in scene.graph.nodes_geometry]
-    placed = [(transform, meshes[key]) for transform, key in placed if key in meshes]
+    nodes = [scene.graph[node] for node in scene.graph.nodes_geometry]
+    placed = [(transform, meshes[key]) for transform, key in nodes if key in meshes]
     count = sum(max(len(geometry.faces), len(geometry.vertices) // 3) for _, geometry in placed)
     if count > MAX_FACES:
         raise _too_many(count)

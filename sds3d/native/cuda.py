@@ -76,7 +76,7 @@ def _index(device: torch.device | str | int) -> int:
 
 @cache
 def _load(unit: str, index: int) -> tuple[Module | None, KernelStatus]:
-    passed_over = []
+    passed_over: list[str] = []
     for name, way in _ways().items():
         try:
             module, found = way(unit, index)

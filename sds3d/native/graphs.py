@@ -80,6 +80,6 @@ class CapturedCall:
                 output = self.function(*buffers)
         finally:
             CapturedCall._recording = False
-        if self.generator:
+        if self.generator and state is not None:
             self.generator.set_state(state)
         return _Capture(graph, buffers, output)

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -145,7 +146,7 @@ def _read_captions(path: Path, files: dict[str, Path]) -> tuple[dict[str, list[s
     return captions, problems
 
 
-def _parse_line(line: bytes) -> tuple[str, list[object]]:
+def _parse_line(line: bytes) -> tuple[str, list[Any]]:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:

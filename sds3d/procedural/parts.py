@@ -20,6 +20,9 @@ MATTE, GLOSSY, METALLIC, GLOWING = 0.0, 0.5, 1.0, 2.0  # values of Part.shine
 Vec3 = tuple[float, float, float]
 
 
+Pattern = Literal["plain", "dots", "stripes", "checks", "halves"]
+
+
 @dataclass
 class Part:
     """One primitive in its own frame, then rotated and moved.
@@ -38,7 +41,7 @@ class Part:
     size: Vec3
     color: Vec3  # sRGB in [0, 1]
     color2: Vec3 = (1.0, 1.0, 1.0)  # the second colour of a pattern
-    pattern: Literal["plain", "dots", "stripes", "checks", "halves"] = "plain"
+    pattern: Pattern = "plain"
     pattern_scale: float = 6.0  # repeats per world unit; of halves the local z of the seam
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))  # local to world
     rounding: float = 0.0  # radius of softened edges (box, frustum), world units

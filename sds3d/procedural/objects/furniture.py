@@ -18,12 +18,12 @@ def chair(rng: random.Random) -> Built:
     parts = [box(seat, (0, 0, leg), (w, w, 0.055))]
     for x in (-1, 1):
         parts += pair(box, frame, (x * (w - 0.05), w - 0.05, leg / 2), (0.05, 0.05, leg / 2 + 0.02))
-    x = 0.05 - w
+    behind = 0.05 - w
     if rng.random() < 0.5:
-        parts.append(box(frame, (x, 0, leg + back), (0.045, w, back + 0.02)))
+        parts.append(box(frame, (behind, 0, leg + back), (0.045, w, back + 0.02)))
     else:
-        parts += pair(box, frame, (x, w - 0.05, leg + back), (0.045, 0.05, back + 0.02))
-        parts += [box(frame, (x, 0, leg + k * back), (0.04, w, 0.08)) for k in (1.0, 1.8)]
+        parts += pair(box, frame, (behind, w - 0.05, leg + back), (0.045, 0.05, back + 0.02))
+        parts += [box(frame, (behind, 0, leg + k * back), (0.04, w, 0.08)) for k in (1.0, 1.8)]
     words = pal.adjectives + sized(leg + back, 0.7, 0.92, "short", "tall")
     details = [(frame, "legs"), (frame, "back")] + ([(seat, "seat")] if seat is not frame else [])
     return parts, Words(("chair",), frame, words, details, pal.typical)

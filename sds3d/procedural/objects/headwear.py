@@ -6,7 +6,7 @@ import random
 
 from sds3d.procedural.objects.shapes import Built, around, ball, ring, stump, wedge
 from sds3d.procedural.objects.vocabulary import Palette, Words, darker, sized
-from sds3d.procedural.parts import rotation_from_euler
+from sds3d.procedural.parts import Pattern, rotation_from_euler
 
 
 def top_hat(rng: random.Random) -> Built:
@@ -33,7 +33,8 @@ def party_hat(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.2)
     paper = pal.pick("red", "blue", "yellow", "pink")
     second = pal.pick("white", "yellow", unlike=(paper,))
-    pattern, h = rng.choice(("dots", "stripes")), rng.uniform(0.45, 0.6)
+    pattern: Pattern = rng.choice(("dots", "stripes"))
+    h = rng.uniform(0.45, 0.6)
     parts = [
         stump(pal.patterned(paper, pattern, 4.0, second), (0, 0, h), 0.38, h, 0.1),
         ball(second, (0, 0, 2 * h), 0.14),

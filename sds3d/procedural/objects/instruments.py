@@ -7,7 +7,7 @@ import random
 
 from sds3d.procedural.objects.shapes import ALONG_X, ALONG_Y, Built, arc, ball, box, pair, ring, rod, stump
 from sds3d.procedural.objects.vocabulary import Palette, Words, darker, make_paint, sized
-from sds3d.procedural.parts import rotation_from_euler
+from sds3d.procedural.parts import Pattern, rotation_from_euler
 
 
 def guitar(rng: random.Random) -> Built:
@@ -149,7 +149,8 @@ def maraca(rng: random.Random) -> Built:
     body = pal.pick("red", "yellow", "green", "orange")
     second = pal.pick("white", "yellow", "green", unlike=(body,))
     stick = pal.pick("wooden", "black", unlike=(body,), also=("wooden",))
-    pattern, fat = rng.choice(("stripes", "dots", "checks", "plain")), rng.uniform(0.3, 0.38)
+    pattern: Pattern = rng.choice(("stripes", "dots", "checks", "plain"))
+    fat = rng.uniform(0.3, 0.38)
     coat = pal.patterned(body, pattern, 3.6, second) if pattern != "plain" else body
     parts = [
         ball(coat, (0, 0, 1.05), (fat, fat, 0.44)),

@@ -6,8 +6,8 @@ import math
 import random
 
 from sds3d.procedural.objects.shapes import Built, ball, box, ring, rod, stump
-from sds3d.procedural.objects.vocabulary import Palette, Words, darker, sized
-from sds3d.procedural.parts import rotation_from_euler
+from sds3d.procedural.objects.vocabulary import Paint, Palette, Words, darker, sized
+from sds3d.procedural.parts import Pattern, rotation_from_euler
 
 
 def mug(rng: random.Random) -> Built:
@@ -17,7 +17,7 @@ def mug(rng: random.Random) -> Built:
     handle = body if rng.random() < 0.7 else pal.pick("black", "red", unlike=(body,))
     r, h, taper, full = rng.uniform(0.33, 0.45), rng.uniform(0.32, 0.5), rng.uniform(1.0, 1.25), rng.random() < 0.4
     second = pal.pick("white", "blue", unlike=(body,))
-    pattern = rng.choice(("plain", "plain", "plain", "dots", "stripes"))
+    pattern: Pattern = rng.choice(("plain", "plain", "plain", "dots", "stripes"))
     outer = pal.patterned(body, pattern, 4.0, second) if pattern != "plain" else body
     drink = pal.fixed("brown")
     deep = 0.16 if full else 2 * h - 0.12
@@ -27,7 +27,7 @@ def mug(rng: random.Random) -> Built:
         stump(drink if full else darker(body), (0, 0, 2 * h + 0.05 - deep / 2 + 0.05), inner, deep / 2 + 0.05, cut=True),
         ring(handle, (0, r * 1.05 + 0.1, h), min(0.24, 0.6 * h), 0.065, rotation=rotation_from_euler(0, 90, 0)),
     ]  # fmt: skip
-    details = [(second, pattern)] if pattern != "plain" else []
+    details: list[tuple[Paint | str, str]] = [(second, pattern)] if pattern != "plain" else []
     details += [(handle, "handle")] * (handle is not body) + [("", "coffee")] * full
     return parts, Words(
         ("mug",),
@@ -82,7 +82,7 @@ def vase(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.5, glossy_words=("shiny", "glossy", "ceramic", "porcelain"))
     body = pal.pick("white", "blue", "brown")
     second = pal.pick("blue", "gold", "white", unlike=(body,))
-    pattern = rng.choice(("plain", "plain", "stripes", "dots", "checks"))
+    pattern: Pattern = rng.choice(("plain", "plain", "stripes", "dots", "checks"))
     coat = pal.patterned(body, pattern, 3.6, second) if pattern != "plain" else body
     r, tall, neck = rng.uniform(0.3, 0.4), rng.uniform(0.35, 0.5), rng.uniform(0.14, 0.19)
     z = 2 * tall

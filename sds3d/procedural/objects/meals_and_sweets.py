@@ -76,9 +76,8 @@ def pizza(rng: random.Random) -> Built:
     ]  # fmt: skip
     if olives:
         parts += [ring(green, (x, y * wide, 0.11), 0.05, 0.03) for x, y in ((-0.5, 0.0), (-0.14, -0.36), (-0.12, 0.42))]
-    details: list[tuple[Paint | str, str]] = [("melted", "cheese"), (salami, "salami slices")] + (
-        [(green, "olives")] if olives else []
-    )
+    details: list[tuple[Paint | str, str]] = [("melted", "cheese"), (salami, "salami slices")]
+    details += [(green, "olives")] * olives
     return parts, Words(("pizza slice",), None, sized(wide, 0.43, 0.47, "thin", "wide"), details, True)
 
 
@@ -172,7 +171,7 @@ def donut(rng: random.Random) -> Built:
     icing = pal.pick("pink", "brown", "white", unlike=(dough,))
     sprinkled = rng.random() < 0.5
     parts = [ring(dough, (0, 0, 0), 0.5, tube), ring(icing, (0, 0, 0.06), 0.5, tube - 0.005)]
-    details = [(icing, "icing|frosting")]
+    details: list[tuple[Paint | str, str]] = [(icing, "icing|frosting")]
     if sprinkled:
         details.append(("colorful", "sprinkles"))
         for k in range(16):

@@ -21,7 +21,7 @@ from sds3d.procedural.objects.shapes import (
     stump,
 )
 from sds3d.procedural.objects.vocabulary import Palette, Words, make_paint, sized
-from sds3d.procedural.parts import rotation_from_euler
+from sds3d.procedural.parts import Pattern, rotation_from_euler
 
 
 def duck(rng: random.Random) -> Built:
@@ -193,7 +193,7 @@ def turtle(rng: random.Random) -> Built:
     skin = pal.pick("green", "green", "brown")
     shell = pal.pick("brown", "green", "brown", unlike=(skin,))
     second = pal.pick("beige", "yellow", unlike=(shell,))
-    pattern = rng.choice(("plain", "checks", "dots"))
+    pattern: Pattern = rng.choice(("plain", "checks", "dots"))
     coat = pal.patterned(shell, pattern, rng.uniform(2.6, 3.4), second) if pattern != "plain" else shell
     tall = rng.uniform(0.3, 0.42)
     parts = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from sds3d.procedural.objects.shapes import ALONG_X, Built, arc, around, ball, box, eyes, melted, pair, ring, rod, stump
-from sds3d.procedural.objects.vocabulary import Palette, Words, sized
+from sds3d.procedural.objects.vocabulary import Paint, Palette, Words, sized
 from sds3d.procedural.parts import rotation_from_euler
 
 
@@ -97,7 +97,7 @@ def snowman(rng: random.Random) -> Built:
         *[ball(coal, (0.31, 0, z2 + dz), 0.05) for dz in (-0.06, 0.06)],
         *[rod(stick, (0, s * 0.2, z2), (0.05, s * 0.6, z2 + 0.2), 0.045) for s in (1, -1)],
     ]  # fmt: skip
-    details = [(scarf, "scarf"), ("carrot", "nose")]
+    details: list[tuple[Paint | str, str]] = [(scarf, "scarf"), ("carrot", "nose")]
     if rng.random() < 0.75:
         parts += [stump(hat, (0, 0, z3 + 0.2), 0.28, 0.04), stump(hat, (0, 0, z3 + 0.36), 0.18, 0.17)]
         details.append((hat, "hat"))

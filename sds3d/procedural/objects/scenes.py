@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def with_surface(rng: random.Random, parts: list[Part], words: Words) -> Scene |
         return None
     second = Palette(rng).pick("white", "yellow", "black", unlike=(main,))
     color = main.words[0]
-    look: dict[str, object] = {"shine": {"metallic": METALLIC, "glowing": GLOWING}.get(kind, main.shine)}
+    look: dict[str, Any] = {"shine": {"metallic": METALLIC, "glowing": GLOWING}.get(kind, main.shine)}
     if kind in ("stripes", "dots", "checks"):
         low, high = box_around(parts)
         look |= {

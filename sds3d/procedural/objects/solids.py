@@ -6,7 +6,7 @@ import random
 
 from sds3d.procedural.objects.shapes import UPRIGHT, Built, box, ring, stump
 from sds3d.procedural.objects.vocabulary import Palette, Words, sized
-from sds3d.procedural.parts import rotation_from_euler
+from sds3d.procedural.parts import Pattern, rotation_from_euler
 
 
 def cube(rng: random.Random) -> Built:
@@ -14,7 +14,7 @@ def cube(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.3)
     color = pal.pick("red", "blue", "green", "yellow", "wooden", also=("wooden", "stone"))
     second = pal.pick("white", "black", unlike=(color,))
-    pattern = rng.choice(("plain", "plain", "dots", "stripes", "checks")) if color.pattern == "plain" else "plain"
+    pattern: Pattern = rng.choice(("plain", "plain", "dots", "stripes", "checks")) if color.pattern == "plain" else "plain"
     coat = pal.patterned(color, pattern, rng.uniform(2.5, 4.0), second) if pattern != "plain" else color
     body = box(coat, (0, 0, 0), (0.45, 0.45, 0.45), rounding=rng.uniform(0.01, 0.08))
     return [body], Words(

@@ -6,7 +6,7 @@ import random
 
 from sds3d.procedural.objects.shapes import ALONG_Y, Built, ball, box, pair, ring, rod, stump
 from sds3d.procedural.objects.vocabulary import Palette, Words, darker, sized
-from sds3d.procedural.parts import rotation_from_euler
+from sds3d.procedural.parts import Pattern, rotation_from_euler
 
 
 def ball_toy(rng: random.Random) -> Built:
@@ -14,7 +14,7 @@ def ball_toy(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.4)
     color = pal.pick(*("red", "blue", "green", "yellow"))
     second = pal.pick("white", "yellow", unlike=(color,))
-    pattern = rng.choice(("plain", "plain", "dots", "stripes", "checks"))
+    pattern: Pattern = rng.choice(("plain", "plain", "dots", "stripes", "checks"))
     coat = pal.patterned(color, pattern, rng.uniform(3.0, 4.5), second) if pattern != "plain" else color
     return [ball(coat, (0, 0, 0), 0.5)], Words(
         ("ball",),

@@ -21,7 +21,7 @@ from sds3d.procedural.objects.shapes import (
     wedge,
 )
 from sds3d.procedural.objects.vocabulary import Paint, Palette, Words, darker, glowing, sized
-from sds3d.procedural.parts import Part, rotation_from_euler
+from sds3d.procedural.parts import Part, Pattern, rotation_from_euler
 
 
 def car(rng: random.Random) -> Built:
@@ -311,7 +311,7 @@ def balloon(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.1)
     cloth = pal.pick("red", "yellow", "blue")
     second = pal.pick("white", "yellow", unlike=(cloth,))
-    pattern = rng.choice(("stripes", "checks", "plain"))
+    pattern: Pattern = rng.choice(("stripes", "checks", "plain"))
     coat = pal.patterned(cloth, pattern, 2.4, second) if pattern != "plain" else cloth
     basket = pal.fixed("wooden")
     parts = [

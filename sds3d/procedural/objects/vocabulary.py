@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sds3d.procedural.objects.colors import COLORS, PLAIN, SHADES
 from sds3d.procedural.objects.synonyms import ADJECTIVES, NOUNS, PARTS
-from sds3d.procedural.parts import GLOSSY, GLOWING, METALLIC, Vec3
+from sds3d.procedural.parts import GLOSSY, GLOWING, METALLIC, Pattern, Vec3
 
 # Words that no training caption contains: they test whether the text encoder carries meaning over to new words.
 HELD_OUT = (
@@ -85,7 +85,7 @@ class Paint(NamedTuple):
     words: tuple[str, ...]  # the commonest first
     color: Vec3
     color2: Vec3 = (1.0, 1.0, 1.0)
-    pattern: str = "plain"
+    pattern: Pattern = "plain"
     pattern_scale: float = 6.0
     shine: float = 0.0
 
@@ -97,9 +97,7 @@ class Words:
     nouns: tuple[str, ...]
     main: Paint | None = None  # the colour of the object as a whole
     adjectives: list[str] = field(default_factory=list)
-    details: list[tuple[Paint | str, str]] = field(
-        default_factory=list
-    )  # (colour or adjective, names of the part: "a|b")
+    details: Sequence[tuple[Paint | str, str]] = ()  # (colour or adjective, names of the part: "a|b")
     typical: bool = False  # the colours are what one expects when none is named
 
 
@@ -119,9 +117,10 @@ def make_paint(rng: random.Random, name: str, shine: float = 0.0, shades: float 
         grain = (base[0] * 0.82, base[1] * 0.80, base[2] * 0.76)
         return Paint(name, words, base, grain, "stripes", rng.uniform(6, 9), shine)
     if name == "stone":
-        base = rng.uniform(0.52, 0.68)
+        grey = rng.uniform(0.52, 0.68)
+        dark = grey * 0.86
         words = ("stone", "grey stone", "gray stone", "stone brick")
-        return Paint(name, words, (base, base, base * 0.97), (base * 0.86,) * 3, "checks", 6.0)
+        return Paint(name, words, (grey, grey, grey * 0.97), (dark, dark, dark), "checks", 6.0)
     color, words = rng.choice((SHADES if rng.random() < shades else PLAIN)[name])
     return Paint(name, words, _jitter(rng, color), shine=METALLIC if name in METALS else shine)
 
@@ -168,7 +167,7 @@ class Palette:
         """One of `names` whatever the sample: parts whose colour makes the object what it is."""
         return make_paint(self.rng, self.rng.choice(names), self.shine)
 
-    def patterned(self, base: Paint, pattern: str, scale: float, second: Paint) -> Paint:
+    def patterned(self, base: Paint, pattern: Pattern, scale: float, second: Paint) -> Paint:
         """`base` with a `pattern` in the colour of `second`; scale in repeats per unit."""
         return base._replace(pattern=pattern, pattern_scale=scale, color2=second.color)
 
