@@ -174,6 +174,24 @@ def test_export_wants_a_finished_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "not finished" in fails(capsys, "export", str(run.path))
 
 
+def test_export_needs_neither_the_weights_nor_a_config_that_this_version_reads(tmp_path: Path) -> None:
+    _, run = finished_run(tmp_path)
+    (run.path / "config.yaml").write_text("prior: {kind: gone, path: /nowhere}")
+    assert main(["export", str(run.path), "--format", "glb,ply"]) == 0
+    assert (run.path / "export" / "asset.ply").is_file()
+
+
+def test_export_of_a_scene_without_a_ply_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _, run = finished_run(tmp_path)
+    report = json.loads((run.path / "report.json").read_text())
+    report["outputs"] = {name: x for name, x in report["outputs"].items() if not name.endswith(".ply")}
+    (run.path / "report.json").write_text(json.dumps(report))
+    assert "has no .ply file" in fails(capsys, "export", str(run.path), "--format", "ply")
+    assert main(["resume", str(run.path)]) == 0
+    printed = capsys.readouterr().out
+    assert "mesh.glb opens in Blender" in printed and ".ply" not in printed.split("other formats")[0]
+
+
 def test_damaged_weights_stop_a_run_before_it_begins(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     weights = tmp_path / "prior"
     weights.mkdir()
