@@ -14,14 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.asset import write_block
 from benchmarks.clock import clock
-from sds3d.priors.pocket import model, train
+from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import ProceduralObjects, render_latents
 from sds3d.priors.pocket.learner import Learner
+from sds3d.priors.pocket.options import parse
+from sds3d.priors.training import load_batches
 
 DEVICE = torch.device("cuda")
 REPEATS = 20  # of each part of a step
@@ -37,7 +38,7 @@ def matrix_rate() -> float:
 
 def operations(learner: Learner) -> int:
     """Those of the network for one object's views: forward, and twice as many backward."""
-    unet = model.build_unet(tuple(learner.args.channels), learner.args.layers, learner.args.normals)
+    unet = model.build_unet(tuple(learner.cfg.channels), learner.cfg.layers, learner.cfg.normals)
     latents, context, condition, *_ = (torch.zeros(model.NUM_VIEWS, *x.shape[1:]) for x in learner.inputs)
     with FlopCounterMode(display=False) as counter:
         unet(latents, torch.zeros(model.NUM_VIEWS), context, condition)
@@ -48,11 +49,11 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     """Milliseconds of a step and its parts; views a second; share of the matrix rate."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--out", folder, "--batch", str(args.batch), "--steps", str(WARM_UP + args.steps)]
-        settings = train.parse(options + ["--normals"] * args.normals)
+        settings = parse(options + ["--normals"] * args.normals)
     learner = Learner(settings, DEVICE)
     data = ProceduralObjects(0, args.batch, range(settings.steps), learner.encoder.cpu())
-    loader = DataLoader(data, None, num_workers=settings.workers, pin_memory=True, prefetch_factor=4)
-    batches = iter(loader)  # the loaders start before the encoder goes to the GPU, which they must not touch
+    # the loaders start before the encoder goes to the GPU, which they must not touch
+    batches = iter(load_batches(data, settings.workers, DEVICE))
     learner.encoder.to(DEVICE)
     losses = learner.train(batches)
     begun = time.perf_counter()

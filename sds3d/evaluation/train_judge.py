@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from sds3d.cameras import turntable
 from sds3d.errors import UserError
@@ -29,9 +24,8 @@ from sds3d.evaluation.judge_data import Batch, JudgedObjects, draw
 from sds3d.evaluation.metrics import r_precision, views_together
 from sds3d.evaluation.pool import render_pool
 from sds3d.evaluation.towers import RESOLUTION, Towers
-from sds3d.files import atomic_write
 from sds3d.imaging.png import BACKGROUND
-from sds3d.priors.flat import flatten_parameters
+from sds3d.priors.training import STATE, Progress, Trained, load_batches, log_and_save, resume, scheduled_rate
 from sds3d.procedural.objects.held_out import SIZE, held_out_pool, pool_id
 
 WARM_UP = 200  # steps
@@ -52,19 +46,20 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, captions: Ten
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up over WARM_UP steps, a tenth of a shorter run, then a cosine to zero."""
     warm_up = min(WARM_UP, max(1, steps // 10))
-    return peak * min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return scheduled_rate(step, steps, peak, warm_up, flat=0.0)
 
 
-class Learner:
-    """The towers, the optimiser and the step count: all that a checkpoint holds."""
+class Learner(Trained):
+    """The towers, their optimizer and the step count."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args, self.device, self.step = args, torch.device(args.device), 0
+        self.args, self.device = args, torch.device(args.device)
         self.sizes: dict[str, Any] = {"channels": args.channels, "text_width": args.text_width}
         torch.manual_seed(args.seed)
         self.towers = Towers(**self.sizes).to(self.device)
-        self.weights = flatten_parameters(self.towers)
-        self.optimizer = torch.optim.AdamW([self.weights], betas=(0.9, 0.98), weight_decay=0.05)
+        fixed = {name: str(getattr(args, name)) for name in ("steps", "batch", "lr", "seed", "rays")}
+        settings = {"sizes": json.dumps(self.sizes), "pool": pool_id(), **fixed}
+        super().__init__(self.towers, settings, betas=(0.9, 0.98), weight_decay=0.05)
 
     def train_step(self, batch: Batch) -> Tensor:
         """One optimiser step; its loss, still on the device."""
@@ -85,70 +80,23 @@ class Learner:
         self.step += 1
         return loss.detach()
 
-    def save(self, path: Path) -> None:
-        """Everything that the next run needs to go on, in one safetensors file, replaced atomically."""
-        moments = self.optimizer.state[self.weights]
-        state = {"weights": self.weights.detach(), **{key: moments[key] for key in ("exp_avg", "exp_avg_sq")}}
-        state = {name: value.cpu() for name, value in state.items()}
-        atomic_write(path, lambda partial: save_file(state, partial, metadata=self._settings()))
-
-    def load(self, path: Path) -> None:
-        """Go on from a file of `save`; UserError if it was made with other settings."""
-        with safe_open(path, "pt") as file:
-            saved = file.metadata()
-        settings = self._settings()
-        for name in settings.keys() - {"step"}:
-            if saved.get(name) != settings[name]:
-                raise UserError(
-                    f"{path}: expected {name} {settings[name]}, got {saved.get(name)}: "
-                    "go on with the options it began with, or choose another --out"
-                )
-        state = load_file(path, device=str(self.device))
-        self.step = int(saved["step"])
-        with torch.no_grad():
-            self.weights.copy_(state["weights"])
-        self.optimizer.state[self.weights] = {
-            "step": torch.tensor(float(self.step)),
-            "exp_avg": state["exp_avg"],
-            "exp_avg_sq": state["exp_avg_sq"],
-        }
-
-    def _settings(self) -> dict[str, str]:
-        """What a run must have in common with the run that it goes on from, and its step."""
-        names = ("steps", "batch", "lr", "seed", "rays")
-        fixed = {name: str(getattr(self.args, name)) for name in names}
-        return {"step": str(self.step), "sizes": json.dumps(self.sizes), "pool": pool_id(), **fixed}
-
 
 def run(args: argparse.Namespace) -> None:
     """Train until `args.steps`, saving now and then; `args.out` is then a folder for `load_judge`."""
     learner = Learner(args)
-    checkpoint = args.out / "training.safetensors"
-    args.out.mkdir(parents=True, exist_ok=True)
-    if checkpoint.exists():
-        learner.load(checkpoint)
-        print(f"resumed at step {learner.step}", flush=True)
-    loader = DataLoader(
-        JudgedObjects(args.seed, args.batch, range(learner.step, args.steps)),
-        batch_size=None,
-        num_workers=args.workers,
-        pin_memory=learner.device.type == "cuda",
-        prefetch_factor=4 if args.workers else None,
+    resume(learner, args.out)
+    batches = load_batches(
+        JudgedObjects(args.seed, args.batch, range(learner.step, args.steps)), args.workers, learner.device
     )
-    losses, since, saved = [], time.perf_counter(), time.perf_counter()
-    for batch in loader:
-        losses.append(learner.train_step(batch))
-        if learner.step % args.log_every == 0 or learner.step == args.steps:
-            loss, now = torch.stack(losses).mean().item(), time.perf_counter()
-            milliseconds = 1e3 * (now - since) / len(losses)
-            print(json.dumps({"step": learner.step, "loss": round(loss, 4), "ms": round(milliseconds, 1)}), flush=True)
-            losses, since = [], now
-        if time.perf_counter() - saved > args.save_every or learner.step == args.steps:
-            learner.save(checkpoint)
-            save_towers(learner.towers, learner.sizes, pool_id(), args.out)
-            precision = pool_precision(load_towers(args.out, learner.device), learner.device)
-            print(json.dumps({"step": learner.step, "r_precision": round(precision, 4), "pool": SIZE}), flush=True)
-            saved = since = time.perf_counter()
+
+    def save() -> None:
+        learner.save(args.out / STATE)
+        save_towers(learner.towers, learner.sizes, pool_id(), args.out)
+        precision = pool_precision(load_towers(args.out, learner.device), learner.device)
+        print(json.dumps({"step": learner.step, "r_precision": round(precision, 4), "pool": SIZE}), flush=True)
+
+    losses = (learner.train_step(batch) for batch in batches)
+    log_and_save(losses, learner, Progress(args.steps, args.log_every, args.save_every, digits=4), save)
 
 
 def pool_precision(judge: Judge, device: torch.device) -> float:

@@ -17,12 +17,14 @@ from sds3d.cameras import turntable
 from sds3d.cli.main import main
 from sds3d.errors import UserError
 from sds3d.mesh.foreign import read_solid
-from sds3d.priors.pocket import learner, model, train
+from sds3d.priors.pocket import data, learner, model, train
 from sds3d.priors.pocket.data import ProceduralObjects, render_latents
 from sds3d.priors.pocket.mixed import MixedObjects, reworded
 from sds3d.priors.pocket.prior import load_pocket
 from sds3d.priors.pocket.text import TextEncoder
+from sds3d.priors.weights import POCKET
 from sds3d.procedural import library
+from sds3d.procedural import views as training_views
 from sds3d.procedural.parts import Part, pack
 from sds3d.procedural.render_solid import normalize, render_solid
 from sds3d.procedural.tracer import trace
@@ -298,7 +300,8 @@ def test_training_on_own_objects_goes_on_as_if_it_had_not_stopped(tmp_path, tiny
 
 def test_the_loss_on_own_objects_falls(tmp_path, tiny, folder, monkeypatch):
     """In pictures of 32 pixels, for speed; the loss is that of other rings, words, timesteps and noise."""
-    monkeypatch.setattr(model, "RESOLUTION", 32)
+    for module in (training_views, data, model):
+        monkeypatch.setattr(module, "RESOLUTION", 32)
     own, others = (library.render_library(folder, seed, CPU, lambda text: None, num_rings=4) for seed in (0, 1))
     args = arguments(folder, tiny, tmp_path, "--steps", "1000", "--mix", "0", "--batch", "2", "--lr", "0.03")
     one = learner.Learner(args, CPU)
@@ -353,4 +356,4 @@ def test_options_left_out_depend_on_where_training_starts(tmp_path, tiny):
     assert (plain.channels, plain.layers, plain.steps, plain.init) == ([96, 192, 256], 1, 16000, None)
     own = arguments(tmp_path, tiny, "y")
     assert (own.channels, own.mix, own.text) == ([16, 32], 0.5, tiny / "text_encoder")
-    assert train.parse(["--out", "y", "--objects", "x"]).init == train.POCKET
+    assert train.parse(["--out", "y", "--objects", "x"]).init == POCKET

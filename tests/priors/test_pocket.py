@@ -314,17 +314,13 @@ def arguments(out, steps):
 
 
 def test_training_stops_and_goes_on_as_if_it_had_not(tmp_path):
-    def flat(args):  # the learning rate depends on the planned steps, so both runs plan four
-        args.steps = 4
-        return args
-
-    whole = learner.Learner(flat(arguments(tmp_path / "a", 4)), CPU)
+    whole = learner.Learner(arguments(tmp_path / "a", 4), CPU)
     batches = data.ProceduralObjects(0, 1, range(4), whole.encoder)
     list(whole.train(batches[k] for k in range(4)))
-    first = learner.Learner(flat(arguments(tmp_path / "b", 4)), CPU)
+    first = learner.Learner(arguments(tmp_path / "b", 4), CPU)
     list(first.train(batches[k] for k in range(2)))
     first.save(tmp_path / "state.safetensors")
-    second = learner.Learner(flat(arguments(tmp_path / "b", 4)), CPU)
+    second = learner.Learner(arguments(tmp_path / "b", 4), CPU)
     second.load(tmp_path / "state.safetensors")
     list(second.train(batches[k] for k in range(2, 4)))
     for name, value in whole.unet.state_dict().items():

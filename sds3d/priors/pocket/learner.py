@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import math
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sds3d.files import atomic_write
 from sds3d.priors.flat import flatten_parameters
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import Batch, render_latents
+from sds3d.priors.pocket.options import TrainingConfig
 from sds3d.priors.pocket.text import TextEncoder
+from sds3d.priors.training import Trained, scheduled_rate
 
 WARM_UP_STEPS = 3  # run one by one before the recording: compilers and libraries settle in them
 TEXT_NOISE = 0.2  # standard deviation, of tokens of unit variance: what is meant by near words is to be drawn alike
@@ -41,9 +37,8 @@ def v_prediction_loss(
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over 300 steps, flat, then a cosine to zero over the last 40 % of the run."""
-    cooldown = max(0.0, (step - 0.6 * steps) / (0.4 * steps))
-    return peak * min(1.0, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * min(1.0, cooldown)))
+    """Linear warm-up over 300 steps, constant, then a cosine to zero over the last 40 % of the run."""
+    return scheduled_rate(step, steps, peak, warm_up=300, flat=0.6)
 
 
 class Prepared(NamedTuple):
@@ -53,39 +48,34 @@ class Prepared(NamedTuple):
     drawn: torch.cuda.Event | None
 
 
-class Learner:
-    """The network, its running average, the optimiser and the step count: all that a checkpoint holds."""
+class Learner(Trained):
+    """The network, its running average, the optimizer and the step count, and the recorded step on a GPU."""
 
-    def __init__(self, args: argparse.Namespace, device: torch.device, rank: int = 0, world: int = 1) -> None:
-        self.args, self.device, self.rank, self.world, self.step = args, device, rank, world, 0
+    def __init__(self, cfg: TrainingConfig, device: torch.device, rank: int = 0, world: int = 1) -> None:
+        self.cfg, self.device, self.rank, self.world = cfg, device, rank, world
         self.on_gpu = device.type == "cuda"
         if self.on_gpu:
             self.stream = torch.cuda.Stream(device, priority=-1)  # the default stream cannot be recorded
             self.drawing = torch.cuda.Stream(device)  # gets what the step leaves idle
             torch.cuda.set_stream(self.stream)
-        torch.manual_seed(args.seed)
+        torch.manual_seed(cfg.seed)
         torch.backends.cudnn.benchmark = True  # the default convolution algorithms are slow here
-        shape = (tuple(args.channels), args.layers, args.normals)
+        shape = (tuple(cfg.channels), cfg.layers, cfg.normals)
         self.unet = model.build_unet(*shape).to(device)
-        if args.init:
-            state = model.load_unet(args.init).state_dict()
-            adds_normals = args.normals and not model.network_shape(args.init)["normals"]
+        if cfg.init:
+            state = model.load_unet(cfg.init).state_dict()
+            adds_normals = cfg.normals and not model.network_shape(cfg.init)["normals"]
             self.unet.load_state_dict(model.widened(state) if adds_normals else state)
         self.average = model.build_unet(*shape).to(device).requires_grad_(False)
         self.average.load_state_dict(self.unet.state_dict())
-        self.weights, self.average_weights = flatten_parameters(self.unet), flatten_parameters(self.average)
+        self.average_weights = flatten_parameters(self.average)
         self.rate = torch.zeros((), device=device)
-        self.optimizer = torch.optim.AdamW(
-            [self.weights],
-            lr=self.rate,
-            betas=(0.9, 0.99),
-            weight_decay=0.01,
-            fused=self.on_gpu,
-            capturable=self.on_gpu,
-        )
-        self.encoder = TextEncoder(args.text).to(device)
+        adamw = {"lr": self.rate, "betas": (0.9, 0.99), "weight_decay": 0.01}
+        super().__init__(self.unet, {}, **adamw, fused=self.on_gpu, capturable=self.on_gpu)
+        self.saved["average"] = self.average_weights
+        self.encoder = TextEncoder(cfg.text).to(device)
         self.alphas_cumprod = model.cumulative_alphas().to(device)
-        self.forward = torch.compile(self.unet) if args.compile else self.unet
+        self.forward = torch.compile(self.unet) if cfg.compile else self.unet
         self.inputs: list[Tensor] = []
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warmed_up = 0
@@ -140,9 +130,9 @@ class Learner:
     @torch.no_grad()
     def _inputs(self, batch: Batch, step: int) -> list[Tensor]:
         """Latents, context, camera condition, timesteps and noise of the batch of a step."""
-        seed = (self.args.seed * 1_000_003 + step) * 64 + self.rank
+        seed = (self.cfg.seed * 1_000_003 + step) * 64 + self.rank
         generator = torch.Generator(self.device).manual_seed(seed)
-        latents = render_latents(batch, self.args.normals).contiguous(memory_format=torch.channels_last)
+        latents = render_latents(batch, self.cfg.normals).contiguous(memory_format=torch.channels_last)
         context = self.encoder(batch.ids)
         context = context + TEXT_NOISE * (context != 0) * torch.randn(
             context.shape, generator=generator, device=self.device
@@ -170,28 +160,6 @@ class Learner:
         if self.world > 1:
             torch.distributed.all_reduce(gradient)
         gradient.mul_((1 / gradient.norm()).clamp(max=1 / self.world))
-        self.rate.fill_(learning_rate(self.step, self.args.steps, self.args.lr))
+        self.rate.fill_(learning_rate(self.step, self.cfg.steps, self.cfg.lr))
         self.optimizer.step()
-        self.average_weights.lerp_(self.weights, 1 - min(self.args.ema, (self.step + 1) / (self.step + 10)))
-
-    def save(self, path: Path) -> None:
-        """Everything that the next run needs to go on, in one safetensors file, replaced atomically."""
-        moments = self.optimizer.state[self.weights]
-        state = {"weights": self.weights.detach(), "average": self.average_weights}
-        state |= {key: moments[key] for key in ("exp_avg", "exp_avg_sq")}
-        state = {name: value.cpu() for name, value in state.items()}
-        atomic_write(path, lambda partial: save_file(state, partial, metadata={"step": str(self.step)}))
-
-    def load(self, path: Path) -> None:
-        """Go on from a file of `save`."""
-        state = load_file(path, device=str(self.device))
-        with safe_open(path, "pt") as file:
-            self.step = int(file.metadata()["step"])
-        with torch.no_grad():
-            self.weights.copy_(state["weights"])
-            self.average_weights.copy_(state["average"])
-        self.optimizer.state[self.weights] = {
-            "step": torch.tensor(float(self.step), device=self.device if self.on_gpu else "cpu"),
-            "exp_avg": state["exp_avg"],
-            "exp_avg_sq": state["exp_avg_sq"],
-        }
+        self.average_weights.lerp_(self.weights, 1 - min(self.cfg.ema, (self.step + 1) / (self.step + 10)))
