@@ -59,7 +59,9 @@ class Prior(Protocol):
     resolution: int  # pixels of the square images that encode_images expects
     pixel_latents: bool  # latents are pixels, so an image bounds them
     normals: bool  # images have I = 6 channels, not 3: colours, then normals.normal_images of the world-space normals
-    alphas_cumprod: Tensor  # [T]
+
+    @property
+    def alphas_cumprod(self) -> Tensor: ...  # [T]
 
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor: ...
 

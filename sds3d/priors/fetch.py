@@ -65,11 +65,13 @@ def _download(repo: str, source: Source) -> Path:
     """The snapshot of `repo` in the cache; of names that will do as well, the first that the repository has."""
     from huggingface_hub import snapshot_download
 
-    folder, wanted = None, source.files
+    folder: Path | None = None
+    wanted = source.files
     for choice in range(max(map(len, wanted))):
         patterns = [names[choice] for names in wanted if choice < len(names)]
         folder = Path(snapshot_download(repo, allow_patterns=patterns))
         wanted = tuple(names for names in wanted if not any((folder / name).is_file() for name in names))
         if not wanted:
             break
+    assert folder is not None, "a source names files"
     return folder

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class LatentPrior:
         self.network, self.vae, self.texts = network, vae, texts
         self.schedule = schedule.to(device)
         self.num_views, self.resolution = num_views, resolution
-        self.predict = network
+        self.predict: Callable[..., Any] = network
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # shapes never change, so the fastest algorithm is worth a search
             if compiles:

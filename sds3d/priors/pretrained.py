@@ -36,7 +36,7 @@ def choose_dtype(wanted: DType, device_type: str, half: torch.dtype = torch.floa
     return half if device_type == "cuda" else torch.float32
 
 
-def load_model(cls: type, folder: Path, dtype: torch.dtype) -> Any:
+def load_model(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
     """The model in `folder`, of a class of diffusers or transformers, on the CPU in `dtype`; every weight is a file's.
 
     Safetensors are preferred; a .bin is read by torch with weights_only, which runs none of its code.
@@ -44,7 +44,7 @@ def load_model(cls: type, folder: Path, dtype: torch.dtype) -> Any:
     read_json(folder / "config.json")  # the libraries say less clearly what is wrong with it
     kind, variant = find_weights(folder)
     _hide_progress_bars()
-    options = {"variant": variant, "use_safetensors": kind == "safetensors", "local_files_only": True}
+    options: dict[str, Any] = {"variant": variant, "use_safetensors": kind == "safetensors", "local_files_only": True}
     if cls.__module__.startswith("diffusers."):
         options |= {"torch_dtype": dtype, "low_cpu_mem_usage": False}  # else it asks for accelerate
     else:

@@ -165,6 +165,7 @@ class UNetXL(nn.Module):
         config = unet.config
         self.pooled_size = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
         sizes = [resolution, resolution, 0, 0, resolution, resolution]  # of the original, corner of the crop, target
+        self.sizes: Tensor
         self.register_buffer("sizes", torch.tensor([sizes], dtype=torch.float32))
 
     def forward(self, batch: Tensor, told: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def _t5(folder: Path, dtype: torch.dtype, device: torch.device) -> Callable[[str
 
 
 def _reader(
-    tokenizer_cls: type, cls: type, folder: Path, suffix: str, length: int, dtype: torch.dtype, device: torch.device
+    tokenizer_cls: Any, cls: Any, folder: Path, suffix: str, length: int, dtype: torch.dtype, device: torch.device
 ) -> Callable[[str], Any]:
     """A prompt to the output of the text encoder, its tokens filled up or cut to `length`."""
     path = folder / f"tokenizer{suffix}"

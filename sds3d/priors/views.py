@@ -47,15 +47,17 @@ class SingleViewPrior(LatentPrior):
         rows = [row for group in groups for row in group]
         predictions = iter(self._predict_rows(noisy, timesteps, torch.cat(rows), cameras, len(rows)))
         predicted = [[next(predictions) for _ in group] for group in groups]
-        base = next((group[0] for group in predicted if len(group) == 1), None)
+        bases = [group[0] for group in predicted if len(group) == 1]
+        weights = perp_neg_weights(cameras)
         return [
-            group[0] if len(group) == 1 else keep_away(base, *group, perp_neg_weights(cameras))
+            group[0] if len(group) == 1 else keep_away(bases[0], group[0], group[1], group[2], weights)
             for group in predicted[: len(texts)]
         ]
 
     def adapt(self, rank: int) -> tuple[LatentPrior, list[nn.Parameter]]:
         """A twin to train, without Perp-Neg: it learns what renders look like, which are not kept from anything."""
         twin, parameters = super().adapt(rank)
+        assert isinstance(twin, SingleViewPrior)
         twin.perp_neg = False
         return twin, parameters
 

@@ -36,8 +36,9 @@ def rasterize(
     radii = splats.means.new_zeros(len(view.viewmats), len(splats.means))
     grad_norm = splats.means.new_zeros(len(splats.means))
     options = _Options(normals, num_threads or native.num_threads(), use_simd, radii, grad_norm)
-    images = _Rasterize.apply(options, view, *splats, view.backgrounds, view.means2d_offsets)
-    return Rasterized(*images, {"radii": radii, "means2d_grad_norm": grad_norm})
+    leaves = (*splats, view.backgrounds, view.means2d_offsets)
+    colors, alphas, depths, image_normals = _Rasterize.apply(options, view, *leaves)
+    return Rasterized(colors, alphas, depths, image_normals, {"radii": radii, "means2d_grad_norm": grad_norm})
 
 
 class _Options(NamedTuple):
@@ -77,7 +78,7 @@ class _Rasterize(torch.autograd.Function):
         """Images; the `leaves`, which may need gradients, are the splats, the backgrounds and the offsets."""
         *splats, backgrounds, offsets = leaves
         tensors = (*splats, view.viewmats, view.Ks, backgrounds, offsets)
-        inputs = _Inputs(*(None if x is None else x.detach().contiguous() for x in tensors))
+        inputs = _Inputs._make(None if x is None else x.detach().contiguous() for x in tensors)
         means, C, width, height = inputs.means, len(view.viewmats), view.width, view.height
         colors, alphas, depths = (means.new_empty(C, height, width, channels) for channels in (3, 1, 1))
         images = _Images(colors, alphas, depths, torch.empty_like(colors) if options.normals else None)
@@ -86,6 +87,7 @@ class _Rasterize(torch.autograd.Function):
         written = abi.Images()
         written.point(**images._asdict(), radii=options.radii)
         library = native.load_library()
+        assert library is not None  # rasterize has asked
         state = library.sds3d_splat_forward(byref(scene), byref(written), options.num_threads, options.use_simd)
         if not state:
             raise MemoryError(f"rasterizing {len(means)} splats in {C} views of {width} x {height}")
@@ -100,9 +102,10 @@ class _Rasterize(torch.autograd.Function):
     def backward(ctx: Any, *v_images: Tensor | None) -> tuple[Tensor | None, ...]:
         """Gradients of `options` and `view`, which have none, and of the leaves."""
         *tensors, colors, alphas, depths, normals, radii = ctx.saved_tensors
-        inputs = _Inputs(*tensors)
+        inputs, library = _Inputs(*tensors), native.load_library()
+        assert library is not None
         C, height, width, _ = colors.shape
-        gradients = Splats(*map(torch.empty_like, inputs[: len(Splats._fields)]))
+        gradients = Splats(*(torch.empty_like(x) for x in tensors[: len(Splats._fields)]))
         v_offsets = None if inputs.means2d_offsets is None else torch.empty_like(inputs.means2d_offsets)
         scene = abi.Scene(len(inputs.means), C, width, height, ctx.near_plane)
         scene.point(**inputs._asdict())
@@ -113,7 +116,7 @@ class _Rasterize(torch.autograd.Function):
         cotangents.point(**contiguous._asdict())
         written = abi.Gradients()
         written.point(**gradients._asdict(), means2d=v_offsets, means2d_grad_norm=ctx.grad_norm)
-        failed = native.load_library().sds3d_splat_backward(
+        failed = library.sds3d_splat_backward(
             ctx.state.handle, byref(scene), byref(images), byref(cotangents), byref(written), ctx.num_threads
         )
         if failed:
@@ -130,4 +133,6 @@ class _State:
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
-        weakref.finalize(self, native.load_library().sds3d_splat_free, c_void_p(handle))
+        library = native.load_library()
+        assert library is not None  # it made the state
+        weakref.finalize(self, library.sds3d_splat_free, c_void_p(handle))

@@ -95,7 +95,7 @@ def _forward(
     drawing = splat_cuda.rasterize(splats, view, raw=False, normals=normals, capacity=capacity)
     if capacity is None:
         _largest[means.device] = max(_largest.get(means.device, 0), len(drawing.keys))
-    return tuple(drawing)
+    return tuple(drawing)  # type: ignore[return-value]  # a Drawing has ten tensors
 
 
 def _backward(
@@ -146,7 +146,7 @@ def _gradients(
         v_backgrounds = ((1 - drawing.alphas) * v_colors).sum((1, 2))
     v_offsets = None if given.means2d_offsets is None else v_offsets
     cameras_and_options = [None] * (len(Arguments._fields) - len(gradients) - 2)
-    return Arguments(*gradients, v_backgrounds, v_offsets, *cameras_and_options)
+    return Arguments._make([*gradients, v_backgrounds, v_offsets, *cameras_and_options])
 
 
 class _Splat(torch.autograd.Function):

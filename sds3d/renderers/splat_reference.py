@@ -52,11 +52,11 @@ def rasterize(splats: Splats, view: View, *, normals: bool = True, deterministic
         blended, alphas = _blend(means2d[order], covariances[order], opacities[order], features, pixels)
         depths = torch.where(alphas > 0, blended[:, 3:4] / alphas.clamp(min=1e-10), 0.0)
         images.append([blended[:, :3] + (1 - alphas) * background, alphas, depths, blended[:, 4:]])
-    *shaded, summed_normals = (
+    shaded, alphas, depths, summed_normals = (
         torch.stack(channels).reshape(len(view.viewmats), height, width, -1) for channels in zip(*images, strict=True)
     )
     info = {"radii": radii, "means2d_grad_norm": grad_norm}
-    return Rasterized(*shaded, summed_normals if normals else None, info)
+    return Rasterized(shaded, alphas, depths, summed_normals if normals else None, info)
 
 
 def _pixel_centers(width: int, height: int, like: Tensor) -> Tensor:
