@@ -194,7 +194,7 @@ def table(deviations: dict[str, Deviation]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     from sds3d.errors import UserError
-    from sds3d.mesh.export import read_glb
+    from sds3d.mesh.exporters.glb import read_glb
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")

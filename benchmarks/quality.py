@@ -85,8 +85,8 @@ def finished_assets(runs: Sequence[Path], cfg: RendererConfig, device: torch.dev
 
     from sds3d.cameras import turntable
     from sds3d.imaging.png import BACKGROUND
-    from sds3d.mesh.export import read_glb
-    from sds3d.mesh.raster import render_mesh
+    from sds3d.mesh.exporters.glb import read_glb
+    from sds3d.mesh.render import render_mesh
     from sds3d.renderers import build_renderer
     from sds3d.representations.gaussians.ply import read_splat_ply
 

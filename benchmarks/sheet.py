@@ -90,7 +90,7 @@ def draw_row(sheet: Sheet, prompt: str, mesh: TexturedMesh) -> Image:
 
     from sds3d.cameras import turntable
     from sds3d.imaging.png import BACKGROUND, to_uint8
-    from sds3d.mesh.raster import render_mesh
+    from sds3d.mesh.render import render_mesh
 
     grey = round(255 * BACKGROUND)
     strip = Image.new("RGB", (sheet.label + NUM_VIEWS * sheet.tile, sheet.tile), (grey, grey, grey))
@@ -159,7 +159,7 @@ def main() -> int:
         sys.exit(f"error: {error}")
 
     from sds3d.files import atomic_write
-    from sds3d.mesh.export import read_glb
+    from sds3d.mesh.exporters.glb import read_glb
     from sds3d.native.devices import resolve_device
 
     device = resolve_device("auto")

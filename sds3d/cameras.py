@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+STANDARD_DISTANCE, STANDARD_FOV_DEG = 2.7, 40.0  # world units, degrees: the view of turntables, meshes and priors
+
 
 @dataclass(frozen=True)
 class Cameras:
     """C pinhole views; views of one orbit are adjacent: index = orbit * num_views + view."""
 
     viewmats: Tensor  # [C, 4, 4] world-to-camera, OpenCV axes (x right, y down, z forward)
-    Ks: Tensor  # [C, 3, 3] pixels, pixel centres at +0.5
+    Ks: Tensor  # [C, 3, 3] pixels, pixel centers at +0.5
     width: int
     height: int
 
@@ -34,8 +36,21 @@ class Cameras:
 
     @property
     def positions(self) -> Tensor:
-        """Camera centres [C, 3] in world units."""
+        """Camera centers [C, 3] in world units."""
         return self.camtoworlds[:, :3, 3]
+
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels [C, P, 2] and camera-space depths [C, P] of world `points` [P, 3].
+
+        Pixels mean nothing where the depth is not positive: such points lie beside or behind the camera.
+        """
+        local = points @ self.viewmats[:, :3, :3].transpose(1, 2) + self.viewmats[:, None, :3, 3]
+        homogeneous = local @ self.Ks.transpose(1, 2)
+        return homogeneous[..., :2] / homogeneous[..., 2:], local[..., 2]
+
+    def grid(self, pixels: Tensor) -> Tensor:
+        """`pixels` [..., 2] in the coordinates of `grid_sample`, in which the image reaches from -1 to 1."""
+        return torch.stack([2 * pixels[..., 0] / self.width - 1, 2 * pixels[..., 1] / self.height - 1], -1)
 
     def to(self, device: torch.device | str) -> Cameras:
         """The same cameras with their tensors on `device`."""
@@ -77,8 +92,8 @@ def turntable(
     num_views: int,
     resolution: int,
     elevation_deg: float = 15.0,
-    distance: float = 2.7,
-    fov_deg: float = 40.0,
+    distance: float = STANDARD_DISTANCE,
+    fov_deg: float = STANDARD_FOV_DEG,
     start_azimuth_deg: float = 0.0,
 ) -> Cameras:
     """One ring of `num_views` equally spaced views, counter-clockwise from `start_azimuth_deg`."""
@@ -127,7 +142,7 @@ def pose_vectors(cameras: Cameras) -> Tensor:
 
 
 def pixel_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """World-space ray origins [C, H, W, 3] and unit directions [C, H, W, 3] through the pixel centres."""
+    """World-space ray origins [C, H, W, 3] and unit directions [C, H, W, 3] through the pixel centers."""
     device, dtype = cameras.Ks.device, cameras.Ks.dtype
     y, x = torch.meshgrid(
         torch.arange(cameras.height, device=device, dtype=dtype) + 0.5,

@@ -41,7 +41,7 @@ def finish(
 ) -> dict[str, Any]:
     """Writes mesh.glb, splats.ply, turntable.mp4, preview.png and at last report.json, whose content comes back."""
     from sds3d.mesh import build_mesh
-    from sds3d.mesh.export import write_glb
+    from sds3d.mesh.export import write_mesh
     from sds3d.native.devices import resolve_device
     from sds3d.representations.gaussians.ply import splat_ply
 
@@ -57,7 +57,7 @@ def finish(
     note("extracting the mesh and baking its texture")
     mesh, mesh_report = build_mesh(scene.density, renderer, cfg.mesh, resolve_device(cfg.device))
     lap("mesh")
-    atomic_write(run.path / "mesh.glb", lambda partial: write_glb(mesh, partial))
+    write_mesh(mesh, run.path / "mesh.glb", "glb")
     lap("glb")
     note("drawing the turntable and the preview")
     atomic_write(run.path / "preview.png", png(preview_sheet(mesh, cfg.preview)))
@@ -136,7 +136,7 @@ def _draw(mesh: TexturedMesh, cameras: Cameras, supersample: int) -> Tensor:
     """The mesh over the background, [C, H, W, 3] on the CPU."""
     import torch
 
-    from sds3d.mesh.raster import render_mesh
+    from sds3d.mesh.render import render_mesh
 
     device = mesh.vertices.device
     backgrounds = torch.full((len(cameras), 3), BACKGROUND, device=device)

@@ -4,23 +4,31 @@ import math
 
 import torch
 
-from sds3d.cameras import orbit_cameras, pixel_rays, sample_orbits, turntable
-
-
-def project(cameras, points):
-    """Pixels [C, P, 2] of world points [P, 3]."""
-    local = torch.einsum("cij,pj->cpi", cameras.viewmats[:, :3, :3], points) + cameras.viewmats[:, None, :3, 3]
-    pixels = torch.einsum("cij,cpj->cpi", cameras.Ks, local)
-    return pixels[..., :2] / pixels[..., 2:]
+from sds3d.cameras import Cameras, orbit_cameras, pixel_rays, sample_orbits, turntable
 
 
 def test_front_view_stands_on_plus_x_and_sees_z_up_and_y_right():
     cameras = turntable(4, 64, elevation_deg=0.0, distance=3.0)
     torch.testing.assert_close(cameras.positions[0], torch.tensor([3.0, 0.0, 0.0]))
     torch.testing.assert_close(cameras.positions[1], torch.tensor([0.0, 3.0, 0.0]), atol=1e-6, rtol=0)
-    centre, up, left = project(cameras, torch.tensor([[0.0, 0, 0], [0, 0, 0.5], [0, -0.5, 0]]))[0]
-    torch.testing.assert_close(centre, torch.tensor([32.0, 32.0]))
+    pixels, _ = cameras.project(torch.tensor([[0.0, 0, 0], [0, 0, 0.5], [0, -0.5, 0]]))
+    center, up, left = pixels[0]
+    torch.testing.assert_close(center, torch.tensor([32.0, 32.0]))
     assert up[1] < 32 and left[0] < 32
+
+
+def test_projection_of_points_before_a_camera_on_plus_x():
+    """With focal length f at distance d, (x, y, z) is seen at 32 + f (y, -z) / (d - x) and at depth d - x."""
+    camera = turntable(1, 64, elevation_deg=0.0, distance=3.0, fov_deg=90.0)  # f = 32
+    pixels, depths = camera.project(torch.tensor([[1.0, 0.5, 0.25], [-1.0, -1.0, 2.0]]))
+    torch.testing.assert_close(depths, torch.tensor([[2.0, 4.0]]))
+    torch.testing.assert_close(pixels, torch.tensor([[[40.0, 28.0], [24.0, 16.0]]]))
+
+
+def test_grid_reaches_from_the_corner_of_the_first_pixel_to_that_of_the_last():
+    camera = Cameras(torch.eye(4)[None], torch.eye(3)[None], width=8, height=4)
+    corners = camera.grid(torch.tensor([[0.0, 0.0], [8.0, 4.0], [2.0, 2.0]]))
+    torch.testing.assert_close(corners, torch.tensor([[-1.0, -1.0], [1.0, 1.0], [-0.5, 0.0]]))
 
 
 def test_viewmats_are_rigid_and_camtoworlds_inverts_them():
@@ -41,10 +49,10 @@ def test_views_of_an_orbit_share_all_but_an_equally_spaced_azimuth():
     assert positions[:, 0, 2].unique().numel() == 3
 
 
-def test_rays_project_back_to_their_pixel_centres():
+def test_rays_project_back_to_their_pixel_centers():
     cameras = orbit_cameras(torch.tensor([0.3, 2.0]), torch.tensor([0.4, -0.2]), torch.tensor([2.5, 2.7]), 0.7, 8)
     origins, directions = pixel_rays(cameras)
     points = (origins + 1.7 * directions)[1].reshape(-1, 3)
-    pixels = project(cameras, points)[1].reshape(8, 8, 2)
+    pixels = cameras.project(points)[0][1].reshape(8, 8, 2)
     torch.testing.assert_close(pixels[3, 5], torch.tensor([5.5, 3.5]), atol=1e-4, rtol=0)
     torch.testing.assert_close(directions.norm(dim=-1), torch.ones(2, 8, 8))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
-FORMATS = ("glb", "obj", "ply")
+FORMATS = ("glb", "obj", "ply")  # those of mesh.export, whose import takes long, and the scene
 
 
 def main(argv: list[str]) -> int:
@@ -39,42 +39,26 @@ def main(argv: list[str]) -> int:
 
 def export(run: Path, scene: Path | None, formats: list[str], folder: Path) -> list[Path]:
     """The files written to `folder`: asset.glb; asset.obj, asset.mtl and asset.png; asset.ply."""
-    from sds3d.files import atomic_write, refused
+    from sds3d.files import refused
+    from sds3d.mesh.export import MeshFormat, write_mesh
+    from sds3d.mesh.exporters.glb import read_glb
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refused(error, folder) from error
-    contents: dict[str, bytes] = {}
-    if "glb" in formats:
-        contents["asset.glb"] = (run / "mesh.glb").read_bytes()
-    if "obj" in formats:
-        contents |= obj_files(run / "mesh.glb")
+    glb, written = run / "mesh.glb", []
+    for name in get_args(MeshFormat):
+        path = folder / f"asset.{name}"
+        if name in formats:
+            written += _copy(glb, path) if name == "glb" else write_mesh(read_glb(glb), path, name)
     if scene is not None and "ply" in formats:
-        contents["asset.ply"] = scene.read_bytes()
-    for name, content in contents.items():
-        atomic_write(folder / name, content)
-    return [folder / name for name in contents]
+        written += _copy(scene, folder / "asset.ply")
+    return written
 
 
-def obj_files(glb: Path) -> dict[str, bytes]:
-    """asset.obj, asset.mtl and asset.png of the mesh in a GLB file; y stays up, as obj readers expect."""
-    import io
+def _copy(source: Path, path: Path) -> list[Path]:
+    from sds3d.files import atomic_write
 
-    import trimesh
-
-    mesh: Any
-    (mesh,) = trimesh.load_scene(glb, process=False).geometry.values()  # force="mesh" would make new normals
-    picture = io.BytesIO()
-    mesh.visual.material.baseColorTexture.convert("RGB").save(picture, "PNG")
-    corners = zip(mesh.vertices, mesh.visual.uv, mesh.vertex_normals, strict=True)
-    lines = ["mtllib asset.mtl", "usemtl asset"]
-    for (x, y, z), (u, v), (nx, ny, nz) in corners:
-        lines += [f"v {x:.6f} {y:.6f} {z:.6f}", f"vt {u:.6f} {v:.6f}", f"vn {nx:.4f} {ny:.4f} {nz:.4f}"]
-    lines += ["f " + " ".join(f"{i}/{i}/{i}" for i in face) for face in mesh.faces + 1]
-    material = "newmtl asset\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nmap_Kd asset.png\n"
-    return {
-        "asset.png": picture.getvalue(),
-        "asset.mtl": material.encode(),
-        "asset.obj": ("\n".join(lines) + "\n").encode(),
-    }
+    atomic_write(path, source.read_bytes())
+    return [path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from sds3d.mesh.extract import (
     ray_maxima,
 )
 from sds3d.mesh.unwrap import unwrap
+from sds3d.stopwatch import Stopwatch
 
 SILHOUETTE_VIEWS, SILHOUETTE_RESOLUTION = 12, 96
 HULL_VIEWS, HULL_RESOLUTION = 32, 128
@@ -36,26 +36,19 @@ def build_mesh(
 
     `density` maps world points [P, 3] to [P]; `renderer` draws the same scene.
     """
-    seconds: dict[str, float] = {}
-    started = time.perf_counter()
-
-    def lap(name: str) -> None:
-        nonlocal started
-        now = time.perf_counter()
-        seconds[name], started = round(now - started, 3), now
-
+    watch = Stopwatch()
     alphas, cameras = _silhouettes(renderer, HULL_VIEWS, HULL_RESOLUTION, device)
     field = blur(carved_density(density, alphas, cameras, cfg.grid))
-    lap("density")
+    watch.lap("density")
     alphas, cameras = _silhouettes(renderer, SILHOUETTE_VIEWS, SILHOUETTE_RESOLUTION, device)
     maxima = ray_maxima(field, cameras)
     threshold, _ = best_threshold(maxima, alphas[..., 0] > 0.5, *THRESHOLDS)
-    lap("threshold")
+    watch.lap("threshold")
     vertices, faces, components = isosurface(field, threshold)
     vertices, faces = clean(vertices, faces, cfg.faces)
-    lap("surface")
+    watch.lap("surface")
     sources, split_faces, corners = unwrap(vertices, faces, cfg.texture_size)
-    lap("unwrap")
+    watch.lap("unwrap")
     arrays = (vertices[sources], split_faces, vertex_normals(vertices, faces)[sources], corners)
     tensors = (torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays)
     positions, triangles, normals, uvs = (x if x.dtype == torch.int64 else x.float() for x in tensors)
@@ -63,9 +56,9 @@ def build_mesh(
         positions, triangles, normals, uvs, renderer, cfg.texture_size, cfg.bake_views, cfg.bake_resolution
     )  # fmt: skip
     mesh = TexturedMesh(positions, triangles, normals, uvs, texture)
-    lap("bake")
+    watch.lap("bake")
     report = compare(mesh, renderer, device)
-    lap("compare")
+    watch.lap("compare")
     return mesh, {
         "threshold": threshold,
         "faces": len(faces),
@@ -73,7 +66,7 @@ def build_mesh(
         "components": components,
         "watertight": is_watertight(faces),
         **report,
-        "mesh_seconds": seconds,
+        "mesh_seconds": {name: round(seconds, 3) for name, seconds in watch.seconds.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""Base colour from many rendered views."""
+"""Base color from many rendered views."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from sds3d.cameras import Cameras, orbit_cameras
+from sds3d.cameras import STANDARD_DISTANCE, STANDARD_FOV_DEG, Cameras, orbit_cameras
 from sds3d.interfaces import Renderer
 from sds3d.mesh.raster import interpolate, rasterize, rasterize_uv
 
-DISTANCE, FOV_DEG = 2.7, 40.0
 FACING_POWER = 4  # a view counts by the cosine of its angle to the surface to this power
 DEPTH_BIAS = 0.03  # world units by which a texel may lie behind the depth map and still be seen
-SOLID = 0.7  # alpha from which a splat render's colour is trusted
+SOLID = 0.7  # alpha from which a splat render's color is trusted
 
 
 def sphere_cameras(num_views: int, resolution: int) -> Cameras:
@@ -24,8 +23,8 @@ def sphere_cameras(num_views: int, resolution: int) -> Cameras:
     index = torch.arange(num_views) + 0.5
     elevations = torch.asin(1 - 2 * index / num_views)
     azimuths = (math.pi * (1 + 5**0.5) * index) % (2 * math.pi)
-    distances = torch.full_like(azimuths, DISTANCE)
-    return orbit_cameras(azimuths, elevations, distances, math.radians(FOV_DEG), resolution)
+    distances = torch.full_like(azimuths, STANDARD_DISTANCE)
+    return orbit_cameras(azimuths, elevations, distances, math.radians(STANDARD_FOV_DEG), resolution)
 
 
 @torch.no_grad()
@@ -41,7 +40,7 @@ def bake(
 ) -> Tensor:
     """Texture [S, S, 3] in [0, 1]: each texel the mean of the views that see it, weighted by how squarely they do.
 
-    Texels that no view sees, and the gaps between charts, take the colour of the nearest texel that has one.
+    Texels that no view sees, and the gaps between charts, take the color of the nearest texel that has one.
     """
     texels = rasterize_uv(uvs, faces, texture_size)
     covered = texels.mask[0]
@@ -64,19 +63,18 @@ def bake(
 def _view_colors(
     positions: Tensor, directions: Tensor, vertices: Tensor, faces: Tensor, renderer: Renderer, camera: Cameras
 ) -> tuple[Tensor, Tensor]:
-    """Colours [P, 3] of the points in one view and their weights [P, 1], 0 where hidden or at a faint pixel."""
+    """Colors [P, 3] of the points in one view and their weights [P, 1], 0 where hidden or at a faint pixel."""
     render = renderer(camera, torch.zeros(1, 3, device=positions.device))
     opaque = render.colors / render.alphas.clamp_min(1e-3)  # over black the render is premultiplied
     depths = rasterize(vertices, faces, camera).depths[..., None]
     depths = torch.where(depths > 0, depths, torch.full_like(depths, 1e3))
-    local = positions @ camera.viewmats[0, :3, :3].T + camera.viewmats[0, :3, 3]
-    pixels = local @ camera.Ks[0].T
-    grid = 2 * pixels[:, :2] / pixels[:, 2:] / camera.width - 1
+    pixels, distances = (of_view[0] for of_view in camera.project(positions))
+    grid = camera.grid(pixels)
     images = torch.cat([opaque, render.alphas], -1).permute(0, 3, 1, 2)
     sampled = F.grid_sample(images, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
     nearest = F.grid_sample(depths.permute(0, 3, 1, 2), grid[None, None], mode="nearest", align_corners=False)[0, 0, 0]
     facing = (directions * F.normalize(camera.positions - positions, dim=-1)).sum(-1).clamp_min(0)
-    visible = (local[:, 2] < nearest + DEPTH_BIAS) & (sampled[:, 3] > SOLID)
+    visible = (distances < nearest + DEPTH_BIAS) & (sampled[:, 3] > SOLID)
     return sampled[:, :3].clamp(0, 1), (visible * facing**FACING_POWER)[:, None]
 
 

@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from sds3d.cameras import orbit_cameras
+from sds3d.cameras import STANDARD_DISTANCE, STANDARD_FOV_DEG, orbit_cameras
 from sds3d.interfaces import Renderer, TexturedMesh
-from sds3d.mesh.raster import render_mesh
+from sds3d.mesh.render import render_mesh
 
 VIEWS, RESOLUTION, BACKGROUND = 24, 256, 1.0
 
@@ -21,8 +21,9 @@ def compare(mesh: TexturedMesh, renderer: Renderer, device: torch.device) -> dic
     """
     azimuths = torch.arange(8).repeat(3) * (2 * math.pi / 8)
     elevations = torch.deg2rad(torch.tensor([-15.0, 15.0, 45.0])).repeat_interleave(8)
-    distances = torch.full((VIEWS,), 2.7)
-    cameras = orbit_cameras(azimuths, elevations, distances, math.radians(40), RESOLUTION).to(device)
+    distances = torch.full((VIEWS,), STANDARD_DISTANCE)
+    fov = math.radians(STANDARD_FOV_DEG)
+    cameras = orbit_cameras(azimuths, elevations, distances, fov, RESOLUTION).to(device)
     backgrounds = torch.full((VIEWS, 3), BACKGROUND, device=device)
     splats, drawn = renderer(cameras, backgrounds), render_mesh(mesh, cameras, backgrounds)
     error = (splats.colors.clamp(0, 1) - drawn.colors).square().mean().item()

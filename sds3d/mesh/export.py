@@ -1,61 +1,34 @@
-"""Files of a mesh; the owner of glTF's axes: y up, front +z, metres."""
+"""A textured mesh as files; each format is a module in `exporters/`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Literal, assert_never
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.imaging.png import to_uint8
+from sds3d.files import atomic_write
 from sds3d.interfaces import TexturedMesh
+from sds3d.mesh.exporters.glb import glb_files
+from sds3d.mesh.exporters.obj import obj_files
 
-# World x (front), y (left), z (up) become glTF z, x, y: a rotation, so nothing is mirrored.
-WORLD_TO_GLTF = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])
+MeshFormat = Literal["glb", "obj"]
 
 
-def write_glb(mesh: TexturedMesh, path: Path) -> None:
-    """One binary glTF file with normals and an unmetallic, rough base-colour material."""
-    import trimesh
-    from PIL import Image
-
+def write_mesh(mesh: TexturedMesh, path: Path, format: MeshFormat) -> list[Path]:
+    """The files written: `path` and, beside it under the same stem, the files that `format` needs."""
     check(mesh)
-    picture = Image.fromarray(to_uint8(mesh.texture))
-    material = trimesh.visual.material.PBRMaterial(
-        name="asset", baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=0.9
-    )
-    solid = trimesh.Trimesh(
-        vertices=to_gltf(mesh.vertices),
-        faces=mesh.faces.cpu().numpy(),
-        vertex_normals=to_gltf(mesh.normals),
-        visual=trimesh.visual.TextureVisuals(uv=mesh.uvs.cpu().numpy(), material=material),
-        process=False,
-    )
-    parts: dict[str, trimesh.parent.Geometry] = {"asset": solid}
-    path.write_bytes(trimesh.Scene(parts).export(file_type="glb", include_normals=True))
-
-
-def read_glb(path: Path) -> TexturedMesh:
-    """The mesh of a file that `write_glb` wrote, in world axes again."""
-    import trimesh
-
-    solid: Any = trimesh.load_scene(path, process=False).geometry["asset"]  # force="mesh" would make up its own normals
-    picture = np.asarray(solid.visual.material.baseColorTexture.convert("RGB"), np.float32) / 255
-    return TexturedMesh(
-        vertices=torch.from_numpy(np.asarray(solid.vertices) @ WORLD_TO_GLTF).float(),
-        faces=torch.from_numpy(np.asarray(solid.faces)).long(),
-        normals=torch.from_numpy(np.asarray(solid.vertex_normals) @ WORLD_TO_GLTF).float(),
-        uvs=torch.from_numpy(np.asarray(solid.visual.uv)).float(),
-        texture=torch.from_numpy(picture.copy()),
-    )
-
-
-def to_gltf(vectors: Tensor) -> np.ndarray:
-    """World vectors [N, 3] in glTF's axes, float64."""
-    return vectors.cpu().double().numpy() @ WORLD_TO_GLTF.T
+    match format:
+        case "glb":
+            contents = glb_files(mesh, path.stem)
+        case "obj":
+            contents = obj_files(mesh, path.stem)
+        case _:
+            assert_never(format)
+    for name, content in contents.items():
+        atomic_write(path.with_name(name), content)
+    return [path.with_name(name) for name in contents]
 
 
 def check(mesh: TexturedMesh) -> None:

@@ -64,7 +64,7 @@ def carved_density(density: Density, alphas: Tensor, cameras: Cameras, grid: int
     values = points.new_zeros(len(points))
     values[solid] = _query(density, points[solid]) * hull[solid]
     if not torch.isfinite(values).all():
-        raise UserError("mesh: the density holds NaN or infinity; the optimisation diverged, lower its learning rates")
+        raise UserError("mesh: the density holds NaN or infinity; the optimization diverged, lower its learning rates")
     return Field(values.view(tuple(int(n) for n in counts)), low, spacing)
 
 
@@ -75,9 +75,8 @@ def visual_hull(points: Tensor, alphas: Tensor, cameras: Cameras) -> Tensor:
     """
     lowest = points.new_ones(2, len(points))
     for view in range(len(cameras)):
-        local = points @ cameras.viewmats[view, :3, :3].T + cameras.viewmats[view, :3, 3]
-        pixels = local @ cameras.Ks[view].T
-        grid = 2 * pixels[:, :2] / pixels[:, 2:] / cameras.width - 1
+        pixels, _ = cameras[view : view + 1].project(points)
+        grid = cameras.grid(pixels[0])
         image = alphas[view, None, None, ..., 0]
         alpha = F.grid_sample(image, grid[None, None], padding_mode="border", align_corners=False).flatten()
         alpha = torch.where((grid.abs() < 1).all(1), alpha, 1)

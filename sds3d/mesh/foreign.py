@@ -15,7 +15,8 @@ from torch import Tensor
 
 from sds3d.errors import UserError
 from sds3d.files import megabytes
-from sds3d.mesh.export import WORLD_TO_GLTF
+from sds3d.imaging.srgb import to_linear
+from sds3d.mesh.exporters.glb import WORLD_TO_GLTF
 from sds3d.mesh.glb_header import check_glb
 
 SUFFIXES = (".glb", ".obj")
@@ -70,7 +71,7 @@ def read_solid(name: str, files: Mapping[str, Path]) -> Solid:
 
 
 def _load(data: bytes, suffix: str, beside: _Beside, textured: int) -> Solid:
-    """The triangles of a file, of whose geometries `textured` have a base colour picture."""
+    """The triangles of a file, of whose geometries `textured` have a base-color texture."""
     import trimesh
 
     resolver: Any = beside  # it has what trimesh calls of a Resolver
@@ -104,7 +105,7 @@ def _read(path: Path, room: int) -> bytes:
 class _Beside:
     """What trimesh asks for the files that a mesh names: looked up in a list, so that no name is ever opened as a path.
 
-    It passes over files that it cannot have, and the mesh would lose its colours; `problems` remembers them.
+    It passes over files that it cannot have, and the mesh would lose its colors; `problems` remembers them.
     """
 
     def __init__(self, folder: str, files: Mapping[str, Path]) -> None:
@@ -156,7 +157,7 @@ def _piece(geometry: Any, transform: np.ndarray, suffix: str) -> dict[str, Any]:
 
 
 def _colors(geometry: Any, suffix: str) -> np.ndarray:
-    """Linear colours of the vertices, [V, 3]. They are linear in a GLB, and sRGB by custom in an OBJ.
+    """Linear colors of the vertices, [V, 3]. They are linear in a GLB, and sRGB by custom in an OBJ.
 
     A picture replaces the Kd of an OBJ, which exporters leave at odd values, and multiplies the factor of a GLB.
     """
@@ -174,7 +175,7 @@ def _colors(geometry: Any, suffix: str) -> np.ndarray:
             colors = colors * vertex_colors[:, :3] / scale
         if material.baseColorFactor is not None:
             colors = colors * material.baseColorFactor[:3] / 255
-    return _to_linear(colors) if suffix == ".obj" else colors
+    return to_linear(colors) if suffix == ".obj" else colors
 
 
 def _join(pieces: list[dict[str, Any]]) -> Solid:
@@ -212,7 +213,7 @@ def _textures(pictures: list[Any]) -> tuple[Tensor, ...]:
         picture = Image.new("RGB", (1, 1), "white") if picture is None else picture.convert("RGB")
         if max(picture.size) > TEXTURE_SIZE:
             picture.thumbnail((TEXTURE_SIZE, TEXTURE_SIZE), Image.Resampling.BOX)
-        textures.append(torch.from_numpy(_to_linear(np.asarray(picture) / 255)).float())
+        textures.append(torch.from_numpy(to_linear(np.asarray(picture) / 255)).float())
     return tuple(textures)
 
 
@@ -224,8 +225,3 @@ def _checked(solid: Solid) -> Solid:
     if not (used.amax(0) - used.amin(0)).max() > 0:
         raise UserError("has no extent: all its corners are in one place")
     return solid
-
-
-def _to_linear(srgb: np.ndarray) -> np.ndarray:
-    """Linear light of sRGB values in [0, 1] (IEC 61966-2-1)."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)

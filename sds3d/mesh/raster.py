@@ -1,4 +1,4 @@
-"""A small triangle rasterizer in torch, for views and for UV space, and the renderer of textured meshes."""
+"""A small triangle rasterizer in torch, for views and for UV space."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sds3d.cameras import Cameras
-from sds3d.interfaces import Render, TexturedMesh
 
 CANDIDATES = 1 << 21  # pixel-triangle pairs tested at a time: bounds the memory
-SAMPLES = 1 << 22  # drawn at a time on a GPU, in as many views as that makes; a CPU draws view by view
 NEAR = 0.01  # world units; triangles that reach behind this plane are dropped, not clipped
 EMPTY = torch.iinfo(torch.int64).max
 
@@ -31,26 +28,34 @@ class Fragments:
         return self.faces >= 0
 
 
+@dataclass(frozen=True)
+class Triangles:
+    """Projected triangles to be drawn into images."""
+
+    corners: Tensor  # [T, 3, 2] pixels
+    depths: Tensor  # [T, 3] camera-space z of the corners, positive
+    view: Tensor  # [T] index of the image that a triangle belongs to
+    face: Tensor  # [T] index that its fragments report
+
+
 def rasterize(vertices: Tensor, faces: Tensor, cameras: Cameras) -> Fragments:
     """The front-facing triangles of `faces` [F, 3] over `vertices` [V, 3] as seen by each camera."""
-    points = vertices @ cameras.viewmats[:, :3, :3].transpose(1, 2) + cameras.viewmats[:, None, :3, 3]  # [C, V, 3]
-    z = points[..., 2]
-    homogeneous = points @ cameras.Ks.transpose(1, 2)
-    xy = homogeneous[..., :2] / z.clamp(min=NEAR)[..., None]
-    corners, corner_depths = xy[:, faces], z[:, faces]  # [C, F, 3, 2], [C, F, 3]
+    pixels, depths = cameras.project(vertices)
+    corners, corner_depths = pixels[:, faces], depths[:, faces]  # [C, F, 3, 2], [C, F, 3]
     a, b = corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
     # Image y points down, so a triangle that is counter-clockwise from outside has negative area here.
     visible = (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0] < 0) & (corner_depths > NEAR).all(-1)
     view, face = visible.nonzero(as_tuple=True)
-    height, width = cameras.height, cameras.width
-    return _resolve(corners[view, face], corner_depths[view, face], view, face, len(cameras), height, width)
+    triangles = Triangles(corners[view, face], corner_depths[view, face], view, face)
+    return _resolve(triangles, len(cameras), cameras.height, cameras.width)
 
 
 def rasterize_uv(uvs: Tensor, faces: Tensor, size: int) -> Fragments:
     """The triangle of every texel of a `size` x `size` texture, row 0 at v = 1; one view, C = 1."""
     corners = torch.stack([uvs[:, 0], 1 - uvs[:, 1]], -1)[faces] * size
     face = torch.arange(len(faces), device=faces.device)
-    return _resolve(corners, torch.ones_like(corners[..., 0]), torch.zeros_like(face), face, 1, size, size)
+    triangles = Triangles(corners, torch.ones_like(corners[..., 0]), torch.zeros_like(face), face)
+    return _resolve(triangles, 1, size, size)
 
 
 def interpolate(values: Tensor, faces: Tensor, fragments: Fragments) -> Tensor:
@@ -59,51 +64,15 @@ def interpolate(values: Tensor, faces: Tensor, fragments: Fragments) -> Tensor:
     return (corners * fragments.barycentrics[..., None]).sum(-2)
 
 
-def sample_texture(texture: Tensor, uvs: Tensor) -> Tensor:
-    """Bilinear colours [..., 3] of `texture` [S, S, 3] at `uvs` [..., 2], v up, clamped at the border."""
-    grid = torch.stack([2 * uvs[..., 0] - 1, 1 - 2 * uvs[..., 1]], -1).reshape(1, 1, -1, 2)
-    colors = F.grid_sample(texture.permute(2, 0, 1)[None], grid, padding_mode="border", align_corners=False)
-    return colors[0, :, 0].T.reshape(*uvs.shape[:-1], texture.shape[2])
-
-
-def render_mesh(mesh: TexturedMesh, cameras: Cameras, backgrounds: Tensor, *, supersample: int = 2) -> Render:
-    """The unlit mesh over `backgrounds` [C, 3]; each pixel is the mean of `supersample`^2 samples."""
-    samples = cameras.width * cameras.height * supersample**2
-    count = max(1, SAMPLES // samples) if cameras.Ks.is_cuda else 1
-    views = [_render_views(mesh, cameras[i : i + count], supersample) for i in range(0, len(cameras), count)]
-    colors, alphas, depths, normals = (torch.cat(parts) for parts in zip(*views, strict=True))
-    colors = colors + (1 - alphas) * backgrounds[:, None, None]
-    return Render(colors, alphas, torch.where(alphas > 0, depths / alphas.clamp(min=1e-6), 0), normals)
-
-
-def _render_views(mesh: TexturedMesh, cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    scale = torch.tensor([supersample, supersample, 1.0], device=cameras.Ks.device)[:, None]
-    fine = Cameras(cameras.viewmats, cameras.Ks * scale, cameras.width * supersample, cameras.height * supersample)
-    fragments = rasterize(mesh.vertices, mesh.faces, fine)
-    hit = fragments.mask
-    colors = hit[..., None] * sample_texture(mesh.texture, interpolate(mesh.uvs, mesh.faces, fragments))
-    normals = F.normalize(interpolate(mesh.normals, mesh.faces, fragments), dim=-1)
-    layers = torch.cat([colors, hit[..., None], fragments.depths[..., None], normals], -1)
-    mean = F.avg_pool2d(layers.permute(0, 3, 1, 2), supersample).permute(0, 2, 3, 1)
-    return mean[..., :3], mean[..., 3:4], mean[..., 4:5], mean[..., 5:]
-
-
-def _resolve(
-    corners: Tensor,  # [T, 3, 2] pixels
-    corner_depths: Tensor,  # [T, 3] positive
-    view: Tensor,  # [T] which image a triangle belongs to
-    face: Tensor,  # [T] the number to report
-    num_views: int,
-    height: int,
-    width: int,
-) -> Fragments:
+def _resolve(triangles: Triangles, num_views: int, height: int, width: int) -> Fragments:
     """Depth-tested fragments; a tie goes to the lower triangle, so the result does not depend on the order of work."""
+    corners = triangles.corners
     limits = torch.tensor([width, height], device=corners.device)
-    low = (corners.amin(1) - 0.5).ceil().clamp(min=0)  # first and last pixel whose centre can be inside
+    low = (corners.amin(1) - 0.5).ceil().clamp(min=0)  # first and last pixel whose center can be inside
     high = torch.minimum((corners.amax(1) - 0.5).floor(), limits - 1)
     extent = (high - low + 1).amax(1)
     keys = torch.full((num_views * height * width,), EMPTY, device=corners.device)
-    edges, inverse = _planes(corners, corner_depths, low)
+    edges, inverse = _planes(triangles, low)
     size = 1
     while size < 2 * max(height, width):
         bucket = ((extent > size // 2) & (extent <= size) & (high >= low).all(1)).nonzero()[:, 0]
@@ -122,15 +91,15 @@ def _resolve(
             depths = 1 / (a * offset_x[slot] + b * offset_y[slot] + c)
             # Positive floats sort like their bits, so one 64-bit minimum finds the nearest depth and its triangle.
             key = (depths.view(torch.int32).long() << 32) | chosen
-            pixels = (view[chosen] * height + y[tri, slot]) * width + x[tri, slot]
+            pixels = (triangles.view[chosen] * height + y[tri, slot]) * width + x[tri, slot]
             keys.scatter_reduce_(0, pixels, key, "amin")
         size *= 2
-    return _shade(keys, edges, inverse, low, corner_depths, face, (num_views, height, width))
+    return _fragments(keys.view(num_views, height, width), triangles, edges, low)
 
 
-def _planes(corners: Tensor, corner_depths: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+def _planes(triangles: Triangles, low: Tensor) -> tuple[Tensor, Tensor]:
     """Screen-space barycentrics [T, 3, 3] and inverse depth [T, 3] as planes (a, b, c) over pixels from `low`."""
-    local = corners - (low + 0.5)[:, None]
+    local = triangles.corners - (low + 0.5)[:, None]
     p, q = local.roll(-1, 1), local.roll(-2, 1)
     a, b = p[..., 1] - q[..., 1], q[..., 0] - p[..., 0]
     c = p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]
@@ -138,22 +107,24 @@ def _planes(corners: Tensor, corner_depths: Tensor, low: Tensor) -> tuple[Tensor
     area = torch.where(area.abs() < 1e-12, torch.full_like(area, torch.inf), area)  # degenerate: nothing is inside
     edges = torch.stack([a, b, c], -1) / area[..., None]
     edges[torch.isinf(area[:, 0])] = -1.0
-    return edges, (edges / corner_depths[..., None]).sum(1)
+    return edges, (edges / triangles.depths[..., None]).sum(1)
 
 
-def _shade(keys, edges, inverse, low, corner_depths, face, shape) -> Fragments:
-    num_views, height, width = shape
+def _fragments(keys: Tensor, triangles: Triangles, edges: Tensor, low: Tensor) -> Fragments:
+    """What the `keys` [C, H, W] (depth bits above, triangle below) found; `edges`, `low` as in `_planes`."""
+    shape, keys = keys.shape, keys.flatten()
+    _, height, width = shape
     hit = (keys != EMPTY).nonzero()[:, 0]
     chosen = keys[hit] & 0xFFFFFFFF
     x = (hit % width - low[chosen, 0])[:, None]
     y = (hit // width % height - low[chosen, 1])[:, None]
     a, b, c = edges[chosen].unbind(-1)
-    weights = (a * x + b * y + c).clamp(min=0) / corner_depths[chosen]
+    weights = (a * x + b * y + c).clamp(min=0) / triangles.depths[chosen]
     total = weights.sum(1, keepdim=True)
     faces = torch.full_like(keys, -1)
-    faces[hit] = face[chosen]
-    barycentrics = corner_depths.new_zeros(len(keys), 3)
+    faces[hit] = triangles.face[chosen]
+    barycentrics = triangles.depths.new_zeros(len(keys), 3)
     barycentrics[hit] = weights / total
-    depths = corner_depths.new_zeros(len(keys))
+    depths = triangles.depths.new_zeros(len(keys))
     depths[hit] = (keys[hit] >> 32).int().view(torch.float32)
     return Fragments(faces.view(shape), barycentrics.view(*shape, 3), depths.view(shape))

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sds3d.cameras import Cameras
+from sds3d.imaging.srgb import to_srgb
 from sds3d.mesh.foreign import Solid
-from sds3d.mesh.raster import interpolate, rasterize, sample_texture
+from sds3d.mesh.raster import interpolate, rasterize
+from sds3d.mesh.render import sample_texture, supersampled
 
 LIGHT = (0.502, 0.301, 0.811)  # of cuda_ext/procedural/trace.h
 RADIUS = 0.9  # of made-up objects (parts.normalize)
@@ -30,15 +32,17 @@ def render_solid(solid: Solid, cameras: Cameras, samples: int = 2, normals: bool
     With `normals`, [C, H, W, 7]: three more channels, which hold what those of `trace` do. Drawn view by view, which
     bounds the memory.
     """
-    views = [_draw_view(solid, cameras[i : i + 1], samples, normals) for i in range(len(cameras))]
-    return torch.cat(views)
+
+    def render(view: Cameras) -> Tensor:
+        return _layers(solid, view, normals)
+
+    return torch.cat([supersampled(render, cameras[i : i + 1], samples) for i in range(len(cameras))])
 
 
-def _draw_view(solid: Solid, camera: Cameras, samples: int, draws_normals: bool) -> Tensor:
-    scale = torch.tensor([samples, samples, 1.0], device=camera.Ks.device)[:, None]
-    fine = Cameras(camera.viewmats, camera.Ks * scale, camera.width * samples, camera.height * samples)
+def _layers(solid: Solid, camera: Cameras, draws_normals: bool) -> Tensor:
+    """Shaded color, coverage and, if asked for, normal of every pixel center, [1, H, W, 4 or 7]."""
     faces = torch.cat([solid.faces, solid.faces.flip(1)])  # both sides: files seldom say which is the front
-    fragments = rasterize(solid.vertices, faces, fine)
+    fragments = rasterize(solid.vertices, faces, camera)
     face = fragments.faces[fragments.mask]  # [P] of the samples that are hit
     columns = torch.cat([solid.normals, solid.colors, solid.uvs], 1)
     values = interpolate(columns, faces, fragments)[fragments.mask]
@@ -49,7 +53,7 @@ def _draw_view(solid: Solid, camera: Cameras, samples: int, draws_normals: bool)
     drawn = torch.cat([shaded, torch.ones_like(shaded[:, :1]), *([normals] if draws_normals else [])], 1)
     layers = drawn.new_zeros(*fragments.mask.shape, drawn.shape[1])
     layers[fragments.mask] = drawn
-    return F.avg_pool2d(layers.permute(0, 3, 1, 2), samples).permute(0, 2, 3, 1)
+    return layers
 
 
 def _facing(normals: Tensor, corners: Tensor) -> Tensor:
@@ -71,15 +75,10 @@ def _painted(solid: Solid, colors: Tensor, uvs: Tensor, materials: Tensor) -> Te
     for index in materials.unique().tolist():
         here = materials == index
         texels[here] = sample_texture(solid.textures[index], uvs[here] % 1)
-    return _to_srgb((colors * texels).clamp(0, 1))
+    return to_srgb((colors * texels).clamp(0, 1))
 
 
 def _shade(colors: Tensor, normals: Tensor) -> Tensor:
     """What trace.h makes of matte `colors` [P, 3]: hemisphere light and one key light, but no contact shadow."""
     key = (normals @ torch.tensor(LIGHT, device=normals.device)).clamp(min=0)
     return (colors * (0.62 + 0.14 * normals[:, 2] + 0.30 * key)[:, None]).clamp(0, 1)
-
-
-def _to_srgb(linear: Tensor) -> Tensor:
-    """sRGB values of linear light in [0, 1] (IEC 61966-2-1)."""
-    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055)

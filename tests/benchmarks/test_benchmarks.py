@@ -16,7 +16,7 @@ from PIL import Image, ImageChops
 
 from sds3d.errors import UserError
 from sds3d.interfaces import TexturedMesh
-from sds3d.mesh.export import write_glb
+from sds3d.mesh.export import write_mesh
 from sds3d.procedural.objects import sample_object, scenes
 from sds3d.procedural.objects.kinds import OBJECTS
 from sds3d.procedural.objects.vocabulary import HELD_OUT, pluralize
@@ -193,7 +193,7 @@ def test_row_shows_the_label_and_six_views() -> None:
 
 def test_sheet_is_drawn_from_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """And from all of them, or not at all."""
-    write_glb(red_square(), tmp_path / "mesh.glb")
+    write_mesh(red_square(), tmp_path / "mesh.glb", "glb")
     report = {"psnr_db": 30.04, "iou": 0.98765, "components": 2, "watertight": False}
     (tmp_path / "report.json").write_text(json.dumps(report))
     asked = []
@@ -255,7 +255,9 @@ def test_glb_errors_are_counted(tmp_path: Path) -> None:
         pytest.skip("no node, or no npm install in tests/tools")
     assert errors > 0
     corners = torch.eye(3)
-    write_glb(TexturedMesh(corners / 2, torch.tensor([[0, 1, 2]]), corners, corners[:, :2], torch.zeros(4, 4, 3)), path)
+    write_mesh(
+        TexturedMesh(corners / 2, torch.tensor([[0, 1, 2]]), corners, corners[:, :2], torch.zeros(4, 4, 3)), path, "glb"
+    )
     assert asset.count_glb_errors(path) == 0
 
 

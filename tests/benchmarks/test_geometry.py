@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 from sds3d.interfaces import TexturedMesh
-from sds3d.mesh.export import write_glb
+from sds3d.mesh.export import write_mesh
 from sds3d.procedural.objects import CATEGORIES
 from sds3d.procedural.objects.held_out import is_held_out
 
@@ -121,7 +121,7 @@ def test_the_table_is_made_from_runs(tmp_path, monkeypatch, capsys):
             flat = torch.zeros(len(vertices), 2)
             normals = torch.nn.functional.normalize(vertices.float(), dim=1)
             mesh = TexturedMesh(vertices.float(), faces.long(), normals, flat, torch.zeros(4, 4, 3))
-            write_glb(mesh, tmp_path / str(index) / "mesh.glb")
+            write_mesh(mesh, tmp_path / str(index) / "mesh.glb", "glb")
         return [tmp_path / str(index) for index in range(len(prompts))]
 
     monkeypatch.setattr(geometry, "make_runs", make_runs)

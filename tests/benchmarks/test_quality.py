@@ -13,7 +13,7 @@ from sds3d.config.schema import GaussiansConfig
 from sds3d.errors import UserError
 from sds3d.evaluation.judge import save_towers
 from sds3d.evaluation.towers import Towers
-from sds3d.mesh.export import write_glb
+from sds3d.mesh.export import write_mesh
 from sds3d.priors.sample import sample_views
 from sds3d.procedural.objects.held_out import SIZE, held_out_pool, pool_id
 from sds3d.representations.gaussians.ply import splat_ply
@@ -35,7 +35,7 @@ def leave_run(folder: Path) -> Path:
     triangle = torch.tensor([[0.5, -0.4, -0.2], [0.5, -0.1, -0.2], [0.5, -0.4, 0.2]])
     corners = torch.cat([triangle, triangle + torch.tensor([0, 0.5, 0])])
     two = replace(red_square(), vertices=corners, normals=corners, uvs=corners[:, :2], faces=torch.arange(6).view(2, 3))
-    write_glb(two, folder / "mesh.glb")
+    write_mesh(two, folder / "mesh.glb", "glb")
     return folder
 
 

@@ -19,9 +19,11 @@ from sds3d.errors import UserError
 from sds3d.interfaces import Render
 from sds3d.mesh import build_mesh
 from sds3d.mesh.clean import check_manifold, clean, is_watertight, smooth, vertex_normals
-from sds3d.mesh.export import read_glb, write_glb
+from sds3d.mesh.export import write_mesh
+from sds3d.mesh.exporters.glb import read_glb
 from sds3d.mesh.extract import Field, best_threshold, isosurface, ray_maxima
-from sds3d.mesh.raster import interpolate, rasterize, rasterize_uv, render_mesh
+from sds3d.mesh.raster import interpolate, rasterize, rasterize_uv
+from sds3d.mesh.render import render_mesh
 from sds3d.mesh.unwrap import unwrap
 
 TOOLS = Path(__file__).parents[1] / "tools"
@@ -260,7 +262,7 @@ def test_glb_turns_front_to_plus_z_and_reads_back(ball, tmp_path):
     import trimesh
 
     mesh, _ = ball
-    write_glb(mesh, tmp_path / "mesh.glb")
+    write_mesh(mesh, tmp_path / "mesh.glb", "glb")
     raw = trimesh.load(tmp_path / "mesh.glb", force="mesh", process=False)
     front, top = mesh.vertices[:, 0].argmax(), mesh.vertices[:, 2].argmax()
     assert raw.vertices[front].argmax() == 2 and raw.vertices[top].argmax() == 1
@@ -275,7 +277,7 @@ def test_glb_turns_front_to_plus_z_and_reads_back(ball, tmp_path):
 def test_glb_passes_the_khronos_validator(ball, tmp_path):
     if shutil.which("node") is None or not (TOOLS / "node_modules").is_dir():
         pytest.skip("needs node and `npm install --prefix tests/tools`")
-    write_glb(ball[0], tmp_path / "mesh.glb")
+    write_mesh(ball[0], tmp_path / "mesh.glb", "glb")
     command = ["node", str(TOOLS / "validate_glb.js"), str(tmp_path / "mesh.glb")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     issues = json.loads(result.stdout)
@@ -285,5 +287,5 @@ def test_glb_passes_the_khronos_validator(ball, tmp_path):
 def test_numbers_that_are_not_are_refused(ball, tmp_path):
     broken = replace(ball[0], vertices=ball[0].vertices * torch.nan)
     with pytest.raises(UserError, match="NaN"):
-        write_glb(broken, tmp_path / "mesh.glb")
+        write_mesh(broken, tmp_path / "mesh.glb", "glb")
     assert not list(tmp_path.iterdir())
