@@ -35,7 +35,7 @@ test-gpu: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(bin)/python benchmarks/rasterizer.py
-	$(bin)/python benchmarks/asset.py
+	$(bin)/python -m benchmarks.asset
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

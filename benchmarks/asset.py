@@ -1,6 +1,6 @@
 """What one asset costs and how good its mesh is: wall time, memory, likeness to the splats, validity of the GLB.
 
-python benchmarks/asset.py [PROMPT ...] [--config NAME] [--device cpu] [--keep DIR] [--write docs/benchmarks.md]
+python -m benchmarks.asset [PROMPT ...] [--config NAME] [--device cpu] [--keep DIR] [--write docs/benchmarks.md]
 
 Exits with 1 if a limit is missed. Imports no torch: a child process starts with the peak memory of its parent.
 """
@@ -12,7 +12,6 @@ import datetime
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -24,15 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import describe_machine, write_block
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tests" / "tools"
 PROMPTS = ("a red mushroom with white dots", "a blue chair", "a yellow rubber duck")
 COLUMNS = ("prompt", "wall s", "peak GB", "PSNR dB", "IoU", "faces", "components", "watertight", "GLB errors")
-PROBE = """
-import json, torch
-gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-print(json.dumps({"torch": torch.__version__, "gpu": gpu}))
-"""
 
 
 @dataclass(frozen=True)
@@ -82,24 +78,6 @@ class Measurement:
         return [name for name, is_kept in kept.items() if not is_kept]
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where it was measured."""
-
-    cpu: str
-    cores: int
-    gpu: str  # empty when none is used
-    torch: str
-
-    @property
-    def kind(self) -> str:
-        return "cuda" if self.gpu else "cpu"
-
-    def __str__(self) -> str:
-        gpu = f", {self.gpu}" if self.gpu else ", no GPU used"
-        return f"{self.cpu}, {self.cores} cores{gpu}; torch {self.torch}, Python {platform.python_version()}"
-
-
 def measure(prompt: str, config: str, device: str, keep: Path | None = None) -> Measurement:
     """Makes one asset; its run folder is gone afterwards unless it is moved into `keep`."""
     with tempfile.TemporaryDirectory(prefix="sds3d-bench-") as out:
@@ -145,14 +123,6 @@ def count_glb_errors(path: Path) -> int | None:
     return json.loads(found.stdout)["errors"]
 
 
-def describe_machine(device: str) -> Machine:
-    """This machine as sds3d with `device` (auto, cpu, cuda) uses it."""
-    probe = subprocess.run([sys.executable, "-c", PROBE], check=True, capture_output=True, text=True, cwd=ROOT)
-    found = json.loads(probe.stdout)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(_cpu_model(), cores, "" if device == "cpu" else found["gpu"], found["torch"])
-
-
 def table(rows: Sequence[Measurement]) -> str:
     """A markdown table."""
     lines = [COLUMNS, ("---",) + ("--:",) * (len(COLUMNS) - 1)]
@@ -171,22 +141,6 @@ def table(rows: Sequence[Measurement]) -> str:
             )
         )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def replace_block(text: str, name: str, block: str) -> str:
-    """`text` with what stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->` replaced by `block`."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
-    if len(pattern.findall(text)) != 1:
-        raise ValueError(f"expected one line {begin!r} and after it one line {end!r}")
-    return pattern.sub(lambda match: f"{match[1]}{block.strip()}\n{match[2]}", text)
-
-
-def write_block(path: Path, name: str, block: str) -> None:
-    """The file at `path` with its block `name` replaced."""
-    from sds3d.files import atomic_write
-
-    atomic_write(path, replace_block(path.read_text(encoding="utf-8"), name, block))
 
 
 def main() -> int:
@@ -215,12 +169,6 @@ def main() -> int:
     for prompt, names in missed.items():
         print(f"missed: {prompt}: {', '.join(names)}", file=sys.stderr)
     return 1 if missed else 0
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

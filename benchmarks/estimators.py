@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.asset import describe_machine, write_block
+from benchmarks.report import describe_machine, write_block
 from benchmarks.sheet import ROWS, encode
 
 if TYPE_CHECKING:

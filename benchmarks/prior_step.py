@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.asset import write_block
 from benchmarks.clock import clock
 from benchmarks.rasterizer import shell
+from benchmarks.report import write_block
 from sds3d.config.schema import Config, GaussiansConfig, MVDreamConfig, SDSConfig, StageConfig
 from sds3d.optimization.checkpoint import restore
 from sds3d.optimization.inputs import blocks, draw_inputs

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.asset import write_block
 from benchmarks.clock import clock
+from benchmarks.report import write_block
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import ProceduralObjects, render_latents
 from sds3d.priors.pocket.learner import Learner

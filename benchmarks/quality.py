@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.asset import describe_machine, write_block
+from benchmarks.report import describe_machine, write_block
 from benchmarks.runs import add_jobs, make_runs
 
 if TYPE_CHECKING:

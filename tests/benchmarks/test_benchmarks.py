@@ -26,6 +26,7 @@ from tests.helpers.red_square import red_square
 
 ROOT = Path(__file__).resolve().parents[2]
 asset, sheet, wordings = (importlib.import_module(f"benchmarks.{name}") for name in ("asset", "sheet", "wordings"))
+blocks = importlib.import_module("benchmarks.report")
 PROMPTS = importlib.import_module("benchmarks.pocket_prompts").PROMPTS
 
 
@@ -271,15 +272,15 @@ def test_table_has_a_cell_for_each_column() -> None:
 
 def test_block_replacement_touches_nothing_else() -> None:
     text = "a\n<!-- cpu: begin -->\nold\nolder\n<!-- cpu: end -->\nb\n<!-- cuda: begin -->\n<!-- cuda: end -->\nc\n"
-    new = asset.replace_block(text, "cpu", "\\1 new\n")
+    new = blocks.replace_block(text, "cpu", "\\1 new\n")
     assert new == text.replace("old\nolder", "\\1 new")
-    assert asset.replace_block(new, "cpu", "\\1 new") == new
-    assert asset.replace_block(text, "cuda", "x").endswith("<!-- cuda: begin -->\nx\n<!-- cuda: end -->\nc\n")
+    assert blocks.replace_block(new, "cpu", "\\1 new") == new
+    assert blocks.replace_block(text, "cuda", "x").endswith("<!-- cuda: begin -->\nx\n<!-- cuda: end -->\nc\n")
     with pytest.raises(ValueError, match="cpu: begin"):
-        asset.replace_block("nothing here", "cpu", "new")
+        blocks.replace_block("nothing here", "cpu", "new")
 
 
 def test_benchmark_page_has_a_place_for_each_kind_of_machine() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     for kind in (*asset.LIMITS, "prior step"):
-        assert asset.replace_block(page, kind, "new") != page
+        assert blocks.replace_block(page, kind, "new") != page

@@ -22,7 +22,7 @@ from tests.helpers.red_square import red_square
 from tests.helpers.tiny_prior import write_tiny_prior
 
 ROOT = Path(__file__).resolve().parents[2]
-asset = importlib.import_module("benchmarks.asset")
+report = importlib.import_module("benchmarks.report")
 quality = importlib.import_module("benchmarks.quality")
 
 
@@ -144,4 +144,4 @@ def test_quality_finds_the_right_captions_and_no_others() -> None:
 def test_the_pocket_page_has_places_for_its_tables() -> None:
     assert quality.SIZE == SIZE
     text = (ROOT / "docs" / "pocket.md").read_text()
-    assert all(asset.replace_block(text, name, "x") != text for name in ("quality", "prior training"))
+    assert all(report.replace_block(text, name, "x") != text for name in ("quality", "prior training"))
