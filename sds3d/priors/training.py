@@ -56,8 +56,8 @@ class Trained:
         self.step = int(metadata["step"])
         state = load_file(path, device=str(self.weights.device))
         with torch.no_grad():
-            for name, value in self.saved.items():
-                value.copy_(state[name])
+            for name, tensor in self.saved.items():
+                tensor.copy_(state[name])
         on_device = self.optimizer.defaults["capturable"]  # a recorded step counts on the GPU
         step = torch.tensor(float(self.step), device=self.weights.device if on_device else "cpu")
         self.optimizer.state[self.weights] = {"step": step, **{name: state[name] for name in MOMENTS}}

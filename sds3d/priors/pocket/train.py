@@ -67,6 +67,7 @@ def load_user_objects(cfg: TrainingConfig, device: torch.device, rank: int) -> l
         if rank == 0:
             print(text, file=sys.stderr, flush=True)
 
+    assert cfg.objects is not None
     started = time.perf_counter()
     user_objects = render_library(cfg.objects, cfg.seed, device, report, normals=cfg.normals)
     report(f"drew {len(user_objects)} of your objects in {time.perf_counter() - started:.1f} s")
@@ -77,6 +78,7 @@ def training_data(cfg: TrainingConfig, learner: Learner, user_objects: list[User
     """The batches that are still to come."""
     steps, encoder = range(learner.step, cfg.steps), learner.encoder.cpu()
     if user_objects:
+        assert cfg.mix is not None  # as there are objects
         return MixedObjects(
             cfg.seed, cfg.batch, steps, encoder, learner.rank, learner.world, user_objects=user_objects, mix=cfg.mix
         )
@@ -124,7 +126,7 @@ def captions_seen(cfg: TrainingConfig, user_objects: list[UserObject]) -> Iterat
         yield from one.captions
     if cfg.init and (cfg.init / WORDS).is_file():
         yield (cfg.init / WORDS).read_text(encoding="utf-8")
-    if not user_objects or cfg.mix > 0:
+    if not user_objects or cfg.mix:
         rng = random.Random(cfg.seed)
         for _ in range(CAPTIONS):
             yield sample_pair(rng)[1]
