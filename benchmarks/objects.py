@@ -31,11 +31,10 @@ def draw_object(parts: list[Part], elevations_deg: Sequence[float], azimuth_deg:
     import torch
     from PIL import Image
 
-    from sds3d.cameras import orbit_cameras
+    from sds3d.cameras import STANDARD_DISTANCE, STANDARD_FOV_DEG, orbit_cameras
     from sds3d.imaging.png import to_uint8
     from sds3d.procedural.parts import pack
     from sds3d.procedural.tracer import trace
-    from sds3d.procedural.views import STANDARD_DISTANCE, STANDARD_FOV_DEG
 
     elevations = torch.deg2rad(torch.tensor(elevations_deg))
     azimuths = torch.full_like(elevations, azimuth_deg).deg2rad()

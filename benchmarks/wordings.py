@@ -75,10 +75,10 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
     """Squared errors of x0 for one object, [noise levels, texts]."""
     import torch
 
-    from sds3d.cameras import sample_orbits
+    from sds3d.cameras import STANDARD_DISTANCE, STANDARD_FOV_DEG, sample_orbits
     from sds3d.procedural.parts import pack
     from sds3d.procedural.tracer import trace
-    from sds3d.procedural.views import ELEVATION_DEG, STANDARD_DISTANCE, STANDARD_FOV_DEG, compose
+    from sds3d.procedural.views import ELEVATION_DEG, compose
 
     device = prior.alphas_cumprod.device
     bounds = (ELEVATION_DEG, (STANDARD_DISTANCE,) * 2, (STANDARD_FOV_DEG,) * 2)

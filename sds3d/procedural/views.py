@@ -16,7 +16,6 @@ NUM_VIEWS = 4
 RESOLUTION = 64  # pixels
 ELEVATION_DEG = (-20.0, 60.0)
 DISTANCE, FOV_DEG = (2.7, 3.2), (39.0, 43.0)  # closer or narrower views would crop objects, which reach out to 0.9
-STANDARD_DISTANCE, STANDARD_FOV_DEG = 2.7, 40.0  # of a view within these ranges, for previews and as a unit
 
 
 def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sds3d.cameras import Cameras, pose_vectors
+from sds3d.cameras import STANDARD_DISTANCE, STANDARD_FOV_DEG, Cameras, pose_vectors
 from sds3d.priors.pocket.text import WIDTH
 from sds3d.priors.pocket.unet import CONDITION, HEADS, UNet
 from sds3d.priors.quantize import load_int8, save_int8
-from sds3d.procedural.views import NUM_VIEWS, RESOLUTION, STANDARD_DISTANCE, STANDARD_FOV_DEG
+from sds3d.procedural.views import NUM_VIEWS, RESOLUTION
 
 NUM_TIMESTEPS = 1000
 STANDARD_HALF_WIDTH = STANDARD_DISTANCE * math.tan(math.radians(STANDARD_FOV_DEG) / 2)  # of its picture at the origin
