@@ -21,7 +21,7 @@ from sds3d.evaluation.towers import RESOLUTION
 from sds3d.procedural.objects import sample_object
 from sds3d.procedural.objects.held_out import bare, holds_held_out
 from sds3d.procedural.objects.wordings import SYNONYMS, reword
-from sds3d.procedural.parts import Part, pack
+from sds3d.procedural.parts import CENTER, ROTATION, Part, pack
 from sds3d.procedural.tracer import trace
 
 ELEVATION_DEG, DISTANCE, FOV_DEG = (-25.0, 65.0), (2.5, 3.3), (36.0, 44.0)
@@ -132,8 +132,8 @@ def turn(parts: Tensor, viewmats: Tensor, rotations: Tensor) -> tuple[Tensor, Te
     A camera sees the same object from the same side; but the light, which the tracer holds still, comes from another.
     """
     parts, viewmats = parts.clone(), viewmats.clone()
-    parts[..., 8:11] = parts[..., 8:11] @ rotations.transpose(1, 2)
-    parts[..., 20:29] = (rotations[:, None] @ parts[..., 20:29].unflatten(-1, (3, 3))).flatten(2)
+    parts[..., CENTER] = parts[..., CENTER] @ rotations.transpose(1, 2)
+    parts[..., ROTATION] = (rotations[:, None] @ parts[..., ROTATION].unflatten(-1, (3, 3))).flatten(2)
     viewmats[:, :3, :3] = viewmats[:, :3, :3] @ rotations.transpose(1, 2)
     return parts, viewmats
 

@@ -11,10 +11,13 @@ import numpy as np
 MAX_PARTS = 28
 KINDS = ("ellipsoid", "box", "frustum", "torus", "capsule", "arc", "wedge")
 PATTERNS = ("plain", "dots", "stripes", "checks", "halves")
-# columns of a packed part: kind, cut, pattern, pattern_scale, shine, rounding, taper, present | center 3 | size 3 |
-# color 3 | color2 3 | rotation 9 | radius of a ball that holds the part and where it melts | blend | taper_y.
-# An arc has the sine of its half angle in the middle size, and the cosine in the place of the rounding.
-NUM_COLUMNS = 8 + 3 + 3 + 3 + 3 + 9 + 1 + 2
+# Columns of a packed part, as cuda_ext/procedural/trace.h reads them.
+SCALARS = slice(0, 8)  # kind, cut, pattern, pattern_scale, shine, rounding, taper, present
+CENTER, SIZE, COLOR, COLOR2 = slice(8, 11), slice(11, 14), slice(14, 17), slice(17, 20)
+ROTATION = slice(20, 29)  # row-major
+REACH = slice(29, 32)  # radius of a ball that holds the part and the surface it changes by melting; blend; taper_y
+NUM_COLUMNS = 32
+ROUNDING, MIDDLE_SIZE = 5, 12  # of an arc: the cosine and the sine of its half angle
 MATTE, GLOSSY, METALLIC, GLOWING = 0.0, 0.5, 1.0, 2.0  # values of Part.shine
 
 Vec3 = tuple[float, float, float]
@@ -183,7 +186,7 @@ def pack(parts: list[Part]) -> np.ndarray:
     melting = 1.25 * max((p.blend for p in parts), default=0.0)  # as far as one part changes the surface of another
     packed = np.zeros((MAX_PARTS, NUM_COLUMNS), np.float32)
     for row, p in zip(packed, parts, strict=False):
-        row[:8] = (
+        row[SCALARS] = (
             KINDS.index(p.kind),
             p.cut,
             PATTERNS.index(p.pattern),
@@ -193,10 +196,10 @@ def pack(parts: list[Part]) -> np.ndarray:
             p.taper,
             1.0,
         )
-        row[8:20] = [*p.center, *p.size, *p.color, *p.color2]
-        row[20:29] = np.asarray(p.rotation).reshape(-1)
-        row[29:] = bounding_radius(p) + melting, p.blend, p.taper_y
+        row[CENTER], row[SIZE], row[COLOR], row[COLOR2] = p.center, p.size, p.color, p.color2
+        row[ROTATION] = np.asarray(p.rotation).reshape(-1)
+        row[REACH] = bounding_radius(p) + melting, p.blend, p.taper_y
         if p.kind == "arc":
             angle = p.size[1] / p.size[0]
-            row[12], row[5] = math.sin(angle), math.cos(angle)
+            row[MIDDLE_SIZE], row[ROUNDING] = math.sin(angle), math.cos(angle)
     return packed
