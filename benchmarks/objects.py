@@ -3,8 +3,7 @@
 python -m benchmarks.objects [--out outputs/objects.png] [--kinds NAME ...] [--samples 1] [--seed 0] [--below]
 python -m benchmarks.objects --scenes surface --samples 60 --out outputs/surfaces.png
 
-A cell shows one object from an elevation of 15 degrees and from 60 (with --below, from -20 as well) and says its
-name and its caption.
+A cell shows one object from elevations of 15 and 60 degrees (with --below, also from -20), its name and its caption.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ TILE, LABEL, COLUMNS = 128, 46, 6  # pixels, pixels, cells a row
 BACKGROUND = 0.55
 
 
-def draw_object(parts: list[Part], elevations_deg: Sequence[float], azimuth_deg: float = 35.0) -> Image:
+def render_object(parts: list[Part], elevations_deg: Sequence[float], azimuth_deg: float = 35.0) -> Image:
     """Views of an object side by side, [TILE, TILE * len(elevations_deg)] pixels."""
     import torch
     from PIL import Image
@@ -54,7 +53,7 @@ def draw_sheet(cells: Sequence[tuple[str, list[Part]]], elevations_deg: Sequence
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for index, (text, parts) in enumerate(cells):
         x, y = index % COLUMNS * width, index // COLUMNS * height
-        sheet.paste(draw_object(parts, elevations_deg), (x, y))
+        sheet.paste(render_object(parts, elevations_deg), (x, y))
         pen.multiline_text((x + 2, y + TILE), textwrap.fill(text, width // 6)[:130], fill="black", font=font, spacing=1)
     return sheet
 

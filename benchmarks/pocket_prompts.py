@@ -1,8 +1,8 @@
-"""48 prompts that try what the pocket prior should know: most name something that can be checked by eye."""
+"""48 prompts for what the pocket prior should know; most name something that can be checked by eye."""
 
 from __future__ import annotations
 
-# what is tried -> prompts, worded as one would, of things and properties that the training objects have
+# tested property -> prompts in everyday words about objects and properties of the training data
 PROMPTS: dict[str, tuple[str, ...]] = {
     "colour": (
         "a purple frog",

@@ -1,4 +1,4 @@
-"""What a training step of the pocket prior costs on a GPU, and how much of the GPU's matrix rate it uses.
+"""Times a training step of the pocket prior on a GPU, and compares it with the GPU's matrix rate.
 
 python -m benchmarks.prior_training [--normals] [--batch N] [--steps N] [--kernels] [--write docs/pocket.md]
 """
@@ -31,13 +31,13 @@ MATRIX = 8192  # rows and columns of the product that gives the matrix rate
 
 
 def matrix_rate() -> float:
-    """Operations a second of a bfloat16 matrix product."""
+    """Operations per second of a bfloat16 matrix product."""
     left, right = (torch.randn(MATRIX, MATRIX, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
     return 2 * MATRIX**3 / (clock(lambda: left @ right, REPEATS) / 1e3)
 
 
 def operations(learner: Learner) -> int:
-    """Those of the network for one object's views: forward, and twice as many backward."""
+    """Operations of the network for one object's views: forward, and twice as many backward."""
     unet = model.build_unet(tuple(learner.cfg.channels), learner.cfg.layers, learner.cfg.normals)
     latents, context, condition, *_ = (torch.zeros(model.NUM_VIEWS, *x.shape[1:]) for x in learner.inputs)
     with FlopCounterMode(display=False) as counter:
@@ -46,7 +46,7 @@ def operations(learner: Learner) -> int:
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds of a step and its parts; views a second; share of the matrix rate."""
+    """Milliseconds of a step and its parts, views per second, share of the matrix rate."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--out", folder, "--batch", str(args.batch), "--steps", str(WARM_UP + args.steps)]
         settings = parse(options + ["--normals"] * args.normals)

@@ -1,8 +1,8 @@
-"""How much of a caption's help survives when its words are ones that the prior was never trained on.
+"""Measures how much a caption still helps when it uses words that the prior was never trained on.
 
 python benchmarks/wordings.py [--path FOLDER] [--objects 40] [--seed 0]
 
-Views of made-up objects are noised, and the prior removes the noise under four texts: the true caption, the same with
+Views of procedural objects are noised, and the prior denoises them under four texts: the true caption, the same with
 unseen synonyms, the caption of another object, and none. The error is the mean square of x0 in latents, which lie in
 [-1, 1]; the noise is the same for all four.
 """
@@ -30,7 +30,7 @@ TEXTS = ("true", "held-out words", "another object", "empty")
 
 @dataclass(frozen=True)
 class Sample:
-    """An object and what is said about it."""
+    """An object with its caption, also in held-out words."""
 
     parts: list[Part]
     caption: str
@@ -53,7 +53,7 @@ def draw_samples(count: int, seed: int) -> list[Sample]:
 
 
 def surviving_share(true: float, held_out: float, empty: float) -> float:
-    """How much of the error that the true caption takes away, the reworded one takes away too; 1 is all of it."""
+    """The reduction of the error by the reworded caption, as a share of that by the true one."""
     return (empty - held_out) / (empty - true)
 
 

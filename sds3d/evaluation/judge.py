@@ -1,4 +1,4 @@
-"""Judges: models that were never used for guidance, and say which text a picture fits."""
+"""Judges: models that were never used for guidance and that score how well a text fits a picture."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 TRAIN = "python -m sds3d.evaluation.train_judge --out FOLDER"
 OURS = "sds3d-judge"
 WEIGHTS = "weights.int8.safetensors"
-# of the pictures that CLIP was trained on (arXiv:2103.00020, its published preprocessing), red green blue
+# red, green, blue of CLIP's training pictures (arXiv:2103.00020, its published preprocessing)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class Judge(Protocol):
-    """Pictures and texts as points on one sphere; what belongs together lies close."""
+    """Embeds pictures and texts on one sphere; matching pairs are close."""
 
     name: str  # for a table
 
@@ -42,7 +42,7 @@ class Judge(Protocol):
 
 
 class TowersJudge:
-    """Our own, trained by `train_judge` on pictures that no prior sees, with texts of its own."""
+    """The dual encoder of this package, which `train_judge` trained apart from any prior."""
 
     name = "our dual encoder"
 
@@ -51,17 +51,17 @@ class TowersJudge:
 
     @torch.no_grad()
     def embed_images(self, images: Tensor) -> Tensor:
-        """Unit vectors [N, D]; pictures of another size are seen at RESOLUTION, antialiased."""
+        """Unit vectors [N, D]; pictures of another size are resized to RESOLUTION, antialiased."""
         return self.towers.images(resize(images.to(self.device), RESOLUTION))
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors [P, D]; capitals and punctuation do not matter, nor words after the 24th."""
+        """Unit vectors [P, D]; case, punctuation and words after the 24th are ignored."""
         return self.towers.texts(pieces(texts).to(self.device))
 
 
 class ClipJudge:
-    """A CLIP model in a folder of the user's."""
+    """A CLIP model in a local folder."""
 
     def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, name: str, device: torch.device) -> None:
         module: nn.Module = model  # whose type of `to` is spoilt by a decorator
@@ -73,7 +73,7 @@ class ClipJudge:
 
     @torch.no_grad()
     def embed_images(self, images: Tensor) -> Tensor:
-        """Unit vectors [N, D]; pictures are brought to the model's size, bicubic and antialiased, and not cropped."""
+        """Unit vectors [N, D]; pictures are resized to the model's size, bicubic and antialiased, and not cropped."""
         size = (self.size, self.size)
         images = F.interpolate(images.to(self.device), size, mode="bicubic", align_corners=False, antialias=True)
         states = self.model.vision_model(pixel_values=(images.clamp(0, 1) - self.mean) / self.std)
@@ -81,7 +81,7 @@ class ClipJudge:
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors [P, D]; tokens after the model's last place (the 77th) are not read."""
+        """Unit vectors [P, D]; tokens after the model's last position (the 77th) are ignored."""
         tokens = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
@@ -111,7 +111,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def save_towers(towers: Towers, sizes: dict[str, Any], pool: str, folder: Path) -> None:
-    """Write what `load_towers` reads; `sizes` are the arguments of Towers, `pool` the pool that was held out."""
+    """Write a folder for `load_towers`; `sizes` are the arguments of Towers, `pool` the id of the held-out pool."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_type": OURS, "sizes": sizes, "pool": pool}
     atomic_write(folder / "config.json", json.dumps(config, indent=2) + "\n")
@@ -121,7 +121,7 @@ def save_towers(towers: Towers, sizes: dict[str, Any], pool: str, folder: Path) 
 
 
 def load_towers(folder: Path, device: torch.device) -> TowersJudge:
-    """The judge that `save_towers` wrote, its files checked."""
+    """The judge that `save_towers` wrote, after a check of its checksums."""
     verify(folder, f"make it again with `{TRAIN}`")
     towers = Towers(**read_config(folder)["sizes"])
     towers.load_state_dict(load_int8(folder / WEIGHTS))
@@ -132,7 +132,7 @@ def _load_clip(folder: Path, device: torch.device) -> ClipJudge:
     from transformers import CLIPModel, CLIPTokenizer
 
     try:
-        # an existing folder is never taken for the name of a repository, and pickles are not read
+        # an existing folder is never mistaken for a repository's name, and pickles are not read
         model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""What the judge is trained on: objects of the grammar as the prior never sees them, and what is said of them.
+"""The judge's training data: procedural objects and captions as the prior never sees them.
 
-Other seeds; light from other sides, of other strength, contrast and tint; backgrounds of two colours; other distances,
-fields of view and elevations; blur and noise; and captions in which held-out words take the place of trained ones.
+They differ in seeds; direction, strength, contrast and tint of the light; backgrounds, which have two colors;
+distances, fields of view and elevations; blur and noise; and in captions, where held-out words replace trained ones.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from sds3d.procedural.tracer import trace
 ELEVATION_DEG, DISTANCE, FOV_DEG = (-25.0, 65.0), (2.5, 3.3), (36.0, 44.0)
 REWORDED = 0.5  # share of captions in held-out words where they have one
 TILT_DEG = 35.0  # of the light, at most
-GAIN, GAMMA, TINT = (0.75, 1.25), (0.75, 1.35), 0.06  # the tint is small: colours must keep their names
+GAIN, GAMMA, TINT = (0.75, 1.25), (0.75, 1.35), 0.06  # the tint is small, so that colors keep their names
 NOISE = 0.04  # standard deviation at most
 
 
 class Batch(NamedTuple):
     """One training step: B objects, each with one view and one caption."""
 
-    parts: Tensor  # [B, MAX_PARTS, NUM_COLUMNS], turned under the light
-    viewmats: Tensor  # [B, 4, 4], turned as much
+    parts: Tensor  # [B, MAX_PARTS, NUM_COLUMNS], rotated under the light
+    viewmats: Tensor  # [B, 4, 4], rotated alike
     Ks: Tensor  # [B, 3, 3]
     light: Tensor  # [B, 5]: gain, gamma, tint in red, green and blue
-    backgrounds: Tensor  # [B, 2, 3] in [0, 1], the colours at two opposite ends of the picture
+    backgrounds: Tensor  # [B, 2, 3] in [0, 1], the colors at two opposite ends of the picture
     directions: Tensor  # [B] radians, from the one end to the other
     blur: Tensor  # [B] in [0, 1]
     noise: Tensor  # [B] standard deviation
     ids: Tensor  # [B, MAX_WORDS, MAX_PIECES] long
-    captions: Tensor  # [B] long, equal where captions say the same in the same words
+    captions: Tensor  # [B] long, equal for equal captions
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`; from pinned memory the copy does not wait."""
+        """The same batch on `device`; from pinned memory the copy is asynchronous."""
         return Batch(*(x.to(device, non_blocking=True) for x in self))
 
 
 class JudgedObjects(Dataset):
-    """Batch k is a function of (seed, k) alone, so any number of loaders gives the same run."""
+    """The judge's batches; batch k depends only on (seed, k), so any number of loaders gives the same run."""
 
     def __init__(self, seed: int, batch: int, steps: range) -> None:
         self.seed, self.batch, self.steps = seed, batch, steps
@@ -100,7 +100,7 @@ class JudgedObjects(Dataset):
 
 
 def _sample(rng: random.Random) -> tuple[list[Part], str]:
-    """An object and a caption of it that is not of the pool."""
+    """The parts of an object and a caption of it that contains no caption of the pool."""
     while True:
         parts, (caption,) = sample_object(rng, num_captions=1)
         if rng.random() < REWORDED:
@@ -110,7 +110,7 @@ def _sample(rng: random.Random) -> tuple[list[Part], str]:
 
 
 def random_turns(count: int, generator: torch.Generator) -> Tensor:
-    """Rotations [count, 3, 3]: any angle about the vertical, then a tilt of at most TILT_DEG about any level axis."""
+    """Rotations [count, 3, 3]: any angle about the vertical, then at most TILT_DEG about a horizontal axis."""
     about, axis, tilt = torch.rand(3, count, generator=generator)
     about, axis, tilt = 2 * math.pi * about, 2 * math.pi * axis, math.radians(TILT_DEG) * tilt
     return _about_z(axis) @ _about_x(tilt) @ _about_z(about - axis)
@@ -127,9 +127,9 @@ def _about_x(angles: Tensor) -> Tensor:
 
 
 def turn(parts: Tensor, viewmats: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
-    """Packed `parts` [B, MAX_PARTS, K] and their cameras [B, 4, 4], both turned by `rotations` [B, 3, 3].
+    """Packed `parts` [B, MAX_PARTS, K] and their cameras [B, 4, 4], both rotated by `rotations` [B, 3, 3].
 
-    A camera sees the same object from the same side; but the light, which the tracer holds still, comes from another.
+    A camera sees the same side of the object; only the light, which the tracer keeps fixed, comes from elsewhere.
     """
     parts, viewmats = parts.clone(), viewmats.clone()
     parts[..., CENTER] = parts[..., CENTER] @ rotations.transpose(1, 2)
@@ -138,8 +138,8 @@ def turn(parts: Tensor, viewmats: Tensor, rotations: Tensor) -> tuple[Tensor, Te
     return parts, viewmats
 
 
-def draw(batch: Batch, generator: torch.Generator, rays: int) -> Tensor:
-    """Pictures [B, 3, RESOLUTION, RESOLUTION] in [0, 1]; `rays` squared a pixel, noise from `generator`."""
+def render_batch(batch: Batch, generator: torch.Generator, rays: int) -> Tensor:
+    """Pictures [B, 3, RESOLUTION, RESOLUTION] in [0, 1]; `rays` squared rays per pixel, noise from `generator`."""
     cameras = Cameras(batch.viewmats, batch.Ks, RESOLUTION, RESOLUTION)
     rgba = trace(batch.parts, cameras, rays).flatten(0, 1).movedim(-1, 1)
     alphas = rgba[:, 3:]
@@ -164,7 +164,7 @@ def gradients(ends: Tensor, directions: Tensor) -> Tensor:
 
 
 def _blurred(images: Tensor) -> Tensor:
-    """Images under a binomial filter of 5 pixels, their borders repeated."""
+    """Images under a binomial filter of 5 pixels, with replicated borders."""
     weights = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=images.device) / 16
     flat = F.pad(images, (2, 2, 2, 2), mode="replicate").flatten(0, 1)[:, None]
     flat = F.conv2d(F.conv2d(flat, weights.view(1, 1, 1, 5)), weights.view(1, 1, 5, 1))

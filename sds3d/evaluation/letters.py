@@ -1,7 +1,7 @@
-"""Words as the pieces of letters in them: a text becomes numbers without a vocabulary, and no word is unknown.
+"""Encodes words by hashed letter n-grams: there is no vocabulary, and no word is unknown.
 
-As fastText does (Bojanowski et al., arXiv:1607.04606): a word is itself and its groups of three letters, each hashed to
-a row of a table. So the judge shares neither a tokenizer nor a weight with the texts of any prior.
+As in fastText (Bojanowski et al., arXiv:1607.04606), a word is itself and its letter trigrams, each hashed to a row of
+a table. So the judge shares no tokenizer and no weight with the text encoder of any prior.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-BUCKETS = 4096  # rows of the table; row 0 is no piece
-MAX_WORDS = 24  # later words of a text are not read
+BUCKETS = 4096  # rows of the table; row 0 is padding
+MAX_WORDS = 24  # the rest of a text is ignored
 MAX_PIECES = 16  # of a word: itself and the groups of its first 15 letters
 
 
 def pieces(texts: Sequence[str]) -> Tensor:
-    """Table rows [B, MAX_WORDS, MAX_PIECES] long of the words of `texts`, 0 where there is no piece or no word."""
+    """Table rows [B, MAX_WORDS, MAX_PIECES] long of the words of `texts`, 0 as padding."""
     ids = torch.zeros(len(texts), MAX_WORDS, MAX_PIECES, dtype=torch.long)
     for row, text in zip(ids, texts, strict=True):
         words = re.findall("[a-z0-9]+", text.lower())[:MAX_WORDS]

@@ -1,4 +1,4 @@
-"""What is measured of pictures of assets: whether texts find them, whether views agree, whether shapes are sound."""
+"""Metrics of pictures of assets: retrieval by text, consistency of views, and defects of shape."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-SOLID = 0.5  # alpha from which a pixel is of the object
+SOLID = 0.5  # alpha from which a pixel belongs to the object
 MARGIN = 1 / 32  # of the picture's side: how far a soft edge may reach beyond the solid pixels
-SPECK = 1e-3  # of the object's pixels: smaller pieces are not counted
-TWO_SIDED = 0.05  # mean difference of colours from which an object has a front and a back
+SPECK = 1e-3  # of the object's pixels: smaller pieces are ignored
+TWO_SIDED = 0.05  # mean color difference from which an object has distinct sides
 HALF = 0.5  # of that difference: an asset with less has a second face
 
 
@@ -25,7 +25,7 @@ def ranks(images: Tensor, texts: Tensor, own: Tensor) -> Tensor:
 def r_precision(images: Tensor, texts: Tensor, own: Tensor) -> float:
     """Share of `images` [K, D] whose `own` [K] text is the nearest of all `texts` [P, D], all unit vectors.
 
-    CLIP R-precision as in Dream Fields (arXiv:2112.01455); it says something only beside P.
+    CLIP R-precision as in Dream Fields (arXiv:2112.01455); its meaning depends on P.
     """
     return (ranks(images, texts, own) == 0).double().mean().item()
 
@@ -37,15 +37,15 @@ def views_together(embeddings: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Consistency:
-    """Mean cosines between embedded views of assets: high where views show one and the same thing."""
+    """Mean cosines between embedded views of assets: high where views show the same object."""
 
     neighbours: float  # of one asset, next to each other in its ring
     opposite: float  # of one asset, half a ring apart
-    strangers: float  # of two assets, from the same side: what views have in common that do not belong together
+    strangers: float  # of two assets, from the same side: what unrelated views have in common
 
     @property
     def score(self) -> float:
-        """0 where neighbours are as different as strangers are, 1 where they are alike; NaN where all are alike."""
+        """0 if neighbours are as different as strangers, 1 if they are equal; NaN if all views are equal."""
         if self.strangers >= 1:
             return math.nan
         return (self.neighbours - self.strangers) / (1 - self.strangers)
@@ -54,7 +54,7 @@ class Consistency:
 def view_consistency(embeddings: Tensor) -> Consistency:
     """Of K >= 2 assets with an even number of V views [K, V, D], equally spaced in a ring, all unit vectors.
 
-    They say something only beside those of true objects, whose views differ, too.
+    Compare with the values of true objects, whose views differ, too.
     """
     assets, views = embeddings.shape[:2]
     neighbours = (embeddings * embeddings.roll(1, 1)).sum(-1).mean()
@@ -90,9 +90,9 @@ def components(alphas: Tensor) -> int:
 
 
 def side_difference(front: Tensor, back: Tensor, covered: Tensor) -> float:
-    """Mean absolute difference of colours [3, H, W] in [0, 1] where both sides show the object, 0 to 1.
+    """Mean absolute difference of colors [3, H, W] in [0, 1] where both sides show the object, 0 to 1.
 
-    `covered` [1, H, W] is the product of their alphas; 0 where they have no pixel in common.
+    `covered` [1, H, W] is the product of their alphas; 0 if they have no pixel in common.
     """
     return (((front - back).abs() * covered).sum() / (3 * covered.sum()).clamp(min=1)).item()
 

@@ -1,4 +1,4 @@
-"""Pictures of the pool's objects: what a prior or an asset can at best be."""
+"""Pictures of the pool's true objects, the upper bound for a prior or an asset."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sds3d.procedural.tracer import trace
 
 
 def render_pool(count: int, cameras: Cameras, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Premultiplied colours [count, V, 3, H, W] and alphas [count, V, 1, H, W] of the first objects of the pool.
+    """Premultiplied colors [count, V, 3, H, W] and alphas [count, V, 1, H, W] of the first objects of the pool.
 
-    All are seen by the same V `cameras`, under the light of the prior's training pictures.
+    The same V `cameras` see every object, under the light of the prior's training pictures.
     """
     parts = torch.stack([torch.from_numpy(pack(held.parts)) for held in held_out_pool()[:count]]).to(device)
     repeated = Cameras(

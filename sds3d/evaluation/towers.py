@@ -1,4 +1,4 @@
-"""The judge's two networks: pictures and texts to points on one sphere (Radford et al., arXiv:2103.00020)."""
+"""The judge's two networks, which embed pictures and texts on one sphere (Radford et al., arXiv:2103.00020)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from sds3d.evaluation.letters import BUCKETS, MAX_WORDS
 
 RESOLUTION = 64  # pixels
-WIDTH = 256  # of the sphere's space
+WIDTH = 256  # of the embedding
 HEADS = 4
-FIRST_SCALE = 1 / 0.07  # of the cosines, as CLIP starts with
+FIRST_SCALE = 1 / 0.07  # of the cosines, as in CLIP
 MAX_SCALE = 100.0
 
 
 class Towers(nn.Module):
-    """An image tower, a text tower and the scale of their cosines, which is learnt with them."""
+    """An image tower, a text tower and the scale of their cosines, which is learned with them."""
 
     def __init__(self, channels: Sequence[int] = (64, 128, 256), text_width: int = 192, text_layers: int = 2) -> None:
         super().__init__()
@@ -28,14 +28,14 @@ class Towers(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
 
     def scale(self) -> Tensor:
-        """What cosines are multiplied by before a softmax."""
+        """The factor of the cosines in the softmax."""
         return self.log_scale.exp().clamp(max=MAX_SCALE)
 
 
 class ImageTower(nn.Module):
-    """Two residual blocks a level, each level half as large as the one before; then its mean and its maximum.
+    """Two residual blocks per level, each level at half the resolution; then the mean and the maximum over pixels.
 
-    The mean tells mostly of the background, which the maximum does not.
+    The mean mostly describes the background, the maximum the object.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -56,11 +56,11 @@ class ImageTower(nn.Module):
 
 
 class Block(nn.Module):
-    """Two normalised convolutions added to what went in."""
+    """Two normalized convolutions with a residual connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # over groups of channels, not over the batch: pictures that are judged are unlike those of training
+        # not over the batch, since judged pictures are unlike those of training
         self.layers = nn.Sequential(
             nn.GroupNorm(8, width),
             nn.SiLU(),
@@ -75,7 +75,7 @@ class Block(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Words as the sums of their pieces; a transformer over them, whose extra first place becomes the sentence."""
+    """Words as sums of their pieces, then a transformer, whose extra first token becomes the embedding of the text."""
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()

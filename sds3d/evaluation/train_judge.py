@@ -1,8 +1,8 @@
-"""Program: train the judge on objects that are made up and traced while it learns.
+"""Program: train the judge on procedural objects, traced while it learns.
 
 python -m sds3d.evaluation.train_judge --out FOLDER
 
-It goes on where it stopped, with the same command. `sds3d.evaluation.judge_data` says what it sees.
+The same command resumes a stopped training. `sds3d.evaluation.judge_data` makes the training data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from sds3d.cameras import turntable
 from sds3d.errors import UserError
 from sds3d.evaluation.judge import Judge, load_towers, save_towers
-from sds3d.evaluation.judge_data import Batch, JudgedObjects, draw
+from sds3d.evaluation.judge_data import Batch, JudgedObjects, render_batch
 from sds3d.evaluation.metrics import r_precision, views_together
 from sds3d.evaluation.pool import render_pool
 from sds3d.evaluation.towers import RESOLUTION, Towers
@@ -35,7 +35,7 @@ VIEWS = 4  # of each object of the pool
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, captions: Tensor) -> Tensor:
     """Symmetric InfoNCE of B unit vectors each (CLIP, arXiv:2103.00020, figure 3).
 
-    Where several objects have the same caption, numbers in `captions` [B] being equal, each of them is right.
+    Objects with the same number in `captions` [B] have the same caption; each of them is a correct match.
     """
     logits = scale * images @ texts.T
     same = (captions[:, None] == captions).to(logits)
@@ -62,11 +62,11 @@ class Learner(Trained):
         super().__init__(self.towers, settings, betas=(0.9, 0.98), weight_decay=0.05)
 
     def train_step(self, batch: Batch) -> Tensor:
-        """One optimiser step; its loss, still on the device."""
+        """The loss of one optimizer step, still on the device."""
         batch = batch.to(self.device)
         generator = torch.Generator(self.device).manual_seed(self.args.seed * 1_000_003 + self.step)
         with torch.no_grad():
-            pictures = draw(batch, generator, self.args.rays).contiguous(memory_format=torch.channels_last)
+            pictures = render_batch(batch, generator, self.args.rays).contiguous(memory_format=torch.channels_last)
         gradient = self.weights.grad
         assert gradient is not None  # flatten_parameters made it
         gradient.zero_()
@@ -82,7 +82,7 @@ class Learner(Trained):
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train until `args.steps`, saving now and then; `args.out` is then a folder for `load_judge`."""
+    """Train until `args.steps`, saving now and then; `args.out` becomes a folder for `load_judge`."""
     learner = Learner(args)
     resume(learner, args.out)
     batches = load_batches(
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def pool_precision(judge: Judge, device: torch.device) -> float:
-    """R-precision, the views of an object together, of the pool's true objects: what samples can at best reach."""
+    """R-precision of the pool's true objects, the views of each together: an upper bound for samples."""
     colors, alphas = render_pool(SIZE, turntable(VIEWS, RESOLUTION), device)
     images = judge.embed_images((colors + (1 - alphas) * BACKGROUND).flatten(0, 1)).unflatten(0, (SIZE, VIEWS))
     texts = judge.embed_texts([held.caption for held in held_out_pool()])
@@ -118,8 +118,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--text-width", type=int, default=192)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rays", type=int, default=2, help="a pixel, squared")
-    parser.add_argument("--workers", type=int, default=12 if cuda else 0, help="processes that make up objects")
+    parser.add_argument("--rays", type=int, default=2, help="per pixel, squared")
+    parser.add_argument("--workers", type=int, default=12 if cuda else 0, help="processes that generate objects")
     parser.add_argument("--log-every", type=int, default=100, help="steps")
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if cuda else "cpu")

@@ -1,4 +1,4 @@
-"""All parameters of a network in one tensor, so that what is done to each of them is one kernel, or one message."""
+"""All parameters of a network in one tensor, so that an operation on them is one kernel, or one message."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ ALIGN = 64  # elements; compiled kernels read 16 bytes at a time
 
 
 def flatten_parameters(network: nn.Module) -> Tensor:
-    """Moves the parameters of `network` into one tensor, whose grad holds theirs; both come back as views of it.
+    """The parameters of `network` in one tensor, whose grad holds their gradients; the parameters become views of it.
 
-    A four-dimensional parameter is laid out channels-last, as convolutions want it on a GPU.
+    A four-dimensional parameter is laid out channels-last, as convolutions on a GPU prefer it.
     """
     parameters = list(network.parameters())
     offsets, total = [], 0

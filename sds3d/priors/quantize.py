@@ -1,7 +1,7 @@
-"""Eight-bit storage of weights, four-bit of word tables: each row of a matrix or filter bank keeps one scale.
+"""Eight-bit storage of weights, four-bit storage of word tables: each row of a matrix or filter bank has one scale.
 
-What a network computes last stays in sixteen: rounding shifts each output by its own constant, and a run, which follows
-the network hundreds of times, would add those up to other colours.
+The last layer of a network keeps sixteen bits: rounding would shift each output by a constant, and over the hundreds of
+network calls of a run these shifts would add up to a color cast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LAST = ("conv_out.weight",)  # endings of names
 
 
 def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """int8 rows and float16 scales for tensors of two or more dimensions, float16 for the rest and those named in LAST.
+    """int8 rows and float16 scales of tensors with two or more dimensions, float16 for the rest and those in LAST.
 
     Tensors named in NIBBLES, of an even number of columns, become uint8 rows of half as many: two values a byte.
     """
@@ -32,14 +32,14 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
         in_nibbles = name.endswith(NIBBLES)
         most = 7 if in_nibbles else 127
         scales = (rows.abs().amax(1) / most).clamp_min(1e-7).half()
-        levels = (rows / scales.float()[:, None]).round().clamp(-most, most).to(torch.int8)
-        packed[name] = pack_nibbles(levels) if in_nibbles else levels.reshape(value.shape)
+        codes = (rows / scales.float()[:, None]).round().clamp(-most, most).to(torch.int8)
+        packed[name] = pack_nibbles(codes) if in_nibbles else codes.reshape(value.shape)
         packed[name + SCALE] = scales
     return packed
 
 
 def dequantize(packed: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The float32 state that `quantize` packed, what has a scale within half a step of its row's."""
+    """The float32 state that `quantize` packed, accurate to half a step of each row's scale."""
     state = {}
     for name, value in packed.items():
         if name.endswith(SCALE):
@@ -50,9 +50,9 @@ def dequantize(packed: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def pack_nibbles(levels: Tensor) -> Tensor:
+def pack_nibbles(codes: Tensor) -> Tensor:
     """uint8 [R, C / 2] of int8 [R, C] in -8 to 7; a byte holds column 2 k low and column 2 k + 1 high."""
-    halves = (levels + 8).to(torch.uint8)
+    halves = (codes + 8).to(torch.uint8)
     return halves[:, ::2] | (halves[:, 1::2] << 4)
 
 
@@ -62,7 +62,7 @@ def unpack_nibbles(packed: Tensor) -> Tensor:
 
 
 def save_int8(state: dict[str, Tensor], path: Path) -> None:
-    """Write `state` quantised as one safetensors file."""
+    """Write `state` quantized to one safetensors file."""
     save_file(quantize(state), path)
 
 

@@ -1,6 +1,6 @@
-"""A folder of the user's meshes, GLB and OBJ, and what is said of them in its captions.jsonl.
+"""A folder of the user's meshes, GLB and OBJ, with captions in its captions.jsonl.
 
-Each line is {"file": "chair.glb", "caption": "a red chair"} or has "captions": [...]; more lines on one file add up.
+A line is {"file": "chair.glb", "caption": "a red chair"} or has "captions": [...]; a file may have several lines.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from sds3d.procedural.views import NUM_VIEWS, sample_views, to_bytes
 
 CAPTIONS = "captions.jsonl"
 MAX_CAPTIONS_BYTES = 100_000_000
-MAX_CAPTION = 1000  # letters
+MAX_CAPTION = 1000  # characters
 NUM_RINGS = 32  # of four views each, 2 MB for a mesh, 4 MB with normals
 
 
 @dataclass(frozen=True)
 class UserObject:
-    """A mesh as training sees it: from R random rings of V views, and what may be said of it."""
+    """A mesh of the user as training sees it: R random rings of V views, and its captions."""
 
     name: str
     captions: tuple[str, ...]
-    pictures: Tensor  # uint8 [R, V, H, W, 4 or 7], see `data.to_bytes`
+    pictures: Tensor  # uint8 [R, V, H, W, 4 or 7], see `views.to_bytes`
     viewmats: Tensor  # [R, V, 4, 4]
     Ks: Tensor  # [R, V, 3, 3]
 
@@ -49,9 +49,9 @@ def render_library(
     *,
     normals: bool = False,
 ) -> list[UserObject]:
-    """Every mesh of `folder` that can be read and has a caption; each other one is reported and left out.
+    """Every mesh of `folder` that can be read and has a caption; `report` gets a line for each one that is skipped.
 
-    Drawn once: a mesh takes about a second on one CPU core, and training then only looks pictures up.
+    Meshes are rendered once, about a second each on one CPU core; training then only looks pictures up.
     """
     files, problems = _list_files(folder)
     captions, more = _read_captions(folder / CAPTIONS, files)
@@ -98,7 +98,7 @@ def _draw(
 
 
 def _list_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """All files that lie in `folder`, by their paths relative to it with slashes, and reports of those that do not."""
+    """All files in `folder` by their relative POSIX paths, and a report of each link that leaves the folder."""
     if not folder.is_dir():
         raise UserError(f"--objects {folder}: expected a folder of meshes, found none there")
     root, files, problems = folder.resolve(), {}, []
@@ -113,7 +113,7 @@ def _list_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def _read_captions(path: Path, files: dict[str, Path]) -> tuple[dict[str, list[str]], list[str]]:
-    """What is said of each mesh, and a report of every line that cannot be used and every mesh that has no line."""
+    """The captions of each mesh, and a report of every unusable line and every mesh without a caption."""
     try:
         if path.stat().st_size > MAX_CAPTIONS_BYTES:
             raise UserError(f"{path}: expected at most {megabytes(MAX_CAPTIONS_BYTES)}")
@@ -162,7 +162,7 @@ def _parse_line(line: bytes) -> tuple[str, list[Any]]:
 
 
 def _is_wrong(text: object) -> bool:
-    """Whether `text` is no text, empty, longer than anyone's, or holds what no encoder takes (lone surrogates)."""
+    """Whether `text` is not a string, empty, longer than MAX_CAPTION, or not encodable (lone surrogates)."""
     if not isinstance(text, str) or not text.strip() or len(text) > MAX_CAPTION:
         return True
     return any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -1,4 +1,4 @@
-"""Signed-distance parts: the bricks that the training objects are made of, and their packed array form."""
+"""Signed-distance parts, from which procedural objects are built, and their packed array form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Part:
     size means: ellipsoid: radii (x, y, z); box: half extents; frustum: a cone stump along local z, radius at the
     bottom size[0], half height size[2], radius at the top size[0] * taper (size[1] is ignored; taper 1 is a cylinder, 0
     a cone); torus: ring in the local xy plane, ring radius size[0], tube radius size[2]; capsule: along local z, radius
-    size[0] at the bottom and size[0] * taper at the top, half length between the cap centres size[2]; arc: a capsule
+    size[0] at the bottom and size[0] * taper at the top, half length between the cap centers size[2]; arc: a capsule
     bent to a piece of a ring in the local xz plane, whose middle is at +z: ring radius size[0], half length along the
     ring size[1], tube radius size[2] at the end of smaller x and size[2] * taper at the other; wedge: half extents
     size at the bottom, those of x and y times taper and taper_y at the top (0 and 1 make a roof, 0 and 0 a pyramid).
@@ -43,7 +43,7 @@ class Part:
     center: Vec3
     size: Vec3
     color: Vec3  # sRGB in [0, 1]
-    color2: Vec3 = (1.0, 1.0, 1.0)  # the second colour of a pattern
+    color2: Vec3 = (1.0, 1.0, 1.0)  # the second color of a pattern
     pattern: Pattern = "plain"
     pattern_scale: float = 6.0  # repeats per world unit; of halves the local z of the seam
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))  # local to world
@@ -51,8 +51,8 @@ class Part:
     taper: float = 1.0
     taper_y: float = 1.0
     shine: float = MATTE
-    cut: bool = False  # taken away from the union of all other parts; its colour paints the hollow
-    blend: float = 0.0  # width in world units over which it melts into the parts before it, 0 for a sharp seam
+    cut: bool = False  # subtracted from the union of all other parts; its color paints the cavity
+    blend: float = 0.0  # width in world units of the smooth union with the parts before it, 0 for a sharp seam
 
 
 def rotation_from_euler(x_deg: float = 0.0, y_deg: float = 0.0, z_deg: float = 0.0) -> np.ndarray:
@@ -65,7 +65,7 @@ def rotation_from_euler(x_deg: float = 0.0, y_deg: float = 0.0, z_deg: float = 0
 
 
 def half_extents(part: Part) -> np.ndarray:
-    """Half sides [3] of a world-axis box around `part`, centred on its centre."""
+    """Half sides [3] of a world-axis box around `part`, centered at its center."""
     s = part.size
     if part.kind == "ellipsoid":
         return np.sqrt(((part.rotation * np.array(s)) ** 2).sum(1))
@@ -84,7 +84,7 @@ def half_extents(part: Part) -> np.ndarray:
 
 
 def bounds(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest corner [3] of a world-axis box around `part`."""
+    """The minimum and maximum corner [3] of a world-axis box around `part`."""
     center = np.array(part.center)
     if part.kind == "arc":
         middle = _arc_points(part) @ part.rotation.T + center
@@ -102,7 +102,7 @@ def _arc_points(part: Part) -> np.ndarray:
 
 
 def bounding_radius(part: Part) -> float:
-    """Radius of a ball around the part's centre that holds the part."""
+    """Radius of a ball around the part's center that contains the part."""
     s = part.size
     if part.kind == "ellipsoid":
         return max(s)
@@ -118,7 +118,7 @@ def bounding_radius(part: Part) -> float:
 
 
 def normalize(parts: list[Part], radius: float = 0.9) -> list[Part]:
-    """The same object moved so that its bounding box is centred, and scaled to reach out to `radius`."""
+    """The same object, its bounding box centered at the origin, scaled so that its farthest point is at `radius`."""
     low, high = box_around(parts)
     middle = (low + high) / 2
     scale = radius / max(_reach(p, middle) for p in parts if not p.cut)
@@ -126,7 +126,7 @@ def normalize(parts: list[Part], radius: float = 0.9) -> list[Part]:
 
 
 def box_around(parts: list[Part]) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest corner [3] of a world-axis box around the solid parts."""
+    """The minimum and maximum corner [3] of a world-axis box around the solid parts."""
     corners = [bounds(p) for p in parts if not p.cut]
     return np.min([low for low, _ in corners], 0), np.max([high for _, high in corners], 0)
 
@@ -135,7 +135,7 @@ def moved(parts: list[Part], scale: float, shift: np.ndarray) -> list[Part]:
     """The same object times `scale` about the origin, then shifted."""
     x, y, z = shift.tolist()
     return [
-        Part(  # by place, in the order of the fields: dataclasses.replace takes four times as long
+        Part(  # positional arguments: dataclasses.replace takes four times as long
             p.kind,
             (p.center[0] * scale + x, p.center[1] * scale + y, p.center[2] * scale + z),
             (p.size[0] * scale, p.size[1] * scale, p.size[2] * scale),
@@ -158,7 +158,7 @@ def moved(parts: list[Part], scale: float, shift: np.ndarray) -> list[Part]:
 def _reach(part: Part, origin: np.ndarray) -> float:
     """The greatest distance from `origin` to the surface of `part`, or an upper bound of it."""
     offset = np.subtract(part.center, origin)
-    x, y, z = (offset @ part.rotation).tolist()  # of the centre, in the part's own frame
+    x, y, z = (offset @ part.rotation).tolist()  # of the center, in the part's own frame
     beside, (a, b, c) = math.hypot(x, y), part.size
     match part.kind:
         case "ellipsoid":
@@ -183,7 +183,7 @@ def pack(parts: list[Part]) -> np.ndarray:
     """The array form [MAX_PARTS, NUM_COLUMNS] float32 that the tracer reads; absent parts are zero rows."""
     if len(parts) > MAX_PARTS:
         raise ValueError(f"an object has {len(parts)} parts; the most is {MAX_PARTS}")
-    melting = 1.25 * max((p.blend for p in parts), default=0.0)  # as far as one part changes the surface of another
+    melting = 1.25 * max((p.blend for p in parts), default=0.0)  # how far one part changes the surface of another
     packed = np.zeros((MAX_PARTS, NUM_COLUMNS), np.float32)
     for row, p in zip(packed, parts, strict=False):
         row[SCALARS] = (

@@ -1,4 +1,4 @@
-"""Pictures of meshes that look as the tracer draws made-up objects, so that both can be learnt together."""
+"""Pictures of meshes in the look of the tracer, so that a prior can learn user objects and procedural ones together."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sds3d.mesh.raster import interpolate, rasterize
 from sds3d.mesh.render import sample_texture, supersampled
 
 LIGHT = (0.502, 0.301, 0.811)  # of cuda_ext/procedural/trace.h
-RADIUS = 0.9  # of made-up objects (parts.normalize)
+RADIUS = 0.9  # of procedural objects, see parts.normalize
 
 
 def normalize(solid: Solid) -> Solid:
-    """The same triangles moved so that their bounding box is centred, and scaled to reach out to RADIUS."""
+    """The same triangles, their bounding box centered at 0, scaled so that the farthest vertex is at RADIUS."""
     used = solid.vertices[solid.faces.flatten()].double()
     middle = (used.amin(0) + used.amax(0)) / 2
     reach = (used - middle).norm(dim=1).max()
@@ -27,9 +27,9 @@ def normalize(solid: Solid) -> Solid:
 
 
 def render_solid(solid: Solid, cameras: Cameras, samples: int = 2, normals: bool = False) -> Tensor:
-    """Premultiplied colours and coverage [C, H, W, 4] in [0, 1]; each pixel is the mean of `samples`^2 samples.
+    """Premultiplied colors and coverage [C, H, W, 4] in [0, 1]; each pixel is the mean of `samples`^2 samples.
 
-    With `normals`, [C, H, W, 7]: three more channels, which hold what those of `trace` do. Drawn view by view, which
+    With `normals`, [C, H, W, 7]: three more channels, as `trace` defines them. Views are rendered one by one, which
     bounds the memory.
     """
 
@@ -39,28 +39,28 @@ def render_solid(solid: Solid, cameras: Cameras, samples: int = 2, normals: bool
     return torch.cat([supersampled(render, cameras[i : i + 1], samples) for i in range(len(cameras))])
 
 
-def _layers(solid: Solid, camera: Cameras, draws_normals: bool) -> Tensor:
+def _layers(solid: Solid, camera: Cameras, with_normals: bool) -> Tensor:
     """Shaded color, coverage and, if asked for, normal of every pixel center, [1, H, W, 4 or 7]."""
     faces = torch.cat([solid.faces, solid.faces.flip(1)])  # both sides: files seldom say which is the front
     fragments = rasterize(solid.vertices, faces, camera)
-    face = fragments.faces[fragments.mask]  # [P] of the samples that are hit
+    face = fragments.faces[fragments.mask]  # [P] of the samples that hit a triangle
     columns = torch.cat([solid.normals, solid.colors, solid.uvs], 1)
     values = interpolate(columns, faces, fragments)[fragments.mask]
     normals, colors, uvs = values.split([3, 3, 2], 1)
     normals = _facing(normals, solid.vertices[faces[face]])
     materials = solid.materials[face % len(solid.faces)]
-    shaded = _shade(_painted(solid, colors, uvs, materials), normals)
-    drawn = torch.cat([shaded, torch.ones_like(shaded[:, :1]), *([normals] if draws_normals else [])], 1)
+    shaded = _shade(_textured(solid, colors, uvs, materials), normals)
+    drawn = torch.cat([shaded, torch.ones_like(shaded[:, :1]), *([normals] if with_normals else [])], 1)
     layers = drawn.new_zeros(*fragments.mask.shape, drawn.shape[1])
     layers[fragments.mask] = drawn
     return layers
 
 
 def _facing(normals: Tensor, corners: Tensor) -> Tensor:
-    """Unit `normals` [P, 3] on the side of their triangles that is seen; where they are 0, those of the triangles.
+    """Unit `normals` [P, 3] flipped to the visible side of their triangles; where they are 0, the triangle's normal.
 
-    `corners` [P, 3, 3] go round counter-clockwise as the camera sees them, which is what tells the side: in files,
-    neither the order of corners nor the sign of normals does.
+    `corners` [P, 3, 3] are counterclockwise as seen by the camera, which determines the side: in files, neither the
+    order of corners nor the sign of normals is reliable.
     """
     a, b, c = corners.unbind(1)
     flat = F.normalize(torch.linalg.cross(b - a, c - a), dim=1)
@@ -69,8 +69,8 @@ def _facing(normals: Tensor, corners: Tensor) -> Tensor:
     return torch.where(side == 0, flat, side * smooth)
 
 
-def _painted(solid: Solid, colors: Tensor, uvs: Tensor, materials: Tensor) -> Tensor:
-    """sRGB colours [P, 3] of vertex `colors` [P, 3] times the textures at `uvs` [P, 2]."""
+def _textured(solid: Solid, colors: Tensor, uvs: Tensor, materials: Tensor) -> Tensor:
+    """sRGB colors [P, 3] of vertex `colors` [P, 3] times the textures at `uvs` [P, 2]."""
     texels = torch.ones_like(colors)
     for index in materials.unique().tolist():
         here = materials == index
@@ -79,6 +79,6 @@ def _painted(solid: Solid, colors: Tensor, uvs: Tensor, materials: Tensor) -> Te
 
 
 def _shade(colors: Tensor, normals: Tensor) -> Tensor:
-    """What trace.h makes of matte `colors` [P, 3]: hemisphere light and one key light, but no contact shadow."""
+    """Matte `colors` [P, 3] as trace.h shades them: hemisphere light and one key light, but no contact shadow."""
     key = (normals @ torch.tensor(LIGHT, device=normals.device)).clamp(min=0)
     return (colors * (0.62 + 0.14 * normals[:, 2] + 0.30 * key)[:, None]).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Pictures of packed signed-distance objects: the training images of the pocket prior."""
+"""Renders packed signed-distance objects: the training images of the pocket prior."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sds3d.native.abi import Struct, fields, pointer
 
 
 def trace(parts: Tensor, cameras: Cameras, samples: int = 2, normals: bool = False) -> Tensor:
-    """Premultiplied colours and coverage [B, V, H, W, 4] in [0, 1] of B objects, each seen by its own V cameras.
+    """Premultiplied colors and coverage [B, V, H, W, 4] in [0, 1] of B objects, each seen by its own V cameras.
 
     With `normals`, [B, V, H, W, 7]: three more channels in [-1, 1], the mean over a pixel's rays of the world-space
     unit normal where they hit, 0 where they do not.

@@ -1,4 +1,4 @@
-"""The training data of the pocket prior: made-up objects, what is said of them, and from where they are seen."""
+"""The training data of the pocket prior: procedural objects, their captions and their views."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sds3d.procedural.training_pairs import sample_pair
 from sds3d.procedural.views import NUM_VIEWS, RESOLUTION, compose, from_bytes, sample_views
 
 DROP_PROMPT = 0.1  # share of objects trained without text, for classifier-free guidance (arXiv:2207.12598)
-DROP_WORDS = 0.15  # share trained on the sentence vector alone, where unseen words lie nearest to their synonyms
+DROP_WORDS = 0.15  # share trained on only the sentence vector, in which unseen words lie nearest to their synonyms
 
 
 class Batch(NamedTuple):
-    """One training step: B objects of V views, first M made-up ones; the views of an object are adjacent."""
+    """One training step: B objects of V views, the first M of them procedural; the views of an object are adjacent."""
 
     parts: Tensor  # [M, MAX_PARTS, NUM_COLUMNS]
-    pictures: Tensor  # uint8 [B - M, V, H, W, 4 or 7], see `to_bytes`
+    pictures: Tensor  # uint8 [B - M, V, H, W, 4 or 7], see `views.to_bytes`
     ids: Tensor  # token ids [B, MAX_TOKENS]
-    has_words: Tensor  # bool [B], false where only the sentence vector is shown
+    has_words: Tensor  # bool [B], false where the network gets only the sentence vector
     viewmats: Tensor  # [B * V, 4, 4]
     Ks: Tensor  # [B * V, 3, 3]
     backgrounds: Tensor  # [B * V, 3] in [0, 1]
@@ -35,12 +35,12 @@ class Batch(NamedTuple):
     timesteps: Tensor  # long [B * V], one for each object
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`; from pinned memory the copy does not wait."""
+        """The same batch on `device`; from pinned memory the copy is asynchronous."""
         return Batch(*(x.to(device, non_blocking=True) for x in self))
 
 
 class ProceduralObjects(Dataset):
-    """Batch k of process `rank` is a function of (seed, k, rank) alone, so any number of loaders gives the same run."""
+    """Batches of procedural objects; batch k depends only on (seed, k, rank), not on the number of loaders."""
 
     def __init__(
         self, seed: int, batch: int, steps: range, encoder: TextEncoder, rank: int = 0, world: int = 1
@@ -78,10 +78,10 @@ class ProceduralObjects(Dataset):
 
 
 def render_latents(batch: Batch, normals: bool = False) -> Tensor:
-    """Latents [B * V, Z, 32, 32] of the objects over their backgrounds; with `normals`, pictures have them too."""
+    """Latents [B * V, Z, 32, 32] of the objects over their backgrounds; with `normals`, of colors and normals."""
     cameras = Cameras(batch.viewmats, batch.Ks, RESOLUTION, RESOLUTION)
     layers = from_bytes(batch.pictures)
-    if made_up := len(batch.parts):
-        traced = trace(batch.parts, cameras[: made_up * NUM_VIEWS], normals=normals)
+    if procedural := len(batch.parts):
+        traced = trace(batch.parts, cameras[: procedural * NUM_VIEWS], normals=normals)
         layers = torch.cat([traced, layers]) if len(layers) else traced
     return model.images_to_latents(compose(layers.flatten(0, 1).movedim(-1, 1), batch.backgrounds))

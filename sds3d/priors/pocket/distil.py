@@ -2,7 +2,8 @@
 
 python -m sds3d.priors.pocket.distil --teacher MODEL_FOLDER --out FOLDER
 
-Not its last layer: there, states tell what a sentence is about; before, they still tell azure from emerald.
+The last layer is not the target: its states describe the topic of a sentence, while earlier ones still distinguish
+azure from emerald.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from sds3d.priors.quantize import dequantize, quantize
 from sds3d.priors.weights import POCKET
 from sds3d.procedural.objects import sample_object
 
-TEACHER_LAYERS = 6  # of twelve; the states after them are what is learnt
+TEACHER_LAYERS = 6  # of twelve; the student learns the states after them
 LAYERS = 3  # of the student
-POOL = 400_000  # sentences, drawn from again and again
-EVENNESS = 0.5  # of the directions that are kept: 0 leaves their lengths as they are, 1 makes all alike
-MARKS = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>"}  # other names of the same pieces
+POOL = 400_000  # sentences, which batches are sampled from
+EVENNESS = 0.5  # of the kept directions: 0 keeps their lengths, 1 makes them all equal
+MARKS = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>"}  # the teacher's names of the same pieces
 
 
 def random_sentence(rng: random.Random, words: list[str], captions: list[str]) -> str:
-    """A caption of the grammar, often with words swapped for any others; a short noun phrase; or a list of words."""
+    """A procedural caption, often with random words in place of some; a short noun phrase; or a list of words."""
     kind = rng.random()
     if kind < 0.2:
         return " ".join(rng.choice(words) for _ in range(rng.randint(1, 8)))
@@ -53,7 +54,7 @@ def sentence_ids(tokenizer_json: str, count: int, rng: random.Random) -> Tensor:
 
 
 class Teacher(nn.Module):
-    """Ids of our word pieces to the teacher's states, in the directions in which single words differ most."""
+    """Maps ids of our word pieces to the teacher's states, along the directions in which single words differ most."""
 
     def __init__(self, folder: Path, tokenizer_json: str) -> None:
         from transformers import AutoModel
@@ -67,7 +68,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, ids: Tensor) -> Tensor:
-        """States [B, L, WIDTH] of `ids` [B, L], which are 0 after the end; [B, L, hidden] before `look_at_words`."""
+        """States [B, L, WIDTH] of `ids` [B, L], whose padding is 0; [B, L, hidden] before `look_at_words`."""
         states = self.model(input_ids=self.theirs[ids], attention_mask=(ids != 0).long()).last_hidden_state
         return (states.float() - self.mean) @ self.directions
 
@@ -93,7 +94,7 @@ def same_pieces(ours: str, theirs: str) -> Tensor:
 
 
 def build_student(words: Tensor) -> nn.Module:
-    """A BERT whose word table are the states `words` [V, WIDTH], as they will be stored; it is not trained."""
+    """A BERT whose word table is fixed to the states `words` [V, WIDTH], rounded as they will be stored."""
     from transformers import BertConfig, BertModel
 
     config = BertConfig(

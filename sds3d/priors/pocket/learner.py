@@ -1,4 +1,4 @@
-"""One optimiser step of the pocket network; on a GPU it is recorded once as a CUDA graph and then replayed."""
+"""One optimizer step of the pocket network, on a GPU recorded once as a CUDA graph and then replayed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sds3d.priors.pocket.options import TrainingConfig
 from sds3d.priors.pocket.text import TextEncoder
 from sds3d.priors.training import Trained, scheduled_rate
 
-WARM_UP_STEPS = 3  # run one by one before the recording: compilers and libraries settle in them
-TEXT_NOISE = 0.2  # standard deviation, of tokens of unit variance: what is meant by near words is to be drawn alike
+WARM_UP_STEPS = 3  # run eagerly before the recording, so that compilers and libraries finish their setup
+TEXT_NOISE = 0.2  # standard deviation, for tokens of unit variance: nearby words should give similar pictures
 
 
 def v_prediction_loss(
@@ -42,10 +42,10 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 class Prepared(NamedTuple):
-    """The inputs of a step, and when they are there; None if they are."""
+    """The inputs of a step, and the event after which they are ready, None on a CPU."""
 
     inputs: list[Tensor]
-    drawn: torch.cuda.Event | None
+    ready: torch.cuda.Event | None
 
 
 class Learner(Trained):
@@ -55,8 +55,8 @@ class Learner(Trained):
         self.cfg, self.device, self.rank, self.world = cfg, device, rank, world
         self.on_gpu = device.type == "cuda"
         if self.on_gpu:
-            self.stream = torch.cuda.Stream(device, priority=-1)  # the default stream cannot be recorded
-            self.drawing = torch.cuda.Stream(device)  # gets what the step leaves idle
+            self.stream = torch.cuda.Stream(device, priority=-1)  # a graph cannot be recorded on the default stream
+            self.rendering = torch.cuda.Stream(device)  # of lower priority: runs beside the step
             torch.cuda.set_stream(self.stream)
         torch.manual_seed(cfg.seed)
         torch.backends.cudnn.benchmark = True  # the default convolution algorithms are slow here
@@ -81,9 +81,9 @@ class Learner(Trained):
         self.warmed_up = 0
 
     def train(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
-        """One optimiser step for each batch; the loss of this process's share of it, still on the device.
+        """One optimizer step for each batch; yields the loss of this process's share of it, still on the device.
 
-        While a step is taken, the next batch is drawn beside it.
+        While a step runs, the next batch is rendered in another stream.
         """
         ready: Prepared | None = None
         for step, batch in enumerate(batches, self.step):
@@ -95,25 +95,25 @@ class Learner(Trained):
             yield self._take(ready)
 
     def _prepare(self, batch: Batch, step: int) -> Prepared:
-        """`_inputs`, on a GPU in a stream of its own."""
+        """The result of `_inputs`, on a GPU in a separate stream."""
         if not self.on_gpu:
             return Prepared(self._inputs(batch.to(self.device), step), None)
-        with torch.cuda.stream(self.drawing):
+        with torch.cuda.stream(self.rendering):
             inputs = self._inputs(batch.to(self.device), step)
             for tensor in inputs:
-                tensor.record_stream(self.stream)  # its memory is not given away before the step has read it
-            return Prepared(inputs, self.drawing.record_event())
+                tensor.record_stream(self.stream)  # its memory is not reused before the step has read it
+            return Prepared(inputs, self.rendering.record_event())
 
     def _take(self, prepared: Prepared) -> Tensor:
-        if prepared.drawn:
-            self.stream.wait_event(prepared.drawn)
+        if prepared.ready:
+            self.stream.wait_event(prepared.ready)
         loss = self._replay(prepared.inputs) if self.on_gpu else self._gradient(*prepared.inputs)
         self._apply()
         self.step += 1
         return loss
 
     def _replay(self, inputs: list[Tensor]) -> Tensor:
-        """`_gradient` as a CUDA graph: of the tensors of the first call, which later inputs are copied into."""
+        """`_gradient` as a CUDA graph on the tensors of the first call; later inputs are copied into them."""
         self.inputs = self.inputs or [x.clone() for x in inputs]
         torch._foreach_copy_(self.inputs, inputs)
         if self.warmed_up < WARM_UP_STEPS:
@@ -121,7 +121,7 @@ class Learner(Trained):
             return self._gradient(*self.inputs)
         if self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
-            # thread_local: the loader's thread pins memory meanwhile
+            # thread_local, since the loader's thread pins memory at the same time
             with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
                 self.loss = self._gradient(*self.inputs)
         self.graph.replay()
@@ -145,17 +145,17 @@ class Learner(Trained):
     def _gradient(
         self, latents: Tensor, context: Tensor, condition: Tensor, timesteps: Tensor, noise: Tensor
     ) -> Tensor:
-        """The loss, whose gradient replaces that of `weights`."""
+        """The loss; its gradient is written to `weights.grad`."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.on_gpu):
             loss = v_prediction_loss(self.forward, latents, context, condition, self.alphas_cumprod, timesteps, noise)
-        # gathered at the end, in a few kernels: added up one by one they are hundreds
+        # copied at the end by a few kernels; accumulating them one by one takes hundreds
         parameters = list(self.unet.parameters())
         torch._foreach_copy_([p.grad for p in parameters], torch.autograd.grad(loss, parameters))
         return loss.detach()
 
     @torch.no_grad()
     def _apply(self) -> None:
-        """AdamW on the mean gradient of all processes, clipped to length 1; then the running average."""
+        """AdamW on the mean gradient of all processes, clipped to norm 1; then the running average."""
         gradient = self.weights.grad
         if self.world > 1:
             torch.distributed.all_reduce(gradient)

@@ -37,12 +37,12 @@ class MixedObjects(ProceduralObjects):
         self.user_objects, self.mix = user_objects, mix
 
     def __getitem__(self, index: int) -> Batch:
-        made_up = super().__getitem__(index)
+        procedural = super().__getitem__(index)
         rng = random.Random(f"{self.seed}/{self.steps[index]}/{self.rank}/own")
         first = math.floor(self.mix * self.batch + rng.random())
         chosen = [rng.choice(self.user_objects) for _ in range(self.batch - first)]
         if not chosen:
-            return made_up
+            return procedural
         rings = [rng.randrange(len(one.pictures)) for one in chosen]
         prompts = ["" if rng.random() < DROP_PROMPT else reworded(rng.choice(one.captions), rng) for one in chosen]
         split = first * model.NUM_VIEWS
@@ -50,27 +50,27 @@ class MixedObjects(ProceduralObjects):
         def looked_up(name: str) -> torch.Tensor:
             return torch.stack([getattr(one, name)[ring] for one, ring in zip(chosen, rings, strict=True)])
 
-        viewmats = torch.cat([made_up.viewmats[:split], looked_up("viewmats").flatten(0, 1)])
-        Ks = torch.cat([made_up.Ks[:split], looked_up("Ks").flatten(0, 1)])
+        viewmats = torch.cat([procedural.viewmats[:split], looked_up("viewmats").flatten(0, 1)])
+        Ks = torch.cat([procedural.Ks[:split], looked_up("Ks").flatten(0, 1)])
         cameras = Cameras(viewmats, Ks, model.RESOLUTION, model.RESOLUTION)
-        # The timesteps rise with the place in the batch; own and made-up objects are each to see all of them.
-        timesteps = made_up.timesteps.unflatten(0, (self.batch, model.NUM_VIEWS))
+        # Timesteps increase with the position in the batch; user and procedural objects must each cover all of them.
+        timesteps = procedural.timesteps.unflatten(0, (self.batch, model.NUM_VIEWS))
         order = torch.tensor(rng.sample(range(self.batch), self.batch))
-        return made_up._replace(
-            parts=made_up.parts[:first],
+        return procedural._replace(
+            parts=procedural.parts[:first],
             pictures=looked_up("pictures"),
-            ids=torch.cat([made_up.ids[:first], self.encoder.tokenize(prompts)]),
+            ids=torch.cat([procedural.ids[:first], self.encoder.tokenize(prompts)]),
             viewmats=viewmats,
             Ks=Ks,
-            condition=model.condition_vectors(cameras, made_up.backgrounds),
+            condition=model.condition_vectors(cameras, procedural.backgrounds),
             timesteps=timesteps[order].flatten(),
         )
 
 
 def reworded(caption: str, rng: random.Random) -> str:
-    """`caption` as it is, without its article, or in a frame such as "a photo of ..." that made-up objects have too.
+    """`caption` as it is, without its article, or in a frame such as "a photo of ...", as procedural captions have.
 
-    Upper and lower case are the same to the text encoder.
+    The text encoder ignores case.
     """
     if rng.random() < PLAIN_SHARE:
         article = next((a for a in ARTICLES if caption.lower().startswith(a)), "")

@@ -31,14 +31,14 @@ def build_unet(channels: Sequence[int] = (96, 192, 256), layers: int = 1, normal
 
 
 def latent_channels(normals: bool) -> int:
-    """Channels Z of the latents: 12, or with normals beside the colours 24."""
+    """Channels Z of the latents: 12 of colors, or 24 of colors and normals."""
     return (6 if normals else 3) * PATCH**2
 
 
 def widened(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a network that draws normals too, from those of one that does not.
+    """The weights of a network of colors and normals, from those of a network of colors.
 
-    What is new is zero, so that colours are predicted as before, whatever the normals are.
+    The added weights are zero, so that colors are predicted as before, whatever the normals are.
     """
     added = latent_channels(normals=True) - latent_channels(normals=False)
     first = state["conv_in.weight"]
@@ -49,7 +49,7 @@ def widened(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def cumulative_alphas() -> Tensor:
-    """The share of signal in the variance at each timestep, [NUM_TIMESTEPS] float32, falling.
+    """The share of signal in the variance at each timestep, [NUM_TIMESTEPS] float32, decreasing.
 
     Cosine noise levels (Nichol and Dhariwal, arXiv:2102.09672, equation 17), each step's noise at most 0.999.
     """
@@ -59,11 +59,10 @@ def cumulative_alphas() -> Tensor:
 
 
 def condition_vectors(cameras: Cameras, backgrounds: Tensor) -> Tensor:
-    """What the network knows of a view [C, 19]: the pose as MVDream has it, how much it sees, and the background.
+    """The conditioning [C, 19] on a view: the pose as in MVDream, the width of the view, and the background.
 
-    The pose's translation, there of unit length, is as long as the picture is wide at the origin, in units of what the
-    standard view sees. `backgrounds` [C, 3] in [0, 1] are given so that the network need not guess which pixels are
-    empty.
+    The pose's translation, of unit length in MVDream, has the length of the picture's width at the origin relative to
+    the standard view. With `backgrounds` [C, 3] in [0, 1] the network need not guess which pixels are empty.
     """
     poses = pose_vectors(cameras).unflatten(1, (4, 4))
     half_widths = cameras.positions.norm(dim=-1) * (cameras.width / 2) / cameras.Ks[:, 0, 0]
@@ -94,7 +93,7 @@ def save_unet(unet: UNet, folder: Path) -> None:
         "down_block_types": ["DownBlock2D"] + ["CrossAttnDownBlock2D"] * attending,
         "up_block_types": ["CrossAttnUpBlock2D"] * attending + ["UpBlock2D"],
         "cross_attention_dim": WIDTH,
-        "attention_head_dim": HEADS,  # diffusers reads it as their number
+        "attention_head_dim": HEADS,  # diffusers reads it as the number of heads
         "norm_num_groups": unet.groups,
         "class_embed_type": "projection",
         "projection_class_embeddings_input_dim": CONDITION,
@@ -117,7 +116,7 @@ def save_unet(unet: UNet, folder: Path) -> None:
 
 def load_unet(folder: Path) -> UNet:
     """The network stored by `save_unet`, float32, in eval mode."""
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
+    with torch.device("meta"):  # allocates no memory and draws no random numbers for weights that are replaced
         unet = build_unet(**network_shape(folder))
     unet.load_state_dict(load_int8(folder / "unet" / "weights.int8.safetensors"), assign=True)
     return unet.requires_grad_(False).eval()
@@ -129,7 +128,7 @@ def network_shape(folder: Path) -> dict[str, Any]:
 
 
 def shape_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The same from what unet/config.json holds."""
+    """The arguments of `build_unet` from the content of unet/config.json."""
     return {
         "channels": config["block_out_channels"],
         "layers": config["layers_per_block"],

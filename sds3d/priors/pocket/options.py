@@ -30,7 +30,7 @@ class TrainingConfig:
     steps: int
     batch: int  # objects a step and process
     channels: list[int]  # of the network's levels
-    layers: int  # residual blocks a level
+    layers: int  # residual blocks per level
     normals: bool  # whether the prior predicts normals beside colors
     lr: float
     ema: float  # decay of the running average of the weights
@@ -52,7 +52,7 @@ def parse(argv: Sequence[str] | None) -> TrainingConfig:
     parser.add_argument(
         "--objects", type=Path, metavar="DIR", help="a folder of your meshes (GLB, OBJ) with captions.jsonl"
     )
-    parser.add_argument("--mix", type=float, help="with --objects: share of objects that are made up (default: 0.5)")
+    parser.add_argument("--mix", type=float, help="with --objects: share of procedural objects (default: 0.5)")
     parser.add_argument(
         "--init", type=Path, help="a trained prior to start from (default: none; with --objects, the shipped one)"
     )
@@ -60,14 +60,14 @@ def parse(argv: Sequence[str] | None) -> TrainingConfig:
     parser.add_argument("--steps", type=int, help="default: 16000; with --objects, 2000")
     parser.add_argument("--batch", type=int, default=64, help="objects a step and process, four views each")
     parser.add_argument("--channels", type=int, nargs="+", help="default: those of --init, or 96 192 256")
-    parser.add_argument("--layers", type=int, help="residual blocks a level (default: those of --init, or 1)")
+    parser.add_argument("--layers", type=int, help="residual blocks per level (default: those of --init, or 1)")
     parser.add_argument(
-        "--normals", action="store_true", help="draw normals beside colours; also without it if --init draws them"
+        "--normals", action="store_true", help="predict normals beside colors; implied if --init predicts them"
     )
     parser.add_argument("--lr", type=float, help="default: 5e-4; with --objects, 2e-4")
     parser.add_argument("--ema", type=float, help="default: 0.9995; with --objects, 0.998")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=12 if cuda else 0, help="processes that make up objects")
+    parser.add_argument("--workers", type=int, default=12 if cuda else 0, help="processes that generate objects")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=cuda, help="torch.compile")
     parser.add_argument("--log-every", type=int, default=100, help="steps")
     parser.add_argument("--save-every", type=float, default=120.0, help="seconds")

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from sds3d.priors.pocket.bert import Bert
 from sds3d.priors.quantize import load_int8, save_int8
 
-MAX_TOKENS = 24  # later words of a prompt are not read
+MAX_TOKENS = 24  # the rest of a prompt is ignored
 WIDTH = 384
 
 
 class TextEncoder(nn.Module):
-    """Prompts to context tokens of fixed length."""
+    """Maps prompts to context tokens of fixed length."""
 
     def __init__(self, folder: Path) -> None:
         """Load `folder`/tokenizer.json, config.json and weights.int8.safetensors."""
@@ -26,7 +26,7 @@ class TextEncoder(nn.Module):
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_padding(length=MAX_TOKENS)
         self.tokenizer.enable_truncation(MAX_TOKENS)
-        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
+        with torch.device("meta"):  # allocates no memory and draws no random numbers for weights that are replaced
             self.bert = Bert(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         self.bert.load_state_dict(load_int8(folder / "weights.int8.safetensors"), assign=True)
         self.requires_grad_(False).eval()
@@ -38,8 +38,8 @@ class TextEncoder(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Context [B, MAX_TOKENS, WIDTH] of unit variance; zeros after the end, so no mask is needed.
 
-        First the mean of all token states, as sentence vectors are made (arXiv:1908.10084), in place of its first mark,
-        whose state means nothing; then the states of the words.
+        The first token is the mean of all states, a sentence vector (arXiv:1908.10084), in place of the start token's
+        state, which carries no meaning; the states of the words follow.
         """
         mask = ids != 0
         states = self.bert(ids, mask)

@@ -1,4 +1,4 @@
-"""Program: train the pocket prior on objects that are made up and traced while it learns, or on the user's meshes too.
+"""Program: train the pocket prior on procedural objects, traced while it learns, and on the user's meshes.
 
 sds3d prior train --out FOLDER --steps 16000
 sds3d prior train --out FOLDER --objects MESHES     # starts from the shipped weights
@@ -31,7 +31,7 @@ from sds3d.priors.weights import MANIFEST, file_sha256
 from sds3d.procedural.library import UserObject, render_library
 from sds3d.procedural.training_pairs import sample_pair
 
-CAPTIONS = 20_000  # made-up ones that tell which words the prior knows; rarer words are hardly learnt
+CAPTIONS = 20_000  # procedural ones, whose words the prior counts as known; rarer words are hardly learned
 
 
 def run(cfg: TrainingConfig) -> None:
@@ -61,7 +61,7 @@ def run(cfg: TrainingConfig) -> None:
 
 
 def load_user_objects(cfg: TrainingConfig, device: torch.device, rank: int) -> list[UserObject]:
-    """The user's objects; the first process says which meshes it left out."""
+    """The user's objects; the first process reports which meshes it skipped."""
 
     def report(text: str) -> None:
         if rank == 0:
@@ -75,7 +75,7 @@ def load_user_objects(cfg: TrainingConfig, device: torch.device, rank: int) -> l
 
 
 def training_data(cfg: TrainingConfig, learner: Learner, user_objects: list[UserObject]) -> ProceduralObjects:
-    """The batches that are still to come."""
+    """The batches of the remaining steps."""
     steps, encoder = range(learner.step, cfg.steps), learner.encoder.cpu()
     if user_objects:
         assert cfg.mix is not None  # as there are objects
@@ -97,7 +97,7 @@ next:
 
 
 def join_processes(device: str) -> tuple[int, int, torch.device]:
-    """(rank, number of processes, device) as torchrun's variables say; (0, 1, `device`) without them."""
+    """(rank, number of processes, device) from torchrun's variables; (0, 1, `device`) without them."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return 0, 1, torch.device(device)
@@ -109,7 +109,7 @@ def join_processes(device: str) -> tuple[int, int, torch.device]:
 
 
 def export(learner: Learner, user_objects: list[UserObject], out: Path) -> None:
-    """Write the averaged network, beside it a copy of the text encoder and the words it knows, and all checksums."""
+    """Write the averaged network, a copy of the text encoder, the words that the prior knows, and all checksums."""
     model.save_unet(learner.average, out)
     if not (out / WORDS).exists():
         atomic_write(out / WORDS, known_words(captions_seen(learner.cfg, user_objects)))
@@ -121,7 +121,7 @@ def export(learner: Learner, user_objects: list[UserObject], out: Path) -> None:
 
 
 def captions_seen(cfg: TrainingConfig, user_objects: list[UserObject]) -> Iterator[str]:
-    """The captions of a training: its own, many of the made-up ones, and the words of the prior that it starts from."""
+    """The captions of a training: the user's, many procedural ones, and the words of the prior that it starts from."""
     for one in user_objects:
         yield from one.captions
     if cfg.init and (cfg.init / WORDS).is_file():

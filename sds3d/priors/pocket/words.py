@@ -1,4 +1,4 @@
-"""Which words of a prompt the captions of a prior's training had: of others, its text encoder only guesses."""
+"""Which words of a prompt occurred in the captions of a prior's training; others it can only guess."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-WORDS = "words.txt"  # beside the weights, one word a line
-# words that change nothing of what is meant
+WORDS = "words.txt"  # beside the weights, one word per line
+# words without meaning of their own
 EMPTY = frozenset(
     ("a", "an", "the", "this", "that", "these", "those", "my", "your", "our", "his", "her", "its", "some", "any")
     + ("very", "really", "please")
@@ -15,7 +15,7 @@ EMPTY = frozenset(
 
 
 def words_of(text: str) -> list[str]:
-    """The words of `text` in their order, in lower case."""
+    """The words of `text` in order, in lower case."""
     return re.findall(r"[^\W\d_]+", text.lower())
 
 
@@ -26,9 +26,9 @@ def known_words(captions: Iterable[str]) -> str:
 
 
 def unseen_words(prompt: str, folder: Path) -> list[str]:
-    """The words of `prompt`, each once, that no caption had from which the prior in `folder` learned.
+    """The words of `prompt`, each once, that no training caption of the prior in `folder` contained.
 
-    Singular and plural are one. None where the folder does not say what its captions were.
+    Singular and plural count as one. The list is empty if the folder has no list of words.
     """
     path = folder / WORDS
     if not path.is_file():

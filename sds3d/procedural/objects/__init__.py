@@ -1,4 +1,4 @@
-"""The procedural object grammar: random objects made of parts, each with captions that are true of it."""
+"""The procedural object grammar: random objects made of parts, with captions that describe them."""
 
 from __future__ import annotations
 

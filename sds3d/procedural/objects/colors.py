@@ -1,4 +1,4 @@
-"""The colours of objects and the words that are true of them."""
+"""The colors of objects and the words for them."""
 
 from __future__ import annotations
 

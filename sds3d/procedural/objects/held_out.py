@@ -1,6 +1,6 @@
-"""The pool that retrieval is tried on: 200 captions that no training contains, each with an object it is true of.
+"""The retrieval pool: 200 captions that no training contains, each with an object that it describes.
 
-Each stands there twice: in words that the prior never saw, and in trained words.
+Each caption has two forms: with words that the prior never saw, and in trained words.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ class Held:
 def held_out_pool() -> tuple[Held, ...]:
     """SIZE entries, the same in every process; the first N are of as many categories as N allows.
 
-    Every caption names a colour and has a held-out word. Of two captions of one category, each names a colour that the
-    other does not, so that a picture of the one is seldom a picture of the other.
+    Every caption names a color and has a held-out word. Of two captions of one category, each names a color that the
+    other does not, so that a picture rarely fits both.
     """
     rng = random.Random(SEED)
     pool: list[Held] = []
     while len(pool) < SIZE:
         for category in rng.sample(CATEGORIES, len(CATEGORIES)):
-            said = [named_colors(held.caption) for held in pool if held.category == category]
-            if held := _draw(rng, category, said):
+            used = [named_colors(held.caption) for held in pool if held.category == category]
+            if held := _draw(rng, category, used):
                 pool.append(held)
     return tuple(pool[:SIZE])
 
 
-def _draw(rng: random.Random, category: str, said: list[frozenset[str]]) -> Held | None:
-    """An entry whose colours tell it from those `said` in its category already, if there is one in TRIES."""
+def _draw(rng: random.Random, category: str, used: list[frozenset[str]]) -> Held | None:
+    """An entry whose colors distinguish it from those `used` in its category, or None after TRIES."""
     for _ in range(TRIES):
         parts, (plain,) = sample_object(rng, category, num_captions=1)
         caption = reword(plain, SYNONYMS)
         if caption == plain or _has_shade(plain) or unframed(plain) != plain:
             continue
         colors = named_colors(caption)
-        if colors and not any(colors <= other or other <= colors for other in said):
+        if colors and not any(colors <= other or other <= colors for other in used):
             return Held(category, caption, plain, parts)
     return None
 
 
 def named_colors(caption: str) -> frozenset[str]:
-    """The keys of COLORS that `caption` names, by any of their words, held-out ones included."""
+    """The keys of COLORS that `caption` names by any word, held-out words included."""
     rest = reword(caption, INVERSE)
     found = set()
     for word, color in _color_words():
@@ -80,7 +80,7 @@ def _color_words() -> tuple[tuple[str, str], ...]:
 
 
 def _has_shade(caption: str) -> bool:
-    """Whether a colour of more than one word would be reworded in part: "navy blue" is not "navy azure"."""
+    """Whether a color of several words would be reworded in part: "navy blue" is not "navy azure"."""
     return any(shade in caption for shade in _shades())
 
 
@@ -90,7 +90,7 @@ def _shades() -> tuple[str, ...]:
 
 
 def unframed(caption: str) -> str:
-    """`caption` without what it says of a picture: "a photo of ...", "..., 3d model"."""
+    """`caption` without words about a picture: "a photo of ...", "..., 3d model"."""
     for before, after in (frame.split("{}") for frame in FRAMES):
         if caption.startswith(before) and caption.endswith(after):
             caption = caption.removeprefix(before).removesuffix(after)
@@ -98,17 +98,17 @@ def unframed(caption: str) -> str:
 
 
 def bare(caption: str) -> str:
-    """`caption` unframed and without its first "a" or "an": the same for captions that say the same in these words."""
+    """`caption` unframed and without its first "a" or "an": equal for captions with the same content."""
     return re.sub(r"^an? ", "", unframed(caption))
 
 
 def is_held_out(caption: str) -> bool:
-    """Whether `caption` says what one of the pool does, in the same words: no training has it."""
+    """Whether `caption` is one of the pool, in any frame: the prior's training skips it."""
     return bare(caption) in _bare_captions()
 
 
 def holds_held_out(caption: str) -> bool:
-    """Whether `caption` holds one of the pool, alone or within more words: the judge's training has none."""
+    """Whether `caption` contains one of the pool: the judge's training skips it."""
     return _within().search(caption) is not None
 
 

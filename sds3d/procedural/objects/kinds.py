@@ -29,7 +29,8 @@ from sds3d.procedural.objects.shapes import Built
 
 Builder = Callable[[random.Random], Built]
 
-# category -> builder of one random object, in free units, with what may be said about it
+# category -> builder of a random object in arbitrary units and of the words for its captions;
+# random draws depend on the order
 OBJECTS: dict[str, Builder] = {
     "chair": furniture.chair,
     "table": furniture.table,

@@ -1,4 +1,4 @@
-"""Names of colours that few people use, each for a commoner one: captions of the prior's training have some of them.
+"""Rare names of colors, grouped by the common name that they replace in some training captions of the prior.
 
 Of one name for each colour a network learns that name; of many it learns where colours lie among words, and so what a
 name means that it never read. They are no words of `colors.py`, so neither the pool nor the judge knows them.
@@ -13,7 +13,7 @@ from functools import cache
 from sds3d.procedural.objects.colors import COLORS
 from sds3d.procedural.objects.wordings import replace_words, whole_words
 
-SHARE = 0.3  # of the names of colours that have rare ones
+SHARE = 0.3  # of the color names that have rare alternatives
 
 # a name of colors.py -> others of the same colour
 RARE: dict[str, tuple[str, ...]] = {

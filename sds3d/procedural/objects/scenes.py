@@ -1,4 +1,4 @@
-"""What training shows: an object as it comes, with another surface, several times, or together with another."""
+"""Training scenes: a plain object, one with another surface, several of one kind, or two kinds together."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ from sds3d.procedural.parts import GLOWING, MATTE, MAX_PARTS, METALLIC, Part, bo
 SHARES = {"object": 0.56, "surface": 0.18, "count": 0.09, "stack": 0.03, "on top": 0.07, "next to": 0.07}
 STACKED = ("book", "crate", "cube", "cylinder", "barrel")  # flat above and below
 SUPPORTS = ("table", "stool", "crate", "cube", "cylinder", "barrel", "book")  # flat above
-SINK = 0.02  # of the height in a stack, of the support's width otherwise: how far what lies on something is in it
-GAP = 0.15  # of the width of the wider: between things side by side
+SINK = (
+    0.02  # overlap of an object with its support, as a share of the height in a stack, of the support's width otherwise
+)
+GAP = 0.15  # between objects side by side, as a share of the larger width
 NUMBERS = {2: ("two", "two", "a pair of", "2"), 3: ("three", "three", "three", "3"), 4: ("four", "four", "four", "4")}
 SURFACES: dict[str, tuple[str, ...]] = {
     "stripes": ("{} and {} striped", "striped {} and {}", "{} and {} stripy"),
@@ -43,7 +45,7 @@ SURFACES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Scene:
-    """One or several objects in free units, what to say of them, and of how many separate bodies they are."""
+    """One or several objects in arbitrary units, a sampler of captions, and the number of separate bodies."""
 
     parts: list[Part]
     say: Callable[[random.Random], str]
@@ -51,7 +53,7 @@ class Scene:
 
 
 def sample_scene(rng: random.Random, form: str | None = None) -> Scene:
-    """A random scene of at most MAX_PARTS parts, of any form if none is given; kinds that do not do are drawn anew."""
+    """A random scene of at most MAX_PARTS parts, of any form if none is given; unsuitable kinds are sampled again."""
     form = form or rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
     while True:
         match form:
@@ -71,7 +73,7 @@ def sample_scene(rng: random.Random, form: str | None = None) -> Scene:
 
 
 def with_surface(rng: random.Random, parts: list[Part], words: Words) -> Scene | None:
-    """The object with a pattern, two colours or another finish on all that has its main colour; None if it has none."""
+    """The object with a pattern, two colors or another finish on every part in its main color; None if it has none."""
     main = words.main
     if main is None or main.pattern != "plain" or any(p.pattern != "plain" for p in parts if p.color == main.color):
         return None
@@ -93,13 +95,13 @@ def with_surface(rng: random.Random, parts: list[Part], words: Words) -> Scene |
     if kind == "halves":
         painted = _two_tone(painted, main, second)
     others = [d for d in words.details if not (isinstance(d[0], Paint) and d[0].name == main.name)]
-    others = rng.sample(others, min(1, len(others)))  # two more and a surface are beyond 24 wordpieces at times
+    others = rng.sample(others, min(1, len(others)))  # two more and a surface can exceed 24 word pieces
     main = main._replace(name=f"{kind} {main.name}", words=said)
     return Scene(painted, partial(caption, words=Words(words.nouns, main, [], others, typical=False)))
 
 
 def _two_tone(parts: list[Part], lower: Paint, upper: Paint) -> list[Part]:
-    """`upper` above the middle of the object instead of `lower`: what stands upright is divided, what leans is not."""
+    """`upper` instead of `lower` above the middle of the object; only upright parts are divided."""
     low, high = box_around([p for p in parts if p.color == lower.color])
     middle = float(low[2] + high[2]) / 2
     painted = []

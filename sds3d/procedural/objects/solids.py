@@ -14,7 +14,9 @@ def cube(rng: random.Random) -> Built:
     pal = Palette(rng, glossy=0.3)
     color = pal.pick("red", "blue", "green", "yellow", "wooden", also=("wooden", "stone"))
     second = pal.pick("white", "black", unlike=(color,))
-    pattern: Pattern = rng.choice(("plain", "plain", "dots", "stripes", "checks")) if color.pattern == "plain" else "plain"
+    pattern: Pattern = (
+        rng.choice(("plain", "plain", "dots", "stripes", "checks")) if color.pattern == "plain" else "plain"
+    )
     coat = pal.patterned(color, pattern, rng.uniform(2.5, 4.0), second) if pattern != "plain" else color
     body = box(coat, (0, 0, 0), (0.45, 0.45, 0.45), rounding=rng.uniform(0.01, 0.08))
     return [body], Words(

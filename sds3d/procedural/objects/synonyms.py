@@ -1,4 +1,4 @@
-"""Other words for the nouns, parts and adjectives of the grammar: each is as true of the shape as its key.
+"""Synonyms of the grammar's nouns, parts and adjectives; each describes the shape as well as its key.
 
 No word of `vocabulary.HELD_OUT` is here, nor a compound that begins or ends with one.
 """

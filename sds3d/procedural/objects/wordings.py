@@ -1,11 +1,11 @@
-"""Words that no training caption of the pocket prior contains, each beside the trained word that means the same."""
+"""Words that no training caption of the pocket prior contains, each with the trained word of the same meaning."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-# trained -> held out; one to one, so that INVERSE reads it the other way
+# trained -> held out; one to one, so that INVERSE exists
 SYNONYMS: dict[str, str] = {
     "mushroom": "toadstool", "car": "automobile", "truck": "lorry", "airplane": "jet", "house": "cottage",
     "castle": "fortress", "lighthouse": "beacon", "pine tree": "fir", "donut": "doughnut", "dog": "puppy",
@@ -18,18 +18,18 @@ INVERSE = {held_out: trained for trained, held_out in SYNONYMS.items()}
 
 
 def reword(text: str, words: Mapping[str, str]) -> str:
-    """`text` with every key of `words`, as a whole word, replaced by its value; "a" or "an" before it is made right."""
+    """`text` with every key of `words`, as a whole word, replaced by its value; "a" or "an" before it is corrected."""
     return replace_words(text, whole_words(words), words.__getitem__)
 
 
 def whole_words(words: Iterable[str]) -> re.Pattern[str]:
-    """What finds any of `words` as a whole, the longest first: "pine tree" before "pine"."""
+    """A pattern for any of `words` as a whole word, the longest first: "pine tree" before "pine"."""
     keys = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     return re.compile(rf"\b(?:(?P<article>an?) )?(?P<word>{keys})\b")
 
 
 def replace_words(text: str, found: re.Pattern[str], other: Callable[[str], str]) -> str:
-    """`text` with `other` of each word that `found`, of `whole_words`, finds; "a" or "an" before it is made right."""
+    """`text` with `other` of each word that `found`, of `whole_words`, finds; "a" or "an" before it is corrected."""
 
     def replacement(match: re.Match[str]) -> str:
         word = other(match["word"])
