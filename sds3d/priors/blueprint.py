@@ -97,7 +97,7 @@ def pocket_blueprint(folder: Path) -> Blueprint:
     shape = model.shape_of(read_json(folder / "unet" / "config.json"))
     with META:
         unet = model.build_unet(**shape)
-        unet = unet.requires_grad_(False).to(memory_format=torch.channels_last)
+        unet.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
 
     def predict(noisy: Tensor) -> Tensor:
         count = len(noisy)
@@ -129,7 +129,9 @@ def latent_blueprint(
         network = (SD3Transformer2DModel if is_sd3 else UNet2DConditionModel).from_config(config)
         autoencoder = AutoencoderKL.from_config(vae_config)
     for module in (network, autoencoder):
-        nn.Module.to(module.requires_grad_(False), precision, memory_format=torch.channels_last)  # diffusers' own warns
+        module.requires_grad_(False)
+        # the `to` of diffusers warns; torch's stubs leave memory_format out
+        nn.Module.to(module, precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if num_views > 1:
         attend_across_views(network, num_views)
     vae = Vae(autoencoder, vae_batch)
@@ -151,7 +153,7 @@ def latent_blueprint(
     )
 
 
-def _predict_unet(unet: nn.Module, dtype: torch.dtype, noisy: Tensor) -> Tensor:
+def _predict_unet(unet: Any, dtype: torch.dtype, noisy: Tensor) -> Tensor:
     config, count = unet.config, len(noisy)
     told = torch.empty(count, device=META)
     texts = torch.empty(count, TOKENS["sd"], config.cross_attention_dim, dtype=dtype, device=META)
@@ -168,7 +170,7 @@ def _predict_unet(unet: nn.Module, dtype: torch.dtype, noisy: Tensor) -> Tensor:
     return output.float()
 
 
-def _predict_sd3(transformer: nn.Module, dtype: torch.dtype, noisy: Tensor) -> Tensor:
+def _predict_sd3(transformer: Any, dtype: torch.dtype, noisy: Tensor) -> Tensor:
     config, count = transformer.config, len(noisy)
     texts = torch.empty(count, TOKENS["sd3"], config.joint_attention_dim, dtype=dtype, device=META)
     pooled = torch.empty(count, config.pooled_projection_dim, dtype=dtype, device=META)

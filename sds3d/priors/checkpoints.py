@@ -72,7 +72,7 @@ class Network:
     leftover: Callable[[str], bool] = lambda name: False  # tensors that the checkpoint may hold without a use
 
 
-def build(network: Network, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def build(network: Network, device: torch.device, dtype: torch.dtype) -> Any:
     """The network, frozen, on `device`; its tensors go there one at a time, and where nothing changes stay mapped."""
     model = _empty(network)
     shapes = {name: x.shape for name, x in model.state_dict().items()}

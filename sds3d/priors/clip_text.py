@@ -32,7 +32,7 @@ def load_text_encoder(network: Network, tokenizer_folder: Path, device: torch.de
             f"{tokenizer.get_vocab_size()}; put the one that belongs to the model there"
         )
     # OpenCLIP, told by its exact GELU, was trained with zeros behind the text, OpenAI's CLIP with its end
-    padding = 0 if model.config.hidden_act == "gelu" else tokenizer.token_to_id(END)
+    padding = 0 if model.config.hidden_act == "gelu" else token_id(tokenizer, END)
     positions = torch.arange(length, device=device)[None]  # the model has its own without values, as it was built
 
     def encode(prompt: str) -> Tensor:
@@ -42,9 +42,16 @@ def load_text_encoder(network: Network, tokenizer_folder: Path, device: torch.de
     return encode
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The number of a token that every tokenizer of CLIP has."""
+    number = tokenizer.token_to_id(token)
+    assert number is not None
+    return number
+
+
 def tokenize(tokenizer: Tokenizer, prompt: str, length: int, padding: int) -> list[int]:
     """Exactly `length` tokens: start, as much of the text as fits, end, padding."""
-    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+    start, end = token_id(tokenizer, START), token_id(tokenizer, END)
     ids = [start, *tokenizer.encode(prompt, add_special_tokens=False).ids[: length - 2], end]
     return ids + [padding] * (length - len(ids))
 

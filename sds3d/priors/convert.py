@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from sds3d.errors import UserError
 from sds3d.files import fsync, refused
@@ -75,7 +74,7 @@ def _write(files: MVDreamFiles, folder: Path, dtype: torch.dtype) -> None:
     fsync(folder)
 
 
-def _write_text_encoder(model: nn.Module, folder: Path) -> None:
+def _write_text_encoder(model: Any, folder: Path) -> None:
     """Under the names that all versions of transformers read."""
     model.config.architectures = ["CLIPTextModel"]
     model.config.to_json_file(folder / "config.json", use_diff=False)
@@ -101,7 +100,8 @@ def _write_tokenizer(files: MVDreamFiles, folder: Path) -> None:
         if (files.tokenizer / name).is_file():
             shutil.copyfile(files.tokenizer / name, folder / name)
     padding = tokenizer.id_to_token(0) if files.text.config.get("hidden_act") == "gelu" else END
-    config = {"tokenizer_class": "CLIPTokenizer", "bos_token": START, "eos_token": END, "unk_token": END}
+    config: dict[str, Any] = {"tokenizer_class": "CLIPTokenizer"}
+    config |= {"bos_token": START, "eos_token": END, "unk_token": END}
     config |= {"pad_token": padding, "model_max_length": files.text.config.get("max_position_embeddings", 77)}
     _write_json(config, folder / "tokenizer_config.json")
 
