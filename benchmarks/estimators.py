@@ -16,7 +16,6 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from sds3d.config.schema import Config
     from sds3d.interfaces import Prior, Renderer
+    from sds3d.priors.cache import Priors
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "benchmarks" / "estimators.yaml"
@@ -122,20 +122,20 @@ def configure(column: Column, config: str, out: Path, prompt: str) -> Config:
     return load_config(Path(config), base + settings, prompt)
 
 
-def make(cfg: Config, prior: Prior, texts: Sequence[str]) -> Result:
+def make(cfg: Config, priors: Priors, texts: Sequence[str]) -> Result:
     """The asset of `cfg`, whose prompt is one of `texts`, made now unless it is there already."""
     from sds3d.cli.progress import LineProgress
-    from sds3d.imaging.png import splat_row
-    from sds3d.optimization.loop import train
+    from sds3d.imaging.png import render_row
+    from sds3d.optimization.loop import optimize
     from sds3d.runs.folder import RunFolder
 
     run = RunFolder.create(cfg)
     with run.locked():
-        result = train(cfg, run, LineProgress(io.StringIO()), lambda: False)
-    errors = text_errors(prior, result.renderer, texts).tolist()
+        result = optimize(cfg, run, priors, LineProgress(io.StringIO()), lambda: False)
+    errors = text_errors(priors.get(cfg.prior), result.scene.render, texts).tolist()
     own = errors[texts.index(cfg.prompt)]
     seconds = sum(result.seconds[stage.name] for stage in cfg.stages)
-    picture = splat_row(result.renderer, prior.alphas_cumprod.device, NUM_VIEWS, TILE)
+    picture = render_row(result.scene.render, result.scene.device, NUM_VIEWS, TILE)
     return Result(picture, seconds, own, own == min(errors))
 
 
@@ -169,7 +169,9 @@ def text_errors(prior: Prior, renderer: Renderer, texts: Sequence[str]) -> Tenso
 
 
 class Counter:
-    """A prior that says nothing, at once, and counts how often it or its twin is asked."""
+    """A stub prior that counts calls of itself and its twin."""
+
+    pixel_latents = False
 
     def __init__(self, prior: Prior) -> None:
         self.num_views, self.alphas_cumprod, self.calls = prior.num_views, prior.alphas_cumprod.cpu(), 0
@@ -198,15 +200,15 @@ def count_calls(cfg: Config, prior: Prior) -> int:
     import torch
 
     from sds3d.distillation import build_estimator
-    from sds3d.interfaces import Condition
-    from sds3d.optimization.inputs import blocks, draw_inputs
+    from sds3d.interfaces import Condition, Prompts
+    from sds3d.optimization.inputs import blocks, sample_inputs
 
     counter, device = Counter(prior), torch.device("cpu")
     estimators = [build_estimator(stage.estimator) for stage in cfg.stages]
     text = counter.encode_prompt(cfg.prompt)
     for block in blocks(cfg.stages, 0):
-        inputs = draw_inputs(cfg.seed, cfg.stages[block.stage_index], block, counter, device)
-        condition = Condition(text, text, inputs.cameras, inputs.backgrounds)
+        inputs = sample_inputs(cfg.seed, cfg.stages[block.stage_index], block, counter, device)
+        condition = Condition(Prompts(text, text, text), inputs.cameras, inputs.backgrounds)
         latents = torch.zeros(len(inputs.timesteps), 1, 1, 1)
         estimators[block.stage_index](counter, latents, inputs.timesteps, condition, inputs.generator)
     return counter.calls
@@ -281,7 +283,7 @@ def compare(args: argparse.Namespace) -> str:
     """Makes what is missing, writes the picture; the table and where it was measured."""
     from sds3d.files import atomic_write
     from sds3d.native.devices import begin_context, resolve_device
-    from sds3d.optimization import loop as trainer
+    from sds3d.priors.cache import Priors
 
     texts = [row.prompt for row in ROWS]
     prompts = texts[: args.prompts]
@@ -289,18 +291,17 @@ def compare(args: argparse.Namespace) -> str:
     configs = [[configure(column, args.config, args.out, prompt) for column in columns] for prompt in prompts]
     first = configs[0][0]
     begin_context(first.device)
-    trainer.build_prior = cache(trainer.build_prior)  # one for all runs
-    prior = trainer.build_prior(first.prior, resolve_device(first.device))
+    priors = Priors(resolve_device(first.device))  # one for all runs
     results: list[list[Result]] = []
     for prompt, row in zip(prompts, configs, strict=True):
         results.append([])
         for column, cfg in zip(columns, row, strict=True):
-            result = make(cfg, prior, texts)
+            result = make(cfg, priors, texts)
             fits = "its own text fits best" if result.fits else "another text fits better"
             print(f"{column.name}: {prompt}: {result.seconds:.1f} s, {result.error:.5f}, {fits}", file=sys.stderr)
             results[-1].append(result)
     atomic_write(args.picture, encode(draw(columns, prompts, results), MAX_BYTES))
-    calls = [count_calls(cfg, prior) for cfg in configs[0]]
+    calls = [count_calls(cfg, priors.get(cfg.prior)) for cfg in configs[0]]
     machine = describe_machine(first.device)
     notes = f"{len(prompts)} prompts, config {Path(args.config).stem}; {machine}; {datetime.date.today().isoformat()}."
     return f"{table(columns, calls, results)}\n\n{textwrap.fill(notes, 120)}"

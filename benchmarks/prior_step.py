@@ -29,10 +29,10 @@ from torch.nn import functional as F
 from benchmarks.clock import clock
 from benchmarks.rasterizer import shell
 from benchmarks.report import write_block
+from sds3d.adam import Adam
 from sds3d.config.schema import Config, GaussiansConfig, MVDreamConfig, SDSConfig, StageConfig
-from sds3d.optimization.checkpoint import restore
-from sds3d.optimization.inputs import blocks, draw_inputs
-from sds3d.optimization.recorded import CapturedSteps
+from sds3d.optimization.inputs import blocks, sample_inputs
+from sds3d.optimization.recorded import RecordedSteps
 from sds3d.preflight.estimate import CONTEXT, estimate
 from sds3d.priors.blueprint import NETWORKS, VAE
 from sds3d.priors.latent import LatentPrior
@@ -40,7 +40,7 @@ from sds3d.priors.mvdream.prior import NUM_VIEWS, MultiViewUNet
 from sds3d.priors.schedule import make_schedule
 from sds3d.priors.texts import PromptCache
 from sds3d.priors.vae import Vae, plain_moments
-from sds3d.renderers import build_renderer
+from sds3d.renderers.splat_fused import FusedSplatScene
 from sds3d.representations.gaussians.splats import Gaussians
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,7 +99,7 @@ def build_config(splats: int, prior_every: int, num_blocks: int) -> Config:
     return Config(prompt="a red mushroom", representation=shape, prior=MVDreamConfig(), stages=(stage,))
 
 
-def build_scene(cfg: Config) -> Gaussians:
+def build_gaussians(cfg: Config) -> Gaussians:
     """The shell that benchmarks/rasterizer.py draws, as a scene."""
     means, quats, scales, opacities, colors = shell(cfg.representation.num_init, torch.Generator().manual_seed(0))
     tensors = {
@@ -109,28 +109,28 @@ def build_scene(cfg: Config) -> Gaussians:
         "logit_opacities": opacities.logit(),
         "logit_colors": colors.logit(eps=0.01),
     }
-    return Gaussians(tensors, cfg.representation, cfg.stages[0].steps)
+    return Gaussians(tensors, cfg.representation)
 
 
-def run_blocks(cfg: Config, prior: LatentPrior) -> tuple[float, list[float], CapturedSteps]:
+def run_blocks(cfg: Config, prior: LatentPrior) -> tuple[float, list[float], RecordedSteps]:
     """Seconds of the first block, in which all is compiled and recorded, and of each other, and the steps."""
     stage = cfg.stages[0]
-    scene = build_scene(cfg)
-    optimizer = restore(scene, None, DEVICE)
-    steps = CapturedSteps(cfg, scene, build_renderer(cfg.renderer, scene, DEVICE), prior, optimizer)
+    scene = FusedSplatScene(build_gaussians(cfg), cfg.renderer, stage.steps, DEVICE)
+    optimizer = Adam(scene.param_groups("all", 0.0), betas=(0.9, 0.99), eps=1e-15)
+    steps = RecordedSteps(cfg, scene, prior, optimizer)
     seconds, inputs = [], None
-    for block, following in pairwise([*blocks(cfg.stages, 0), None]):  # as trainer.Attempt.take does
+    for block, following in pairwise([*blocks(cfg.stages, 0), None]):  # as Attempt.run_block does
         begun = time.perf_counter()
-        steps.start(stage, block, inputs or draw_inputs(0, stage, block, prior, DEVICE))
-        inputs = following and draw_inputs(0, stage, following, prior, DEVICE)
+        steps.start(stage, block, inputs or sample_inputs(0, stage, block, prior, DEVICE))
+        inputs = following and sample_inputs(0, stage, following, prior, DEVICE)
         steps.finish()
         seconds.append(time.perf_counter() - begun)
     return seconds[0], seconds[3:-1], steps  # the second and third set up what is set up at first use
 
 
-def measure_prior(steps: CapturedSteps, cfg: Config, repeats: int = 30) -> float:
-    """Milliseconds of what is not drawing and moving splats: encoder, network, estimator, and the way back."""
-    find = steps._finder(cfg.stages[0], lasting=cfg.stages[0].prior_every > 1)
+def measure_prior(steps: RecordedSteps, cfg: Config, repeats: int = 30) -> float:
+    """Milliseconds of what is not drawing and moving splats: encoder, network, estimator, and the backward pass."""
+    find = steps.finder(cfg.stages[0], lasting=cfg.stages[0].prior_every > 1)
     inputs = steps.inputs
     seen = torch.rand(NUM_VIEWS, 3, PIXELS, PIXELS, device=DEVICE)
     arguments = (seen, inputs.timesteps, inputs.cameras.viewmats, inputs.cameras.Ks, inputs.backgrounds)
@@ -149,10 +149,10 @@ def measure_peer(splats: int, repeats: int) -> float | None:
     prior.predict, prior.vae.moments = prior.network, partial(plain_moments, prior.vae.model)
     cfg = build_config(splats, 1, repeats)
     stage = cfg.stages[0]
-    scene = build_scene(cfg).to(DEVICE)
-    optimizer = torch.optim.Adam(scene.param_groups(), betas=(0.9, 0.99), eps=1e-15)
+    scene = build_gaussians(cfg).to(DEVICE)
+    optimizer = torch.optim.Adam(scene.param_groups("all", 0.0), betas=(0.9, 0.99), eps=1e-15)
     texts = [prior.encode_prompt(cfg.prompt), prior.encode_prompt("")]
-    drawn = [draw_inputs(0, stage, block, prior, DEVICE) for block in blocks(cfg.stages, 0)]
+    drawn = [sample_inputs(0, stage, block, prior, DEVICE) for block in blocks(cfg.stages, 0)]
 
     def step() -> None:
         inputs = drawn[0]

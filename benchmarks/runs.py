@@ -22,6 +22,10 @@ from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sds3d.priors.cache import Priors
 
 GRACE = 30.0  # seconds in which a process that is told to end may save its run
 LAST_LINES = 8  # that are shown of what a failed run wrote
@@ -70,17 +74,21 @@ def _count(text: str) -> int:
 
 def generate(config: str, out: Path, prompt: str) -> int:
     """Makes one run in this process; the exit code of `sds3d generate`."""
-    from sds3d.cli.main import main as sds3d
+    from sds3d.cli.work import work
+    from sds3d.config.load import load_config
+    from sds3d.runs.folder import RunFolder
 
-    _keep_the_prior()
-    return sds3d(["generate", "--config", config, f"out={out}", "--", prompt])
+    cfg = load_config(Path(config), [f"out={out}"], prompt)
+    return work(cfg, RunFolder.create(cfg), _priors(cfg.device))
 
 
 @cache
-def _keep_the_prior() -> None:
-    from sds3d.optimization import loop as trainer
+def _priors(device: str) -> Priors:
+    """Those of this process: each run uses what an earlier one has loaded."""
+    from sds3d.native.devices import resolve_device
+    from sds3d.priors.cache import Priors
 
-    trainer.build_prior = cache(trainer.build_prior)
+    return Priors(resolve_device(device))
 
 
 @dataclass(frozen=True)

@@ -50,5 +50,23 @@ class Adam:
                 amsgrad=False, maximize=False,
             )  # fmt: skip
 
+    def count(self) -> Tensor:
+        """Steps [] that the first parameter has taken."""
+        return self._state(self.param_groups[0])["step"]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Step counts and moments, by the names of the groups, which have one parameter each."""
+        return {f"{group['name']}.{key}": x for group in self.param_groups for key, x in self._state(group).items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Goes on from what `tensors` returned for parameters of the same shapes."""
+        for group in self.param_groups:
+            for key, x in self._state(group).items():
+                x.copy_(tensors[f"{group['name']}.{key}"])
+
+    def _state(self, group: dict[str, Any]) -> dict[str, Tensor]:
+        [parameter] = group["params"]
+        return self.state[parameter]
+
     def _parameters(self) -> Iterator[Tensor]:
         return (parameter for group in self.param_groups for parameter in group["params"])

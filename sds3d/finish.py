@@ -1,4 +1,4 @@
-"""From an optimised scene to the files of a finished run: mesh, splats, turntable, preview, report."""
+"""From an optimized scene to the files of a finished run: mesh, scene, turntable, preview, report."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sds3d.cameras import Cameras
-    from sds3d.interfaces import Renderer, TexturedMesh
-    from sds3d.representations.gaussians.splats import Gaussians
+    from sds3d.interfaces import Scene, TexturedMesh
 
-OUTPUTS = ("mesh.glb", "splats.ply", "turntable.mp4", "preview.png")
 FRAMES_PER_SECOND = 24
 FRAMES_AT_ONCE = 8  # bounds the memory
 
@@ -32,18 +30,15 @@ FRAMES_AT_ONCE = 8  # bounds the memory
 def finish(
     cfg: Config,
     run: RunFolder,
-    scene: Gaussians,
-    renderer: Renderer,
+    scene: Scene,
     *,
     seconds: dict[str, float] | None = None,  # of the stages before, for the report
     guard: dict[str, int] | None = None,  # what the prior answered badly, for the report
     note: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Writes mesh.glb, splats.ply, turntable.mp4, preview.png and at last report.json, whose content comes back."""
+    """Writes mesh.glb, the files of the scene, turntable.mp4, preview.png and at last report.json; its content."""
     from sds3d.mesh import build_mesh
     from sds3d.mesh.export import write_mesh
-    from sds3d.native.devices import resolve_device
-    from sds3d.representations.gaussians.ply import splat_ply
 
     seconds = dict(seconds or {})
     began = time.perf_counter()
@@ -53,9 +48,11 @@ def finish(
         seconds[name] = time.perf_counter() - began
         began = time.perf_counter()
 
-    atomic_write(run.path / "splats.ply", splat_ply(scene))
+    files = scene.files()
+    for name, content in files.items():
+        atomic_write(run.path / name, content)
     note("extracting the mesh and baking its texture")
-    mesh, mesh_report = build_mesh(scene.density, renderer, cfg.mesh, resolve_device(cfg.device))
+    mesh, mesh_report = build_mesh(scene.density, scene.render, cfg.mesh, scene.device)
     lap("mesh")
     write_mesh(mesh, run.path / "mesh.glb", "glb")
     lap("glb")
@@ -65,6 +62,7 @@ def finish(
     atomic_write(run.path / "turntable.mp4", lambda partial: write_turntable(mesh, cfg.preview, partial))
     lap("turntable")
     found = find_priors(cfg)
+    outputs = ("mesh.glb", *files, "turntable.mp4", "preview.png")
     report = {
         "prompt": cfg.prompt,
         "seed": cfg.seed,
@@ -73,11 +71,11 @@ def finish(
         "unseen_words": unseen_words_of(cfg),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_bytes": peak_memory(),
-        "gaussians": len(scene),
+        **scene.size(),
         "bad_answers": {"skipped": 0, "rollbacks": 0} | (guard or {}),
         **mesh_report,
         "versions": versions(),
-        "outputs": {name: file_sha256(run.path / name) for name in OUTPUTS},
+        "outputs": {name: file_sha256(run.path / name) for name in outputs},
     }
     atomic_write(run.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     return report

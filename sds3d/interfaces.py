@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
+
+if TYPE_CHECKING:
+    from sds3d.config.schema import LossConfig
 
 
 class Splats(NamedTuple):
@@ -28,28 +31,142 @@ class Splats(NamedTuple):
 
 @dataclass(frozen=True)
 class Render:
-    """What a renderer returns for C views of H x W pixels."""
+    """What a renderer returns for C views of H x W pixels.
+
+    `info` is for the scene that was rendered, opaque to all others: what its `update` needs to know of a render.
+    """
 
     colors: Tensor  # [C, H, W, 3] in [0, 1], already over the background
     alphas: Tensor  # [C, H, W, 1] in [0, 1]
     depths: Tensor  # [C, H, W, 1] expected camera-space z of what is visible; 0 where alpha is 0
     normals: Tensor | None = None  # [C, H, W, 3] world space, alpha-weighted, not renormalised
-    info: dict[str, Tensor] = field(
-        default_factory=dict
-    )  # for densification: radii [C, N] pixels, means2d_grad_norm [N] after backward
+    info: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Representation(Protocol):
-    """A scene with trainable parameters; concrete ones are nn.Module."""
-
-    def param_groups(self) -> list[dict[str, Any]]: ...
-
-    def density(self, points: Tensor) -> Tensor: ...  # [P, 3] world -> [P], non-negative
-
-    def update(self, step: int, optimizer: Adam, render: Render) -> None: ...  # densify, prune
+Renderer = Callable[[Cameras, Tensor], Render]  # (cameras, backgrounds [C, 3]) -> Render
 
 
-Renderer = Callable[[Cameras, Tensor], Render]  # (cameras, backgrounds [C, 3]); bound to its scene by build_renderer
+@runtime_checkable
+class Stateful(Protocol):
+    """What has a state that a checkpoint holds: a scene, its optimizer, an estimator that learns."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of its state by name, not copied; an estimator's may be empty before its first call."""
+        ...
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Goes on from what `tensors` returned; their number and shapes may differ from the present ones."""
+        ...
+
+
+class Scene(Stateful, Protocol):
+    """A representation with its renderer: all that the loop, the checkpoint and the finish know of a scene."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        ...
+
+    def render(self, cameras: Cameras, backgrounds: Tensor) -> Render:
+        """Its images from `cameras` over `backgrounds` [C, 3], differentiable in its parameters."""
+        ...
+
+    def render_surface(self, cameras: Cameras, backgrounds: Tensor) -> Render:
+        """The same images; their depths have gradients that move the surface and do not make it grow."""
+        ...
+
+    def density(self, points: Tensor) -> Tensor:
+        """Density [P], not negative, at `points` [P, 3] in world units."""
+        ...
+
+    def param_groups(self, trains: str, progress: float) -> list[dict[str, Any]]:
+        """Groups for Adam: "params", "name" and "lr" at `progress` in [0, 1] through the run.
+
+        The order never changes. A group that a stage which trains `trains` ("all" or "colors") leaves alone has lr 0.
+        """
+        ...
+
+    def regularization(self, cfg: LossConfig) -> Tensor:
+        """Weighted sum [] of the regularizers of parameters that `cfg` switches on."""
+        ...
+
+    def update(self, step: int, optimizer: Adam, render: Render) -> None:
+        """Called after each optimizer step that trains all: densifies, prunes, or refreshes what it caches."""
+        ...
+
+    def is_finite(self) -> Tensor:
+        """Whether all parameters are finite, a truth value []."""
+        ...
+
+    def files(self) -> dict[str, bytes]:
+        """The scene in file formats of its kind: content by file name. UserError if it is not finite."""
+        ...
+
+    def size(self) -> dict[str, int]:
+        """How large it is, for logs and reports, such as {"gaussians": 5123}."""
+        ...
+
+
+class ImageGradients(NamedTuple):
+    """Gradients with respect to the images of a Render, in their shapes; None where there is none."""
+
+    colors: Tensor | None
+    alphas: Tensor | None
+    depths: Tensor | None
+
+
+class Drawing(Protocol):
+    """A render whose tensors stay where they are, with what its backward pass needs."""
+
+    @property
+    def render(self) -> Render:
+        """The images, without gradients."""
+        ...
+
+    @property
+    def overflow(self) -> Tensor:
+        """[1] int32, not 0 if the drawing had too little memory and is not whole: then `descend` changes nothing.
+
+        Others may set it, too.
+        """
+        ...
+
+    @property
+    def roomy_capacity(self) -> int:
+        """A capacity for later drawings of the scene, with room to grow."""
+        ...
+
+
+@runtime_checkable
+class FusedScene(Scene, Protocol):
+    """A scene that takes an optimizer step without autograd, in launches that a CUDA graph can record."""
+
+    def memory(self) -> object:
+        """The same object for as long as the parameters stay at the same addresses, so that recordings remain valid."""
+        ...
+
+    def draw(self, cameras: Cameras, backgrounds: Tensor, capacity: int | None) -> Drawing:
+        """The images. With `capacity` nothing is read back from the GPU, as is needed while a graph is recorded."""
+        ...
+
+    def descend(
+        self, drawing: Drawing, cameras: Cameras, backgrounds: Tensor, gradients: ImageGradients,
+        cfg: LossConfig, optimizer: Adam, learning_rates: Tensor,
+    ) -> None:  # fmt: skip
+        """One step of `optimizer` with `learning_rates` [G], one a group; none if `drawing` overflowed.
+
+        It follows `gradients`, of which depths move the surface only, as in `render_surface`, and those of
+        `regularization(cfg)`.
+        """
+        ...
+
+    def update_due(self, step: int) -> bool:
+        """Whether `update_after` has something to do after `step`."""
+        ...
+
+    def update_after(self, step: int, optimizer: Adam) -> None:
+        """What `update` does, but for the statistics of a step, which `descend` has gathered."""
+        ...
 
 
 class Prior(Protocol):
@@ -63,58 +180,66 @@ class Prior(Protocol):
     @property
     def alphas_cumprod(self) -> Tensor: ...  # [T]
 
-    def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor: ...
+    def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
+        """What predict_noise takes for a text, opaque to all others.
 
-    # what predict_noise takes for a text, opaque to all others; a negative one says what to keep away from, and so
-    # nothing of the view that a camera sees
+        A negative prompt says what to keep away from, so it is not told from which side a camera looks.
+        """
+        ...
 
-    def encode_images(
-        self, images: Tensor
-    ) -> Tensor: ...  # [C, I, H, W] in [0, 1] -> latents [C, Z, h, w], differentiable
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Latents [C, Z, h, w] of `images` [C, I, H, W] in [0, 1], differentiable."""
+        ...
 
-    def decode_latents(self, latents: Tensor) -> Tensor: ...  # the inverse, [C, I, H, W] in [0, 1]
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """The inverse of encode_images: images [C, I, H, W] in [0, 1]."""
+        ...
 
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor
-    ) -> list[Tensor]: ...
+    ) -> list[Tensor]:
+        """Predicted noise [C, Z, h, w] for each text, in the order given.
 
-    # noisy [C, Z, h, w], timesteps [C] long, backgrounds [C, 3]: the colour behind the object, which a prior may use or
-    # ignore; one prediction [C, Z, h, w] for each text, in the order given
+        `noisy` [C, Z, h, w], `timesteps` [C] long; `backgrounds` [C, 3] is the color behind the object, which a prior
+        may use or ignore.
+        """
+        ...
 
 
 class AdaptablePrior(Prior, Protocol):
     """A prior that can learn, for estimators that need to know what the renders look like to it."""
 
-    def adapt(self, rank: int) -> tuple[Prior, list[torch.nn.Parameter]]: ...
+    def adapt(self, rank: int) -> tuple[Prior, list[torch.nn.Parameter]]:
+        """A twin that shares all weights, differentiable in low-rank corrections (LoRA, zero at first), and these."""
+        ...
 
-    # a twin that shares all weights, differentiable in low-rank corrections of its own (LoRA, zero at first), and these
+
+class Prompts(NamedTuple):
+    """What Prior.encode_prompt returned for the prompts of a run."""
+
+    positive: Tensor
+    negative: Tensor
+    null: Tensor  # of the empty prompt
 
 
 @dataclass(frozen=True)
 class Condition:
     """What a prior call is conditioned on, fixed for one step."""
 
-    text: Tensor  # from Prior.encode_prompt
-    negative_text: Tensor  # the same, of a negative prompt
+    prompts: Prompts
     cameras: Cameras
     backgrounds: Tensor  # [C, 3]
 
 
 class Estimator(Protocol):
-    """The gradient of one score-distillation objective with respect to the latents, [C, Z, h, w]."""
+    """The gradient of one score-distillation objective with respect to the latents, [C, Z, h, w].
+
+    One that learns from call to call is Stateful, too.
+    """
 
     def __call__(
         self, prior: Prior, latents: Tensor, timesteps: Tensor, condition: Condition, generator: Generator
     ) -> Tensor: ...
-
-
-@runtime_checkable
-class StatefulEstimator(Estimator, Protocol):
-    """An estimator that learns from call to call; what it has learnt goes into checkpoints."""
-
-    def tensors(self) -> dict[str, Tensor]: ...  # not copied; empty before the first call
-
-    def restore(self, tensors: dict[str, Tensor]) -> None: ...  # what `tensors` returned; also before the first call
 
 
 @dataclass(frozen=True)

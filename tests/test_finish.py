@@ -13,9 +13,9 @@ from PIL import Image
 
 from sds3d.config.schema import Config, GaussiansConfig, MeshConfig, PreviewConfig, RendererConfig
 from sds3d.errors import UserError
-from sds3d.finish import BACKGROUND, OUTPUTS, finish, peak_memory, png, preview_sheet, write_turntable
+from sds3d.finish import BACKGROUND, finish, peak_memory, png, preview_sheet, write_turntable
 from sds3d.interfaces import TexturedMesh
-from sds3d.renderers import build_renderer
+from sds3d.renderers.splat_scene import SplatScene
 from sds3d.representations.gaussians.ply import AXES, COLUMNS, SH0, read_splat_ply, splat_ply
 from sds3d.representations.gaussians.splats import Gaussians
 from sds3d.runs.folder import RunFolder
@@ -36,7 +36,7 @@ def read_ply(data: bytes) -> dict[str, np.ndarray]:
 
 
 def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
-    scene = Gaussians.random_ball(GaussiansConfig(num_init=50), 10, torch.Generator().manual_seed(0))
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene.quats.data *= 3
     scene.log_scales.data += torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
     table = {name: torch.from_numpy(column.copy()) for name, column in read_ply(splat_ply(scene)).items()}
@@ -55,7 +55,7 @@ def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
 
 def test_splat_ply_reads_what_it_wrote() -> None:
     """Up to the length and the sign of quaternions, and float32 of colours at the very end of their range."""
-    scene = Gaussians.random_ball(GaussiansConfig(num_init=50), 10, torch.Generator().manual_seed(0))
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene.quats.data *= 3
     scene.logit_colors.data[0] = torch.tensor([200.0, -200.0, 0])
     again = read_splat_ply(splat_ply(scene))
@@ -72,13 +72,13 @@ def test_splat_ply_reads_what_it_wrote() -> None:
     "change", [lambda x: x[:-1], lambda x: x + b"0", lambda x: x.replace(b"rot_3", b"rot_4"), lambda x: b""]
 )
 def test_splat_ply_reads_nothing_else(change: Callable[[bytes], bytes]) -> None:
-    scene = Gaussians.random_ball(GaussiansConfig(num_init=5), 10, torch.Generator().manual_seed(0))
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=5), torch.Generator().manual_seed(0))
     with pytest.raises(UserError, match="splats: expected a PLY file as sds3d writes it"):
         read_splat_ply(change(splat_ply(scene)))
 
 
 def test_splat_ply_refuses_what_is_not_finite() -> None:
-    scene = Gaussians.random_ball(GaussiansConfig(num_init=5), 10, torch.Generator().manual_seed(0))
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=5), torch.Generator().manual_seed(0))
     scene.means.data[2, 1] = math.nan
     with pytest.raises(UserError, match="diverged"):
         splat_ply(scene)
@@ -129,8 +129,9 @@ def test_peak_memory_counts_bytes() -> None:
 
 
 def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
-    scene = Gaussians.random_ball(GaussiansConfig(num_init=1500), 10, torch.Generator().manual_seed(0))
-    scene.logit_opacities.data += 6  # a solid ball
+    gaussians = Gaussians.random_ball(GaussiansConfig(num_init=1500), torch.Generator().manual_seed(0))
+    gaussians.logit_opacities.data += 6  # a solid ball
+    scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
     cfg = Config(
         prompt="a crimson ball, a ball",
         device="cpu",
@@ -139,11 +140,11 @@ def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
         preview=PreviewConfig(resolution=32, frames=4),
     )
     run = RunFolder.create(cfg)
-    renderer = build_renderer(RendererConfig(), scene, torch.device("cpu"))
     notes: list[str] = []
-    report = finish(cfg, run, scene, renderer, seconds={"shape": 1.5}, note=notes.append)
+    report = finish(cfg, run, scene, seconds={"shape": 1.5}, note=notes.append)
     assert run.finished and notes
-    assert {path.name for path in run.path.iterdir()} >= {*OUTPUTS, "report.json", "config.yaml"}
+    assert {path.name for path in run.path.iterdir()} >= {*report["outputs"], "report.json", "config.yaml"}
+    assert {*report["outputs"]} == {"mesh.glb", "splats.ply", "turntable.mp4", "preview.png"}
     assert report == json.loads((run.path / "report.json").read_text(encoding="utf-8"))
     assert report["prompt"] == cfg.prompt and report["unseen_words"] == ["crimson"]
     assert [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]

@@ -10,12 +10,30 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-def make_progress(stream: IO[str]) -> BarProgress | LineProgress:
-    """What suits `stream` of the two; each is a trainer.Progress."""
-    return BarProgress(stream) if stream.isatty() else LineProgress(stream)
+def make_progress(stream: IO[str], finishing: Callable[[], None]) -> BarProgress | LineProgress:
+    """What suits `stream` of the two, each an Observer that calls `finishing` when all steps are taken."""
+    progress = BarProgress(stream) if stream.isatty() else LineProgress(stream)
+    progress.when_finishing = finishing
+    return progress
 
 
-class LineProgress:
+def _nothing() -> None:
+    """Nobody needs to know."""
+
+
+class _Progress:
+    """What both do alike: neither looks at the scene."""
+
+    when_finishing: Callable[[], None] = staticmethod(_nothing)
+
+    def on_block(self, step: int, scene: object) -> None:
+        """Nothing: a picture of the scene is in the run's folder."""
+
+    def finishing(self) -> None:
+        self.when_finishing()
+
+
+class LineProgress(_Progress):
     """Plain lines for logs: one every `every` seconds, and one at the end of a stage."""
 
     def __init__(self, stream: IO[str], every: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,7 +80,7 @@ class LineProgress:
         self.printed, self.printed_step = now, self.step
 
 
-class BarProgress:
+class BarProgress(_Progress):
     """A bar with stage, step, rate and time left; notes scroll by above it."""
 
     def __init__(self, stream: IO[str]) -> None:

@@ -7,12 +7,16 @@ import shlex
 import signal
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from sds3d.config.schema import Config
 from sds3d.native.devices import begin_context
 from sds3d.native.gc_pause import no_collection
 from sds3d.priors.kinds import GUESSED, kind_of, unseen_words_of
 from sds3d.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from sds3d.priors.cache import Priors
 
 LOOK = {".glb": "opens in Blender", ".ply": "opens in SuperSplat and viewers like it"}  # what is no picture or film
 EXIT_STOPPED = 75  # EX_TEMPFAIL: run it again and it goes on
@@ -39,6 +43,12 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def raise_from_now_on(self) -> None:
+        """From now on nobody asks for the flag: a signal raises Interrupted, now if it has come already."""
+        self.gently = False
+        if self.stopped:
+            raise Interrupted
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.stopped and number == signal.SIGINT:
             os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # the progress bar hides the cursor
@@ -48,11 +58,14 @@ class Signals:
             raise Interrupted
 
 
-def work(cfg: Config, run: RunFolder) -> int:
-    """Trains and finishes `run`, from its newest checkpoint if it has one; returns the exit code."""
+def work(cfg: Config, run: RunFolder, priors: Priors | None = None) -> int:
+    """Makes the asset of `run`, from its newest checkpoint if it has one; the exit code.
+
+    `priors` are those that earlier runs of this process have loaded.
+    """
     with run.locked(), Signals() as signals:
         try:
-            return _work(cfg, run, signals)
+            return _work(cfg, run, signals, priors)
         except Interrupted:
             return _report_stopped(run)
 
@@ -80,32 +93,26 @@ next:
     return text
 
 
-def _work(cfg: Config, run: RunFolder, signals: Signals) -> int:
+def _work(cfg: Config, run: RunFolder, signals: Signals, priors: Priors | None) -> int:
     from sds3d.cli.progress import make_progress
     from sds3d.native.devices import resolve_device
 
     begin_context(cfg.device)
     with no_collection():
-        resolve_device(cfg.device)  # before the slow imports below
-        from sds3d.finish import finish
-        from sds3d.optimization.loop import train
+        device = resolve_device(cfg.device)  # before the slow imports below
+        from sds3d.pipeline import make_asset
+        from sds3d.priors.cache import Priors
 
-    progress = make_progress(sys.stderr)
+    progress = make_progress(sys.stderr, signals.raise_from_now_on)
     progress.note(f"{cfg.prompt!r} in {run.path}")
     if words := unseen_words_of(cfg):
         progress.note(f"{GUESSED}: {', '.join(words)}")
     try:
-        result = train(cfg, run, progress, lambda: signals.stopped)
-        if not result.finished:
-            progress.close()
-            return _report_stopped(run)
-        signals.gently = False
-        if signals.stopped:
-            raise Interrupted
-        guard = result.guard.numbers()
-        finish(cfg, run, result.scene, result.renderer, seconds=result.seconds, guard=guard, note=progress.note)
+        report = make_asset(cfg, run, priors or Priors(device), progress, lambda: signals.stopped)
     finally:
         progress.close()
+    if report is None:
+        return _report_stopped(run)
     print(f"finished: {run.path}\n" + outputs_text(cfg, run))
     return 0
 

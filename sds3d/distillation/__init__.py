@@ -26,7 +26,7 @@ from sds3d.interfaces import Estimator
 
 
 def build_estimator(cfg: EstimatorConfig) -> Estimator:
-    """The estimator that `cfg` names; a StatefulEstimator where it learns."""
+    """The estimator that `cfg` names; Stateful where it learns."""
     match cfg:
         case SDSConfig():
             return partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale)

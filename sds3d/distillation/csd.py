@@ -27,6 +27,6 @@ def csd(
     """
     alpha, sigma = noise_level(prior, timesteps)
     noisy = alpha * latents + sigma * draw_noise(latents, generator)
-    text, negative = predict(prior, noisy, timesteps, condition, condition.text, condition.negative_text)
+    text, negative = predict(prior, noisy, timesteps, condition, condition.prompts.positive, condition.prompts.negative)
     gradient = sigma / alpha * guidance_scale * (text - negative)
     return as_image_gradient(prior, latents, gradient)

@@ -45,7 +45,7 @@ def predict_guided(
     prior: Prior, noisy: Tensor, timesteps: Tensor, condition: Condition, guidance_scale: float
 ) -> Tensor:
     """Predicted noise [C, Z, h, w] under the text, away from the negative text."""
-    text, negative = predict(prior, noisy, timesteps, condition, condition.text, condition.negative_text)
+    text, negative = predict(prior, noisy, timesteps, condition, condition.prompts.positive, condition.prompts.negative)
     return guide(text, negative, guidance_scale)
 
 

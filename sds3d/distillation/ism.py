@@ -38,9 +38,9 @@ def ism(
     previous = (timesteps - max(1, round(delta_t * count))).clamp_min(0)
     noisy = latents
     for now, after in inversion_levels(previous, max(1, round(delta_s * count))):
-        (noise,) = predict(prior, noisy, now, condition, condition.negative_text)
+        (noise,) = predict(prior, noisy, now, condition, condition.prompts.negative)
         noisy = ddim_step(prior, noisy, noise, now, after)
-    (noise,) = predict(prior, noisy, previous, condition, condition.negative_text)
+    (noise,) = predict(prior, noisy, previous, condition, condition.prompts.negative)
     noisy = ddim_step(prior, noisy, noise, previous, timesteps)
     guided = predict_guided(prior, noisy, timesteps, condition, guidance_scale)
     alpha, sigma = noise_level(prior, timesteps)

@@ -28,7 +28,7 @@ def nfsd(
     """
     alpha, sigma = noise_level(prior, timesteps)
     noisy = alpha * latents + sigma * draw_noise(latents, generator)
-    texts = (condition.text, prior.encode_prompt(""), condition.negative_text)
+    texts = (condition.prompts.positive, condition.prompts.null, condition.prompts.negative)
     text, null, negative = predict(prior, noisy, timesteps, condition, *texts)
     little_noise = (timesteps < t_switch * len(prior.alphas_cumprod))[:, None, None, None]
     domain = torch.where(little_noise, null, null - negative)

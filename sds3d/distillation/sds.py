@@ -32,7 +32,7 @@ def sds(
     alpha, sigma = noise_level(prior, timesteps)
     noise = draw_noise(latents, generator)
     noisy = alpha * latents + sigma * noise
-    text, negative = predict(prior, noisy, timesteps, condition, condition.text, condition.negative_text)
+    text, negative = predict(prior, noisy, timesteps, condition, condition.prompts.positive, condition.prompts.negative)
     guided = guide(text, negative, guidance_scale)
     if form == "epsilon":
         target = latents - sigma.square() * (guided - noise)

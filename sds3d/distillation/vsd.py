@@ -44,7 +44,7 @@ class VSD:
         alpha, sigma = noise_level(prior, timesteps)
         noisy = alpha * latents + sigma * draw_noise(latents, generator)
         guided = predict_guided(prior, noisy, timesteps, condition, self.cfg.guidance_scale)
-        (learnt,) = predict(self.twin, noisy, timesteps, condition, condition.text)
+        (learnt,) = predict(self.twin, noisy, timesteps, condition, condition.prompts.positive)
         gradient = sigma / alpha * (guided - learnt)
         for _ in range(self.cfg.train_steps):
             self._learn(self.twin, latents, condition, generator)
@@ -88,7 +88,8 @@ class VSD:
         noise = draw_noise(latents, generator)
         self.optimizer.zero_grad()
         with torch.enable_grad():
-            (learnt,) = predict(twin, alpha * latents + sigma * noise, timesteps, condition, condition.text)
+            noisy = alpha * latents + sigma * noise
+            (learnt,) = predict(twin, noisy, timesteps, condition, condition.prompts.positive)
             # not the mean: its gradients would vanish in a network of half precision, and Adam knows no scale
             (learnt - noise).square().sum().backward()
         self.optimizer.step()

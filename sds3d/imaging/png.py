@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BACKGROUND = 0.93  # light grey
 
 
-def splat_row(renderer: Renderer, device: torch.device, num_views: int = 4, resolution: int = 128) -> Tensor:
+def render_row(renderer: Renderer, device: torch.device, num_views: int = 4, resolution: int = 128) -> Tensor:
     """Views around the scene side by side, [H, num_views W, 3] in [0, 1]."""
     import torch
 

@@ -1,11 +1,11 @@
-"""What a run does about a prior whose answers are not numbers: skip, go back with smaller steps, give up."""
+"""What a run does about predictions that are not finite: skip them, go back with smaller steps, abort."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-PATIENCE = 10  # bad answers in a row before the run goes back
-MAX_ROLLBACKS = 3  # the last of them ends the run
+PATIENCE = 10  # bad predictions in a row before the run goes back
+MAX_ROLLBACKS = 3  # the last of them aborts the run
 
 
 class Diverged(Exception):
@@ -14,7 +14,7 @@ class Diverged(Exception):
 
 @dataclass
 class Guard:
-    """Counts bad answers; belongs to the checkpoint."""
+    """Counts predictions that were not finite; belongs to the checkpoint."""
 
     skipped: int = 0  # blocks whose target was not finite, in all
     in_a_row: int = 0
@@ -25,20 +25,20 @@ class Guard:
         """Factor of all learning rates: halved by each roll-back."""
         return 0.5**self.rollbacks
 
-    def observe(self, answered: bool, intact: bool) -> None:
-        """Note a block: whether its target was finite, and whether the scene still is; Diverged if that is too bad."""
-        self.in_a_row = 0 if answered else self.in_a_row + 1
-        self.skipped += not answered
+    def observe(self, target_is_finite: bool, scene_is_finite: bool) -> None:
+        """Counts a block; Diverged if too many targets in a row were not finite, or the scene is not."""
+        self.in_a_row = 0 if target_is_finite else self.in_a_row + 1
+        self.skipped += not target_is_finite
         if self.in_a_row >= PATIENCE:
-            raise Diverged(f"{PATIENCE} answers of the prior in a row were not all numbers")
-        if not intact:
-            raise Diverged("the scene was no longer made of numbers")
+            raise Diverged(f"{PATIENCE} predictions of the prior in a row were not finite")
+        if not scene_is_finite:
+            raise Diverged("the scene became non-finite")
 
     def roll_back(self) -> None:
-        """Begin again from the last checkpoint."""
+        """Notes that the run begins again from its last checkpoint."""
         self.in_a_row = 0
         self.rollbacks += 1
 
     def numbers(self) -> dict[str, int]:
-        """By name, for JSON."""
+        """The counts by name, for JSON."""
         return asdict(self)

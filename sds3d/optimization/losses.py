@@ -1,4 +1,4 @@
-"""The distillation loss and the regularizers of a render."""
+"""The distillation loss and the regularizers of images."""
 
 from __future__ import annotations
 
@@ -25,13 +25,11 @@ def opaque(alphas: Tensor) -> Tensor:
     return -(alphas * alphas.log() + (1 - alphas) * (1 - alphas).log()).mean()
 
 
-def regularization(render: Render, scales: Tensor, cfg: LossConfig) -> Tensor:
-    """Weighted sum [] of the regularizers that `cfg` switches on; `scales` [N, 3] in world units."""
+def regularization(render: Render, cfg: LossConfig) -> Tensor:
+    """Weighted sum [] of the regularizers of images that `cfg` switches on; a scene has those of its parameters."""
     total = render.colors.new_zeros(())
     if cfg.sparsity:
         total = total + cfg.sparsity * sparsity(render.alphas)
     if cfg.opaque:
         total = total + cfg.opaque * opaque(render.alphas)
-    if cfg.scales:
-        total = total + cfg.scales * scales.mean()
     return total

@@ -1,13 +1,14 @@
-"""The same steps on CUDA, recorded as CUDA graphs: drawing, prior and estimator, gradients and Adam.
+"""The same steps on CUDA, recorded as CUDA graphs: rendering, prior and estimator, gradients and Adam.
 
-What depends on the number of splats (looking at the scene, moving it) is recorded anew when that changes, which takes
-milliseconds; what does not (encoder, prior and estimator, and the way back to the images) stays.
+What depends on the scene's memory (showing the scene, moving it) is recorded anew when that changes, which takes
+milliseconds; what does not (encoder, prior and estimator, and the backward pass to the images) stays.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,92 +16,106 @@ from torch import Tensor
 
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
-from sds3d.config.schema import Config, CSDConfig, NFSDConfig, SDEditConfig, SDSConfig, StageConfig
-from sds3d.interfaces import Prior, Render, Renderer, Splats
+from sds3d.config.schema import Config, StageConfig
+from sds3d.interfaces import Drawing, FusedScene, ImageGradients, Prior, Render
 from sds3d.native.graphs import CapturedCall, recording
-from sds3d.optimization.losses import distillation_loss, regularization
-from sds3d.optimization.step import Block, Inputs, Outcome, Steps, set_learning_rates
+from sds3d.optimization.inputs import Block, Inputs
+from sds3d.optimization.step import Outcome, Steps, objective
 from sds3d.optimization.targets import Target, find_target, shown
-from sds3d.renderers import splat_cuda
-from sds3d.renderers.rasterizer import View
-from sds3d.representations.gaussians.splats import NAMES, Gaussians
-
-# the others invert in as many steps as the timesteps' values say
-CAPTURABLE = (SDSConfig, CSDConfig, NFSDConfig, SDEditConfig)
 
 
-class CapturedSteps(Steps):
-    """Steps that are replayed; they say what `Steps` say, but for the order of sums and the noise's generator."""
+@dataclass(frozen=True)
+class Started:
+    """A block that was handed to the GPU."""
 
-    def __init__(self, cfg: Config, scene: Gaussians, renderer: Renderer, prior: Prior, optimizer: Adam) -> None:
-        super().__init__(cfg, scene, renderer, prior, optimizer)
-        device = scene.means.device
+    stage: StageConfig
+    block: Block
+    seed: int  # of the estimator's noise
+    rate: float  # factor of all learning rates
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The recordings of one stage and one scene memory, with what they write."""
+
+    show: torch.cuda.CUDAGraph  # renders and writes `images` and `drawing`
+    step_after_show: torch.cuda.CUDAGraph  # moves the scene from `drawing`
+    step: torch.cuda.CUDAGraph  # renders again and moves the scene
+    images: Tensor
+    drawing: Drawing
+
+
+class RecordedSteps(Steps):
+    """Steps that are replayed; equal to `Steps` but for the order of sums and the generator of the noise."""
+
+    scene: FusedScene
+
+    def __init__(self, cfg: Config, scene: FusedScene, prior: Prior, optimizer: Adam) -> None:
+        super().__init__(cfg, scene, prior, optimizer)
+        device = scene.device
         self.generator = torch.Generator(device)
-        self.finders: dict[tuple[int, int, bool], Callable[..., tuple[Tensor, Tensor]]] = {}  # of this stage
-        self.rates = torch.zeros(len(optimizer.param_groups), device=device)
-        for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
-            group["lr"], group["rate"] = rate, 0.0
+        self.finders: dict[tuple[int, int, bool], Callable[..., tuple[Tensor, ...]]] = {}  # of this stage
+        self.rates = torch.zeros(len(optimizer.param_groups), device=device)  # where recorded steps read them
+        self.written_rates: list[float] = []
         self.loss = torch.zeros((), device=device)
-        self.bad = torch.zeros(1, dtype=torch.int32, device=device)  # 1: the target is not all numbers, nothing moves
-        self.launched = round(self._state("means")["step"].item())  # steps, all of which Adam should have counted
-        self.overflows = 0  # how often tile lists were too short
+        self.bad = torch.zeros(1, dtype=torch.int32, device=device)  # 1: the target is not finite, nothing moves
+        self.launched = round(optimizer.count().item())  # steps, all of which Adam should have counted
+        self.overflows = 0  # how often a drawing had too little memory
         self.inputs: Inputs | None = None  # always the same memory
         self.target: Target | None = None
-        self.recorded: tuple[StageConfig, int] | None = None
-        self._forget()
+        self.recorded: tuple[StageConfig, int] | None = None  # stage and number of views that the recordings are for
+        self.forget()
 
     def start(self, stage: StageConfig, block: Block, inputs: Inputs) -> None:
         """Hands the steps of `block` to the GPU."""
-        self._prepare(stage, inputs)
-        self.block = (stage, block, inputs.generator.initial_seed())
-        self.rate_factor = inputs.rate
-        looked = self._set_target()
+        self.prepare(stage, inputs)
+        self.started = Started(stage, block, inputs.generator.initial_seed(), inputs.rate)
+        is_shown = self.set_target()
         end = block.step + block.length
         for step in range(block.step, end):
-            self._set_learning_rates(step)
-            self._take_step(stage, looked and step == block.step)
+            self.set_learning_rates(stage, step, inputs.rate)
+            self.take_step(stage, is_shown and step == block.step)
             self.launched += 1
-            if stage.trains == "all" and self.scene.densifier.due(step):
-                if math.isnan(self._settle(step + 1).loss):
+            if stage.trains == "all" and self.scene.update_due(step):
+                if not self.settle(step + 1).target_is_finite:
                     return
-                self.scene.densifier.intervene(self.scene, step, self.optimizer)
+                self.scene.update_after(step, self.optimizer)
                 if step + 1 < end:
-                    self._prepare(stage, inputs)  # the splats may be others now
+                    self.prepare(stage, inputs)  # the scene may be another now
 
     def finish(self) -> Outcome:
         """What became of the block that was started last; waits for the GPU."""
-        _, block, _ = self.block
-        return self._settle(block.step + block.length)
+        return self.settle(self.started.block.step + self.started.block.length)
 
     def close(self) -> None:
-        """Lets go of the prior, the recordings and their memory; these steps are over."""
+        """Releases the prior, the recordings and their memory; these steps are over."""
         super().close()
         self.finders.clear()
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
-        """Drop what was recorded for another stage or for splats that are no more."""
+    def forget(self) -> None:
+        """Drops what was recorded for another stage or for another memory of the scene."""
         self.recorded = None
-        self.recorded_means: Tensor | None = None
-        self._drop_graphs()
+        self.recorded_memory: object = None
+        self.drop_graphs()
 
-    def _drop_graphs(self) -> None:
+    def drop_graphs(self) -> None:
         """With their memory: freed while another graph is recorded, it would spoil that one."""
-        self.looking: torch.cuda.CUDAGraph | None = None
-        self.moving_on: torch.cuda.CUDAGraph | None = None  # from what `looking` has drawn
-        self.moving: torch.cuda.CUDAGraph | None = None  # drawing anew
-        self.seen: Tensor | None = None  # what `looking` writes
-        self.drawn: splat_cuda.Drawing | None = None  # and what it has drawn to that end
-        self.capacity: int | None = None  # of the tile lists; known after a step
+        self.graphs: Graphs | None = None
+        self.capacity: int | None = None  # of a drawing; known after a step
 
-    def _prepare(self, stage: StageConfig, inputs: Inputs) -> None:
-        """Copy `inputs` to where the graphs read them."""
+    def prepare(self, stage: StageConfig, inputs: Inputs) -> None:
+        """Copies `inputs` to where the graphs read them."""
         cameras = inputs.cameras
-        if self.recorded != (stage, len(cameras)) or self.recorded_means is not self.scene.means:
+        if (
+            self.inputs is None
+            or self.recorded != (stage, len(cameras))
+            or self.recorded_memory is not self.scene.memory()
+        ):
             if self.recorded and self.recorded[0] != stage:
-                self.finders.clear()  # a large prior's takes gigabytes
-            self._forget()
-            self.recorded, self.recorded_means = (stage, len(cameras)), self.scene.means
+                self.finders.clear()  # those of a large prior take gigabytes
+            self.forget()
+            self.recorded, self.recorded_memory = (stage, len(cameras)), self.scene.memory()
             copies = Cameras(cameras.viewmats.clone(), cameras.Ks.clone(), cameras.width, cameras.height)
             self.inputs = Inputs(copies, inputs.backgrounds.clone(), inputs.timesteps.clone(), self.generator)
             return
@@ -113,21 +128,18 @@ class CapturedSteps(Steps):
         for buffer, value in pairs:
             buffer.copy_(value)
 
-    def _set_target(self) -> bool:
-        """Put what the prior would rather see in `self.target`; whether `self.drawn` is how the scene looks now."""
-        stage, block, seed = self.block
-        looked = self.looking is not None
-        if looked:
-            self.looking.replay()
-            seen = self.seen
+    def set_target(self) -> bool:
+        """Puts what the prior would rather see into `self.target`; whether graphs.drawing is what it was shown."""
+        inputs, started = self.read_inputs(), self.started
+        if self.graphs is not None:
+            self.graphs.show.replay()
+            images = self.graphs.images
         else:
-            seen, _ = self._look(None)
-        self.generator.manual_seed(seed)
-        inputs = self.inputs
+            images, _ = self.show(None)
+        self.generator.manual_seed(started.seed)
+        finder = self.finder(started.stage, lasting=started.block.length > 1)
         found = Target(
-            *self._finder(stage, lasting=block.length > 1)(
-                seen, inputs.timesteps, inputs.cameras.viewmats, inputs.cameras.Ks, inputs.backgrounds
-            )
+            *finder(images, inputs.timesteps, inputs.cameras.viewmats, inputs.cameras.Ks, inputs.backgrounds)
         )
         if self.target is None or self.target.images.shape != found.images.shape:
             self.target = found
@@ -135,140 +147,101 @@ class CapturedSteps(Steps):
             for buffer, value in zip(self.target, found, strict=True):
                 buffer.copy_(value)
         self.bad.copy_(~torch.isfinite(found.images).all())
-        return looked
+        return self.graphs is not None
 
-    def _finder(self, stage: StageConfig, lasting: bool) -> Callable[..., tuple[Tensor, Tensor]]:
-        """The stage's target as a function of tensors, recorded where it can be."""
-        width, height = self.inputs.cameras.width, self.inputs.cameras.height
+    def finder(self, stage: StageConfig, lasting: bool) -> Callable[..., tuple[Tensor, ...]]:
+        """The stage's target as a function of tensors, recorded where its estimator can be."""
+        cameras = self.read_inputs().cameras
+        width, height = cameras.width, cameras.height
         key = (width, height, lasting)
         if key not in self.finders:
 
-            def find(seen: Tensor, timesteps: Tensor, viewmats: Tensor, Ks: Tensor, backgrounds: Tensor) -> Target:
+            def find(images: Tensor, timesteps: Tensor, viewmats: Tensor, Ks: Tensor, backgrounds: Tensor) -> Target:
                 inputs = Inputs(Cameras(viewmats, Ks, width, height), backgrounds, timesteps, self.generator)
-                return find_target(self.prior, seen, partial(self._estimate, stage, inputs), lasting)
+                return find_target(self.prior, images, partial(self.estimate, stage, inputs), lasting)
 
-            recordable = isinstance(stage.estimator, CAPTURABLE)
-            self.finders[key] = CapturedCall(find, self.generator) if recordable else find
+            self.finders[key] = CapturedCall(find, self.generator) if stage.estimator.recordable else find
         return self.finders[key]
 
-    def _set_learning_rates(self, step: int) -> None:
-        stage, _, _ = self.block
-        rates = self.scene.learning_rates(step / self.total_steps)
-        set_learning_rates(self.optimizer, rates, stage, self.rate_factor)
-
-    def _take_step(self, stage: StageConfig, looked: bool) -> None:
-        """The first step is not recorded: it sets up what is set up at first use and finds out the capacity."""
+    def take_step(self, stage: StageConfig, is_shown: bool) -> None:
+        """The first step is not recorded: libraries set up what they need at first use, and it tells the capacity."""
         if self.capacity is None:
-            self._move(stage, None)
+            self.move(stage, None)
             return
-        if self.moving is None:
-            self.looking, self.moving_on, self.moving = (torch.cuda.CUDAGraph() for _ in range(3))
-            with recording(self.looking):
-                self.seen, self.drawn = self._look(self.capacity)
-            with recording(self.moving_on):
-                self._move(stage, self.capacity, self.drawn)
-            with recording(self.moving):
-                self._move(stage, self.capacity)
-        (self.moving_on if looked else self.moving).replay()
+        if self.graphs is None:
+            show, step_after_show, step = (torch.cuda.CUDAGraph() for _ in range(3))
+            with recording(show):
+                images, drawing = self.show(self.capacity)
+            with recording(step_after_show):
+                self.move(stage, self.capacity, drawing)
+            with recording(step):
+                self.move(stage, self.capacity)
+            self.graphs = Graphs(show, step_after_show, step, images, drawing)
+        (self.graphs.step_after_show if is_shown else self.graphs.step).replay()
 
-    def _settle(self, step: int) -> Outcome:
+    def settle(self, step: int) -> Outcome:
         """What became of the block up to `step`.
 
-        Steps that did nothing because the tile lists were too short are taken again, now with longer ones.
+        Steps that did nothing because a drawing had too little memory are taken again, now with more.
         """
-        taken, outcome = self._read()
+        taken, outcome = self.read()
         missing = self.launched - taken
-        if missing and not math.isnan(outcome.loss):
+        if missing and outcome.target_is_finite:
             self.overflows += 1
-            self._drop_graphs()
-            stage, block, _ = self.block
-            if missing == step - block.step:  # then what the prior was shown was not whole either
-                self._set_target()
+            self.drop_graphs()
+            started = self.started
+            if missing == step - started.block.step:  # then what the prior was shown was not whole either
+                self.set_target()
             for late in range(step - missing, step):  # after an overflow nothing moves until the block ends
-                self._set_learning_rates(late)
-                self._move(stage, None)
-            taken, outcome = self._read()
+                self.set_learning_rates(started.stage, late, started.rate)
+                self.move(started.stage, None)
+            taken, outcome = self.read()
         self.launched = taken
         return outcome
 
-    def _read(self) -> tuple[int, Outcome]:
+    def read(self) -> tuple[int, Outcome]:
         """How many steps Adam has counted, and what became of the last ones; waits for the GPU."""
-        values = (self._state("means")["step"], self.loss, self.bad[0], self.scene.is_finite())
-        taken, loss, bad, intact = torch.stack([x.float() for x in values]).tolist()
-        return round(taken), Outcome(math.nan if bad else loss, bool(intact))
+        values = (self.optimizer.count(), self.loss, self.bad[0], self.scene.is_finite())
+        taken, loss, bad, scene_is_finite = torch.stack([x.float() for x in values]).tolist()
+        return round(taken), Outcome(math.nan if bad else loss, not bad, bool(scene_is_finite))
 
-    def _draw(self, capacity: int | None) -> splat_cuda.Drawing:
-        return splat_cuda.rasterize(self._raw(), self._view(), raw=True, normals=False, capacity=capacity)
-
-    def _look(self, capacity: int | None) -> tuple[Tensor, splat_cuda.Drawing]:
+    def show(self, capacity: int | None) -> tuple[Tensor, Drawing]:
         """The images of what the scene looks like, and the drawing that they are made of."""
+        inputs = self.read_inputs()
         with torch.no_grad():
-            drawing = self._draw(capacity)
-            render = Render(drawing.colors, drawing.alphas, drawing.depths)
-            return shown(self.prior, render, self.inputs.cameras), drawing
+            drawing = self.scene.draw(inputs.cameras, inputs.backgrounds, capacity)
+            return shown(self.prior, drawing.render, inputs.cameras), drawing
 
-    def _move(self, stage: StageConfig, capacity: int | None, drawing: splat_cuda.Drawing | None = None) -> None:
-        """One optimiser step towards the target; none at all if it is bad or the tile lists overflowed.
+    def move(self, stage: StageConfig, capacity: int | None, drawing: Drawing | None = None) -> None:
+        """One optimizer step towards the target; none at all if it is not finite or the drawing overflowed.
 
-        `drawing` is how the scene looks now, if that is known.
+        `drawing` is what the scene looks like now, if that is known.
         """
-        view, splats = self._view(), self._raw()
-        drawing = drawing or self._draw(capacity)
-        drawing.status[1:].bitwise_or_(self.bad)
+        inputs = self.read_inputs()
+        assert self.target is not None
+        cameras, backgrounds = inputs.cameras, inputs.backgrounds
+        drawing = drawing or self.scene.draw(cameras, backgrounds, capacity)
+        drawing.overflow.bitwise_or_(self.bad)
         if capacity is None:
-            self.capacity = int(splat_cuda.HEADROOM * len(drawing.keys)) + splat_cuda.SPARE
-        images = [x.detach().requires_grad_() for x in (drawing.colors, drawing.alphas, drawing.depths)]
-        render = Render(*images)
-        distance = distillation_loss(shown(self.prior, render, self.inputs.cameras), self.target)
-        # A leaf of its own: the parameter's gradient would be gathered on the stream where that was made.
-        log_scales = splats.scales.requires_grad_()
-        loss = distance + regularization(render, log_scales.exp(), stage.loss)
-        *of_images, v_log_scales = torch.autograd.grad(loss, (*images, log_scales), allow_unused=True)
-        v_colors, v_alphas, v_depths = (None if v is None else v.contiguous() for v in of_images)
-        v_means = v_quats = None
-        if v_depths is not None:  # the prior sees normals
-            v_means, v_quats = self._of_surface(view, drawing, v_depths)
-        splat_cuda.adam_step(
-            splats, view, drawing, splat_cuda.Cotangents(v_colors, v_alphas),
-            self._adam_state(v_means, v_quats, v_log_scales), deterministic=self.cfg.renderer.deterministic,
-        )  # fmt: skip
-        taken = 1 - drawing.status[1].float()
-        torch._foreach_add_([self._state(name)["step"] for name in NAMES], [taken] * len(NAMES))
+            self.capacity = drawing.roomy_capacity
+        render = drawing.render
+        images = [x.detach().requires_grad_() for x in (render.colors, render.alphas, render.depths)]
+        distance, loss = objective(self.prior, Render(*images), cameras, self.target, stage.loss)
+        gradients = torch.autograd.grad(loss, images, allow_unused=True)
+        gradients = ImageGradients(*(None if v is None else v.contiguous() for v in gradients))
+        self.scene.descend(drawing, cameras, backgrounds, gradients, stage.loss, self.optimizer, self.rates)
         self.loss.copy_(distance.detach())
 
-    def _of_surface(self, view: View, drawing: splat_cuda.Drawing, v_depths: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of means and quats by the depths; see `steps.Surface`."""
-        splats = Splats(*(x.detach() for x in self.scene.activated()))
-        gradients, _ = splat_cuda.gradients(
-            splats, view, drawing, splat_cuda.Cotangents(depths=v_depths),
-            grad_norm=torch.empty_like(splats.opacities), deterministic=self.cfg.renderer.deterministic,
-        )  # fmt: skip
-        return gradients.means, gradients.quats
+    def set_learning_rates(self, stage: StageConfig, step: int, factor: float) -> None:
+        """Writes those of the scene for `step`, times `factor`, where recorded steps read them."""
+        groups = self.scene.param_groups(stage.trains, step / self.total_steps)
+        rates = [factor * group["lr"] for group in groups]
+        if rates != self.written_rates:
+            for buffer, rate in zip(self.rates, rates, strict=True):
+                buffer.fill_(rate)
+            self.written_rates = rates
 
-    def _raw(self) -> Splats:
-        return Splats(*(getattr(self.scene, name).detach() for name in NAMES))
-
-    def _view(self) -> View:
-        cameras = self.inputs.cameras
-        return View(cameras.viewmats, cameras.Ks, self.inputs.backgrounds, cameras.width, cameras.height)
-
-    def _state(self, name: str) -> dict[str, Tensor]:
-        return self.optimizer.state[getattr(self.scene, name)]
-
-    def _adam_state(
-        self, v_means: Tensor | None, v_quats: Tensor | None, v_log_scales: Tensor | None
-    ) -> splat_cuda.AdamState:
-        group = self.optimizer.param_groups[0]
-        states = [self._state(name) for name in NAMES]
-        densifier = self.scene.densifier
-        return splat_cuda.AdamState(
-            Splats(*(state["exp_avg"] for state in states)),
-            Splats(*(state["exp_avg_sq"] for state in states)),
-            self.rates,
-            states[0]["step"],
-            group["betas"],
-            group["eps"],
-            densifier.gradients,
-            densifier.counts,
-            (v_means, v_quats, v_log_scales, None, None),
-        )
+    def read_inputs(self) -> Inputs:
+        """The inputs of the block at hand, always in the same memory."""
+        assert self.inputs is not None
+        return self.inputs

@@ -22,7 +22,6 @@ from sds3d.config.schema import (
     VSDConfig,
 )
 from sds3d.interfaces import Render
-from sds3d.optimization import loop as trainer
 from tests.helpers.gaussian_prior import GaussianPrior
 from tests.helpers.tiny_prior import write_tiny_prior
 
@@ -120,7 +119,6 @@ def test_the_comparison_from_end_to_end_and_again(tmp_path: Path, monkeypatch: p
     arguments = ["--prompts", "2", "--estimators", "vsd", "sds", "--config", config, "--out", tmp_path / "runs"]
     arguments += ["--picture", tmp_path / "picture.png", "--write", page]
     monkeypatch.setattr(sys, "argv", ["estimators.py", *map(str, arguments)])
-    monkeypatch.setattr(trainer, "build_prior", trainer.build_prior)  # and its own after the test
     monkeypatch.setattr(estimators, "describe_machine", lambda device: "a machine")
     assert estimators.main() == 0
     first = page.read_text()

@@ -28,7 +28,7 @@ quality = importlib.import_module("benchmarks.quality")
 
 def leave_run(folder: Path) -> Path:
     """What a run leaves to look at: as Gaussians a ball, as a mesh two triangles that are seen from the front alone."""
-    scene = Gaussians.random_ball(GaussiansConfig(num_init=300), 10, torch.Generator().manual_seed(0))
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=300), torch.Generator().manual_seed(0))
     scene.logit_opacities.data += 6  # solid
     folder.mkdir(parents=True)
     (folder / "splats.ply").write_bytes(splat_ply(scene))

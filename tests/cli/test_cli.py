@@ -21,7 +21,6 @@ from sds3d.cli.work import work
 from sds3d.config.schema import Config
 from sds3d.errors import UserError
 from sds3d.files import atomic_write
-from sds3d.finish import OUTPUTS
 from sds3d.native.devices import resolve_device
 from sds3d.optimization.guard import Guard
 from sds3d.priors.kinds import prior_ids
@@ -29,6 +28,7 @@ from sds3d.priors.weights import file_sha256
 from sds3d.runs.folder import RunFolder
 from tests.helpers.hostile import HOSTILE
 
+OUTPUTS = ("mesh.glb", "splats.ply", "turntable.mp4", "preview.png")
 ROOT = Path(__file__).resolve().parents[2]
 NO_TORCH = "import sys; {code}; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
 
@@ -242,7 +242,7 @@ def test_bar_progress_shows_markup_as_text() -> None:
     progress.close()
     assert "'[red]x[/red]' [/]" in stream.getvalue()
     assert "5/10" in stream.getvalue() and "shape" in stream.getvalue()
-    assert isinstance(make_progress(stream), LineProgress)
+    assert isinstance(make_progress(stream, lambda: None), LineProgress)
 
 
 def test_durations() -> None:
@@ -283,9 +283,9 @@ def test_a_signal_while_finishing_leaves_nothing_half_written(monkeypatch, tmp_p
 
         atomic_write(run.path / "mesh.glb", write)
 
-    result = SimpleNamespace(finished=True, scene=None, renderer=None, seconds={}, guard=Guard())
-    monkeypatch.setattr("sds3d.optimization.loop.train", lambda *args: result)
-    monkeypatch.setattr("sds3d.finish.finish", interrupted)
+    result = SimpleNamespace(finished=True, scene=None, seconds={}, guard=Guard())
+    monkeypatch.setattr("sds3d.pipeline.optimize", lambda *args: result)
+    monkeypatch.setattr("sds3d.pipeline.finish", interrupted)
     cfg = Config(prompt="a red mushroom", device="cpu", out=str(tmp_path))
     run = RunFolder.create(cfg)
     assert work(cfg, run) == 75

@@ -9,14 +9,15 @@ from sds3d.config.schema import SDSConfig, StageConfig
 from sds3d.distillation import build_estimator
 from sds3d.distillation.sds import rescale_guidance
 from sds3d.imaging.resize import resize
-from sds3d.interfaces import Condition
+from sds3d.interfaces import Condition, Prompts
 from sds3d.optimization.inputs import sample_timesteps
 from tests.helpers.gaussian_prior import GaussianPrior
 
 
 @pytest.fixture
 def condition():
-    return Condition(torch.tensor(0.7), torch.tensor(-0.2), turntable(4, 8), torch.zeros(4, 3))
+    prompts = Prompts(torch.tensor(0.7), torch.tensor(-0.2), torch.tensor(0.1))
+    return Condition(prompts, turntable(4, 8), torch.zeros(4, 3))
 
 
 def gradient(scale, rescale, condition, variance=0.0, t=400, seed=0, pixel_latents=False):
@@ -53,7 +54,7 @@ def test_gradient_is_sigma_over_alpha_times_the_noise_residual(condition):
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     abar = prior.alphas_cumprod[400]
     noisy = abar.sqrt() * latents + (1 - abar).sqrt() * noise
-    text, negative = prior.predict_noise(noisy, t, [condition.text, condition.negative_text], None, None)
+    text, negative = prior.predict_noise(noisy, t, [condition.prompts.positive, condition.prompts.negative], None, None)
     residual = negative + 3.0 * (text - negative) - noise
     torch.testing.assert_close(grad, ((1 - abar) / abar).sqrt() * residual, atol=1e-4, rtol=1e-4)
 

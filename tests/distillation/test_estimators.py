@@ -19,12 +19,12 @@ from sds3d.distillation import build_estimator
 from sds3d.distillation.calls import network_calls
 from sds3d.distillation.vsd import VSD
 from sds3d.errors import UserError
-from sds3d.interfaces import Condition, StatefulEstimator
+from sds3d.interfaces import Condition, Prompts, Stateful
 from sds3d.optimization.inputs import step_generator
-from sds3d.optimization.loop import train
-from sds3d.representations import build_representation
+from sds3d.representations.gaussians.splats import Gaussians
 from sds3d.runs.folder import RunFolder
 from tests.helpers.gaussian_prior import GaussianPrior
+from tests.helpers.observer import optimize_alone
 from tests.helpers.tiny_prior import write_tiny_prior
 
 TEXT, NULL, NEGATIVE = 0.7, 0.1, -0.2
@@ -48,7 +48,8 @@ class AnyPrior(GaussianPrior):
 
 @pytest.fixture
 def condition():
-    return Condition(torch.tensor(TEXT), torch.tensor(NEGATIVE), turntable(4, 8), torch.full((4, 3), 0.5))
+    prompts = Prompts(torch.tensor(TEXT), torch.tensor(NEGATIVE), torch.tensor(NULL))
+    return Condition(prompts, turntable(4, 8), torch.full((4, 3), 0.5))
 
 
 def estimate(cfg, prior, condition, timesteps, seed=0, latents=LATENTS):
@@ -436,7 +437,7 @@ def test_orbits_do_not_mix(cfg, times, condition):
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
 def test_vsd_alone_has_a_state(cfg) -> None:
-    assert isinstance(build_estimator(cfg), StatefulEstimator) == (cfg.kind == "vsd")
+    assert isinstance(build_estimator(cfg), Stateful) == (cfg.kind == "vsd")
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["new", "gone astray"])
@@ -515,10 +516,10 @@ def test_the_loop_runs_on_it(cfg, tiny: Path, tmp_path: Path) -> None:
     stage = f"{{name: only, steps: 4, prior_every: 2, resolution: 32, {little_noise}, estimator: {estimator}}}"
     settings = ["device=cpu", f"prior.path={tiny}", f"out={tmp_path}", f"stages=[{stage}]", "negative_prompt=mushroom"]
     made = load_config(None, [*settings, "representation.num_init=60"], "a red mushroom")
-    result = train(made, RunFolder.create(made), LineProgress(io.StringIO(), every=0), lambda: False)
+    result = optimize_alone(made, RunFolder.create(made), LineProgress(io.StringIO(), every=0))
     assert result.finished and result.step == 4
-    start = build_representation(made.representation, 4, step_generator(made.seed, "init", 0))
-    for name, tensor in result.scene.tensors().items():
+    start = Gaussians.random_ball(made.representation, step_generator(made.seed, "init", 0))
+    for name, tensor in result.scene.gaussians.tensors().items():
         assert torch.isfinite(tensor).all() and not torch.equal(tensor.cpu(), start.tensors()[name])
 
 

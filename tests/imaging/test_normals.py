@@ -12,8 +12,6 @@ from sds3d.cameras import Cameras, pixel_rays, turntable
 from sds3d.config.schema import Config, GaussiansConfig, PocketConfig, RendererConfig, StageConfig, VSDConfig
 from sds3d.imaging.normals import COVERED, depth_normals, normal_images
 from sds3d.interfaces import Render
-from sds3d.optimization.loop import train as optimise
-from sds3d.optimization.step import Surface
 from sds3d.optimization.targets import shown
 from sds3d.priors.blueprint import pocket_blueprint
 from sds3d.priors.pocket import data, model, train
@@ -27,8 +25,10 @@ from sds3d.procedural import library, views
 from sds3d.procedural.parts import Part, pack
 from sds3d.procedural.tracer import trace
 from sds3d.renderers import build_renderer
+from sds3d.renderers.splat_scene import Surface
 from sds3d.representations.gaussians.splats import Gaussians
 from sds3d.runs.folder import RunFolder
+from tests.helpers.observer import RecordingObserver, optimize_alone
 from tests.helpers.tiny_prior import write_tiny_prior
 
 CPU = torch.device("cpu")
@@ -153,7 +153,7 @@ def test_the_gradient_is_that_of_the_formula_and_goes_to_the_depths_alone():
 
 
 def test_what_normals_say_moves_and_turns_splats_and_does_nothing_else_to_them():
-    scene = Gaussians.random_ball(GaussiansConfig(num_init=200), 1, torch.Generator().manual_seed(0))
+    scene = Gaussians.random_ball(GaussiansConfig(num_init=200), torch.Generator().manual_seed(0))
     cameras, backgrounds = turntable(2, 32), torch.zeros(2, 3)
     whole, surface = [build_renderer(RendererConfig(), x, CPU)(cameras, backgrounds) for x in (scene, Surface(scene))]
     torch.testing.assert_close(surface.depths, whole.depths, atol=0, rtol=0)
@@ -353,13 +353,6 @@ def test_training_on_own_objects_draws_normals_where_the_prior_does(trained, mes
     assert (moved.flatten(1).norm(dim=1) > 0).all()
 
 
-class Silent:
-    def start(self, total_steps, initial): ...
-    def stage(self, name): ...
-    def advance(self, step, **numbers): ...
-    def note(self, text): ...
-
-
 @pytest.mark.parametrize("estimator", [StageConfig().estimator, VSDConfig()], ids=lambda cfg: cfg.kind)
 def test_a_run_moves_the_scene_by_both(trained, tmp_path, monkeypatch, estimator):
     """A few steps, that end elsewhere when the gradient of the normals is taken away."""
@@ -370,7 +363,7 @@ def test_a_run_moves_the_scene_by_both(trained, tmp_path, monkeypatch, estimator
     )  # fmt: skip
 
     def means() -> torch.Tensor:
-        return optimise(cfg, RunFolder.create(cfg), Silent(), lambda: False).scene.means.detach()
+        return optimize_alone(cfg, RunFolder.create(cfg), RecordingObserver()).scene.gaussians.means.detach()
 
     moved = means()
     assert torch.isfinite(moved).all()

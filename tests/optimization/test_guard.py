@@ -10,9 +10,9 @@ import torch
 from sds3d.config.schema import CheckpointConfig, Config, GaussiansConfig, PocketConfig, StageConfig
 from sds3d.errors import UserError
 from sds3d.optimization.guard import PATIENCE, Diverged, Guard
-from sds3d.optimization.loop import train
 from sds3d.priors.pocket.prior import PocketPrior
 from sds3d.runs.folder import RunFolder
+from tests.helpers.observer import RecordingObserver, optimize_alone
 from tests.helpers.tiny_prior import write_tiny_prior
 
 STEPS = 60
@@ -29,20 +29,6 @@ def cfg(tmp_path_factory: pytest.TempPathFactory) -> Config:
     )  # fmt: skip
 
 
-class Messages:
-    def __init__(self):
-        self.notes, self.rows = [], []
-
-    def start(self, total_steps, initial): ...
-    def stage(self, name): ...
-
-    def advance(self, step, **numbers):
-        self.rows.append((step, numbers))
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 def run_with(cfg, tmp_path, monkeypatch, is_bad):
     """Trains with a prior whose call number k is not a number where `is_bad(k)`."""
     calls, rates = [], []
@@ -55,15 +41,21 @@ def run_with(cfg, tmp_path, monkeypatch, is_bad):
             answers[0][2, 0, 0, 0] = torch.nan
         return answers
 
-    def observed(self, answered, intact, original=Guard.observe):
+    def observed(self, target_is_finite, scene_is_finite, original=Guard.observe):
         rates.append(self.rate)
-        original(self, answered, intact)
+        original(self, target_is_finite, scene_is_finite)
 
     monkeypatch.setattr(PocketPrior, "predict_noise", predict_noise)
     monkeypatch.setattr(Guard, "observe", observed)
-    progress = Messages()
+    progress = RecordingObserver()
     run = RunFolder.create(replace(cfg, out=str(tmp_path)))
-    return run, progress, calls, rates, lambda: train(cfg, run, progress, lambda: False)
+    return (
+        run,
+        progress,
+        calls,
+        rates,
+        lambda: optimize_alone(cfg, run, progress),
+    )
 
 
 def test_a_bad_answer_is_skipped_and_counted(cfg, tmp_path, monkeypatch):
@@ -105,7 +97,9 @@ def test_many_in_a_row_take_the_run_back_with_half_the_steps_and_other_noise(cfg
 
 def test_the_third_time_ends_the_run_and_says_why(cfg, tmp_path, monkeypatch):
     run, progress, calls, _, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k >= 5)
-    with pytest.raises(UserError, match=r"10 answers of the prior in a row were not .*, at step .*another seed"):
+    with pytest.raises(
+        UserError, match=r"10 predictions of the prior in a row were not finite, at step .*another seed"
+    ):
         go()
     assert len(progress.notes) == 2 and len(calls) == 5 + 3 * PATIENCE
     report = json.loads((run.path / "failed.json").read_text())
@@ -117,21 +111,21 @@ def test_the_third_time_ends_the_run_and_says_why(cfg, tmp_path, monkeypatch):
 
 
 def test_a_scene_that_is_no_longer_made_of_numbers_goes_back_at_once(cfg, tmp_path, monkeypatch):
-    from sds3d.representations.gaussians.splats import Gaussians
+    from sds3d.renderers.splat_scene import SplatScene
 
-    original, spoilt = Gaussians.update, []
+    original, spoiled = SplatScene.update, []
 
     def update(self, step, optimizer, render):
         original(self, step, optimizer, render)
-        if step == 25 and not spoilt:
-            spoilt.append(step)
-            self.means.data[0] = torch.nan
+        if step == 25 and not spoiled:
+            spoiled.append(step)
+            self.gaussians.means.data[0] = torch.nan
 
-    monkeypatch.setattr(Gaussians, "update", update)
+    monkeypatch.setattr(SplatScene, "update", update)
     _, progress, _, _, go = run_with(cfg, tmp_path, monkeypatch, lambda k: False)
     result = go()
     assert result.finished and result.guard == Guard(rollbacks=1)
-    assert "no longer made of numbers" in progress.notes[0]
+    assert "became non-finite" in progress.notes[0]
     assert all(torch.isfinite(x).all() for x in result.scene.tensors().values())
 
 
@@ -151,5 +145,5 @@ def test_counts():
 def test_a_run_goes_on_with_its_counts(cfg, tmp_path: Path, monkeypatch):
     run, _, _, _, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k == 2)
     stops = iter([False] * 7 + [True])
-    assert not train(cfg, run, Messages(), lambda: next(stops)).finished
+    assert not optimize_alone(cfg, run, RecordingObserver(), lambda: next(stops)).finished
     assert go().guard == Guard(skipped=1)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sds3d.adam import Adam
 from sds3d.config.schema import (
     Config,
     CSDConfig,
@@ -19,16 +20,18 @@ from sds3d.config.schema import (
     SDSConfig,
     StageConfig,
 )
-from sds3d.optimization.checkpoint import restore
-from sds3d.optimization.inputs import blocks, draw_inputs, step_generator
-from sds3d.optimization.loop import train
-from sds3d.optimization.recorded import CapturedSteps
+from sds3d.native.devices import resolve_device
+from sds3d.optimization.inputs import blocks, sample_inputs, step_generator
+from sds3d.optimization.loop import optimize
+from sds3d.optimization.recorded import RecordedSteps
 from sds3d.optimization.step import Steps
+from sds3d.priors.cache import Priors
 from sds3d.priors.pocket.prior import PocketPrior
-from sds3d.renderers import build_renderer, splat_cuda
-from sds3d.representations import build_representation
+from sds3d.renderers import splat_cuda
+from sds3d.renderers.scenes import build_scene
 from sds3d.runs.folder import RunFolder
 from tests.helpers.gaussian_prior import GaussianPrior
+from tests.helpers.observer import RecordingObserver, optimize_alone
 from tests.helpers.tiny_prior import write_tiny_prior
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
@@ -51,28 +54,26 @@ CONFIG = Config(
 
 def optimise(kind, prior, cfg=CONFIG):
     """The scene after the steps of `cfg`, and what took them."""
-    scene = build_representation(cfg.representation, 32, step_generator(0, "init", 0))
-    optimizer = restore(scene, None, DEVICE)
-    steps = kind(cfg, scene, build_renderer(cfg.renderer, scene, DEVICE), prior, optimizer)
+    scene = build_scene(cfg, step_generator(0, "init", 0), DEVICE)
+    optimizer = Adam(scene.param_groups("all", 0.0), betas=(0.9, 0.99), eps=1e-15)
+    steps = kind(cfg, scene, prior, optimizer)
     losses = []
     for block in blocks(cfg.stages, 0):
         stage = cfg.stages[block.stage_index]
-        steps.start(stage, block, draw_inputs(0, stage, block, prior, DEVICE))
+        steps.start(stage, block, sample_inputs(0, stage, block, prior, DEVICE))
         outcome = steps.finish()
-        assert outcome.intact
+        assert outcome.scene_is_finite
         losses.append(outcome.loss)
     return scene, losses, steps
 
 
 def distance(a, b):
     """Of two scenes, relative to the way from the start."""
-    start = build_representation(CONFIG.representation, 32, step_generator(0, "init", 0)).tensors()
-    assert len(a) == len(b)
-    kept = min(len(a), len(start["means"]))
-    return {
-        name: ((x - b.tensors()[name]).norm() / (x[:kept] - start[name][:kept].to(x)).norm()).item()
-        for name, x in a.tensors().items()
-    }
+    start = build_scene(CONFIG, step_generator(0, "init", 0), DEVICE).gaussians.tensors()
+    assert a.size() == b.size()
+    a, b = a.gaussians.tensors(), b.gaussians.tensors()
+    kept = min(len(a["means"]), len(start["means"]))
+    return {name: ((x - b[name]).norm() / (x[:kept] - start[name][:kept]).norm()).item() for name, x in a.items()}
 
 
 class PriorOnGpu(GaussianPrior):
@@ -97,8 +98,8 @@ CLOSE = 0.03
 def test_recorded_steps_end_where_the_others_do(estimator):
     cfg = replace(CONFIG, stages=tuple(replace(stage, estimator=estimator) for stage in STAGES))
     one, losses, _ = optimise(Steps, PriorOnGpu(), cfg)
-    other, recorded_losses, steps = optimise(CapturedSteps, PriorOnGpu(), cfg)
-    assert steps.moving is not None  # they were recorded
+    other, recorded_losses, steps = optimise(RecordedSteps, PriorOnGpu(), cfg)
+    assert steps.graphs is not None  # they were recorded
     assert max(distance(one, other).values()) < CLOSE
     torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0)
 
@@ -107,15 +108,15 @@ def test_recorded_steps_end_where_the_others_do(estimator):
 def test_estimators_that_cannot_be_recorded_run_between_the_recorded_steps(estimator):
     stages = (replace(STAGES[0], estimator=estimator, steps=8),)
     one, *_ = optimise(Steps, PriorOnGpu(), replace(CONFIG, stages=stages))
-    other, *_ = optimise(CapturedSteps, PriorOnGpu(), replace(CONFIG, stages=stages))
+    other, *_ = optimise(RecordedSteps, PriorOnGpu(), replace(CONFIG, stages=stages))
     assert max(distance(one, other).values()) < CLOSE
 
 
 def test_no_step_is_lost_when_the_tile_lists_overflow(monkeypatch):
-    one, *_ = optimise(CapturedSteps, PriorOnGpu())
+    one, *_ = optimise(RecordedSteps, PriorOnGpu())
     monkeypatch.setattr(splat_cuda, "HEADROOM", 0.0)
     monkeypatch.setattr(splat_cuda, "SPARE", 40)  # entries: every recorded step overflows
-    other, _, steps = optimise(CapturedSteps, PriorOnGpu())
+    other, _, steps = optimise(RecordedSteps, PriorOnGpu())
     assert steps.overflows > 3
     for name, tensor in one.tensors().items():  # sums have one order, so a step taken again is the same step
         assert torch.equal(tensor, other.tensors()[name]), name
@@ -129,7 +130,7 @@ class SometimesNoNumber(PriorOnGpu):
 
 def test_answers_that_are_not_numbers_move_nothing():
     one, losses, _ = optimise(Steps, SometimesNoNumber())
-    other, recorded_losses, steps = optimise(CapturedSteps, SometimesNoNumber())
+    other, recorded_losses, steps = optimise(RecordedSteps, SometimesNoNumber())
     assert steps.overflows == 0 and 0 < sum(map(math.isnan, losses)) < len(losses)
     torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0, equal_nan=True)
     assert max(distance(one, other).values()) < CLOSE
@@ -138,7 +139,7 @@ def test_answers_that_are_not_numbers_move_nothing():
 @pytest.mark.parametrize("normals", [False, True])
 def test_the_pocket_prior_is_recorded_with_its_estimator(tmp_path, normals):
     prior = PocketPrior(write_tiny_prior(tmp_path / "prior", normals), DEVICE)
-    _, losses, _ = optimise(CapturedSteps, prior)
+    _, losses, _ = optimise(RecordedSteps, prior)
     assert not prior.predict_v.captures  # it is part of the estimator's recording
     _, expected_losses, _ = optimise(Steps, prior)
     assert prior.predict_v.captures
@@ -152,17 +153,12 @@ def test_deterministic_runs_are_equal_bit_for_bit_and_resume_exactly(tmp_path, c
     cfg = replace(CONFIG, device="cuda", capture=capture, prior=replace(CONFIG.prior, path=str(prior)))
     cfg = replace(cfg, checkpoint=replace(cfg.checkpoint, every_steps=1))
     runs = [RunFolder.create(replace(cfg, out=str(tmp_path / name))) for name in ("whole", "again", "stopped")]
-    scenes = [train(cfg, run, Silent(), lambda: False).scene for run in runs[:2]]
+    scenes = [optimize_alone(cfg, run, RecordingObserver()).scene for run in runs[:2]]
     stops = iter([False, False, True] + [False] * 100)
-    assert not train(cfg, runs[2], Silent(), lambda: next(stops)).finished
-    scenes.append(train(cfg, runs[2], Silent(), lambda: False).scene)
+    assert not optimize(
+        cfg, runs[2], Priors(resolve_device(cfg.device)), RecordingObserver(), lambda: next(stops)
+    ).finished
+    scenes.append(optimize_alone(cfg, runs[2], RecordingObserver()).scene)
     for scene in scenes[1:]:
         for name, tensor in scenes[0].tensors().items():
             assert torch.equal(tensor, scene.tensors()[name]), name
-
-
-class Silent:
-    def start(self, total_steps, initial): ...
-    def stage(self, name): ...
-    def advance(self, step, **numbers): ...
-    def note(self, text): ...

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from tests.helpers.tiny_prior import write_tiny_prior
 
+ROOT = Path(__file__).resolve().parents[2]
 STEPS = 48
 CONFIG = """\
 prompt: a red mushroom
@@ -32,13 +33,13 @@ from sds3d.cli.progress import LineProgress
 from sds3d.cli.work import Signals
 from sds3d.runs.folder import RunFolder
 from sds3d.config.load import load_config
-from sds3d.optimization.loop import train
+from tests.helpers.observer import optimize_alone
 import torch
 torch.set_num_threads(1)
 cfg = load_config(Path(sys.argv[1]), sys.argv[2:], None)
 run = RunFolder.create(cfg)
 with run.locked(), Signals() as signals:
-    result = train(cfg, run, LineProgress(sys.stdout, every=0), lambda: signals.stopped)
+    result = optimize_alone(cfg, run, LineProgress(sys.stdout, every=0), lambda: signals.stopped)
 sys.exit(0 if result.finished else 75)
 """
 
@@ -54,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(folder: Path, out: str) -> subprocess.Popen:
     command = [sys.executable, "-u", "-c", PROGRAM, str(folder / "tiny.yaml")]
     command += [f"prior.path={folder / 'prior'}", f"out={folder / out}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def run_until(process: subprocess.Popen, step: int, number: int) -> tuple[int, str]:

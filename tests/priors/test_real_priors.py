@@ -29,17 +29,17 @@ from sds3d.cli.main import main
 from sds3d.cli.progress import LineProgress
 from sds3d.config.load import load_config
 from sds3d.config.schema import Config, MVDreamConfig, PriorConfig
-from sds3d.finish import OUTPUTS
 from sds3d.interfaces import Prior
 from sds3d.native import cpu as native
-from sds3d.optimization.loop import train
 from sds3d.priors import build_prior, stable_diffusion
 from sds3d.priors.kinds import find_priors, prior_ids
 from sds3d.priors.mvdream import prior as mvdream
 from sds3d.runs.folder import RunFolder
+from tests.helpers.observer import optimize_alone
 from tests.helpers.tiny_diffusers import write_tiny_sd
 from tests.helpers.tiny_mvdream import make_tiny_mvdream, write_layout
 
+OUTPUTS = ("mesh.glb", "splats.ply", "turntable.mp4", "preview.png")
 CPU = torch.device("cpu")
 PROMPT = "a red cat"
 # Priors of random weights ask for noise: steps are short, so that a surface is left to mesh.
@@ -194,7 +194,7 @@ def config_of(models: SimpleNamespace, stages: str, out: Path) -> Config:
 def optimise(cfg: Config, stop: Callable[[int], bool] = lambda step: False) -> tuple[Path, bool]:
     """The folder of the run, from its newest checkpoint on, and whether it is finished; `stop` is told the step."""
     run, progress = RunFolder.create(cfg), LineProgress(io.StringIO())
-    return run.path, train(cfg, run, progress, lambda: stop(progress.step)).finished
+    return run.path, optimize_alone(cfg, run, progress, lambda: stop(progress.step)).finished
 
 
 def assert_same_run(run: Path, other: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_prior_is_let_go_before_the_next_is_loaded(stages, models, tmp_path, m
         alive.extend(weakref.ref(x) for x in (prior, prior.network, prior.vae.model))
         return prior
 
-    monkeypatch.setattr("sds3d.optimization.loop.build_prior", build)
+    monkeypatch.setattr("sds3d.priors.cache.build_prior", build)
     gc.collect()
     gc.disable()  # as while a prior is loaded: what waits for the collector would be there beside the next prior
     try:
@@ -369,7 +369,7 @@ def test_two_priors_take_turns_on_a_gpu(models, tmp_path, options):
         out = f"out={tmp_path / capture}"
         cfg = load_config(None, [*settings, prior, out, f"capture={capture}", "renderer.deterministic=true"], PROMPT)
         run = RunFolder.create(cfg)
-        result = train(cfg, run, LineProgress(io.StringIO()), lambda: False)
+        result = optimize_alone(cfg, run, LineProgress(io.StringIO()))
         assert result.finished and result.guard.skipped == 0
         losses.append([row["loss"] for row in read_metrics(run.path)])
     # half precision in networks that amplify nothing; the noise is the same

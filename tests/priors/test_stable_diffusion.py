@@ -17,14 +17,15 @@ from sds3d.cli.progress import LineProgress
 from sds3d.config.load import load_config
 from sds3d.config.schema import StableDiffusionConfig
 from sds3d.errors import UserError
-from sds3d.optimization.loop import step_generator, train
+from sds3d.optimization.loop import step_generator
 from sds3d.priors import build_prior
 from sds3d.priors.pretrained import choose_dtype
 from sds3d.priors.schedule import flow_schedule, make_schedule
 from sds3d.priors.stable_diffusion import HALF
 from sds3d.priors.text_encoders import join_pooled, split_pooled
-from sds3d.representations import build_representation
+from sds3d.representations.gaussians.splats import Gaussians
 from sds3d.runs.folder import RunFolder
+from tests.helpers.observer import optimize_alone
 from tests.helpers.tiny_diffusers import write_clip_vocabulary, write_tiny_sd, write_tiny_sd3, write_tiny_sdxl
 
 CPU = torch.device("cpu")
@@ -445,8 +446,8 @@ def test_the_loop_runs_on_it(name, folders, tmp_path):
     settings += [f"out={tmp_path}", f"stages=[{stage}]", "representation.num_init=60"]
     made = load_config(None, settings, PROMPT)
     assert made.prior == replace(made.prior, kind="stable-diffusion", perp_neg=True)
-    result = train(made, RunFolder.create(made), LineProgress(io.StringIO(), every=0), lambda: False)
+    result = optimize_alone(made, RunFolder.create(made), LineProgress(io.StringIO(), every=0))
     assert result.finished and result.step == 4
-    start = build_representation(made.representation, 4, step_generator(made.seed, "init", 0))
-    for key, tensor in result.scene.tensors().items():
+    start = Gaussians.random_ball(made.representation, step_generator(made.seed, "init", 0))
+    for key, tensor in result.scene.gaussians.tensors().items():
         assert torch.isfinite(tensor).all() and not torch.equal(tensor.cpu(), start.tensors()[key])

@@ -8,19 +8,22 @@ import torch
 from sds3d.config.schema import GaussiansConfig, LossConfig
 from sds3d.interfaces import Render
 from sds3d.optimization.losses import opaque, regularization
-from sds3d.representations import build_representation
+from sds3d.representations.gaussians.densify import Densifier
 from sds3d.representations.gaussians.splats import NAMES, Gaussians
 from sds3d.representations.rotations import quats_to_rotations
 
 
 def scene_of(count, **options):
     cfg = GaussiansConfig(num_init=count, **options)
-    return build_representation(cfg, 1000, torch.Generator().manual_seed(0))
+    return Gaussians.random_ball(cfg, torch.Generator().manual_seed(0))
 
 
-def render_with(gradients):
-    blank = torch.zeros(1, 1, 1, 1)
-    return Render(blank, blank, blank, None, {"means2d_grad_norm": gradients, "radii": torch.ones(1, len(gradients))})
+def densify(gaussians, step, optimizer, gradients):
+    """One intervention after a step with image-space `gradients` [N]."""
+    densifier = Densifier(gaussians.cfg, 1000)
+    densifier.reset(gaussians)
+    densifier.observe({"means2d_grad_norm": gradients, "radii": torch.ones(1, len(gradients))})
+    densifier.intervene(gaussians, step, optimizer)
 
 
 def test_density_of_one_turned_needle_is_its_closed_form():
@@ -34,7 +37,6 @@ def test_density_of_one_turned_needle_is_its_closed_form():
             "logit_colors": torch.zeros(1, 3),
         },
         GaussiansConfig(),
-        100,
     )
     points = torch.tensor([[0.1, 0.2, 0.3], [0.1, 0.5, 0.3], [0.2, 0.2, 0.3], [0.1, 0.2, 0.35]])
     expected = 0.4 * torch.exp(-0.5 * torch.tensor([0.0, 1.0, 1.0, 1.0]))
@@ -69,13 +71,13 @@ def step(scene, optimizer):
 
 def test_growth_splits_the_splats_with_the_largest_gradients_and_keeps_the_others_moments():
     scene = scene_of(100, grow_fraction=0.1, densify_every=1, max_gaussians=102, max_scale=1.0)
-    optimizer = torch.optim.Adam(scene.param_groups())
+    optimizer = torch.optim.Adam(scene.param_groups("all", 0.0))
     step(scene, optimizer)
     before = scene.means.detach().clone()
     moments = optimizer.state[scene.means]["exp_avg"].clone()
     gradients = torch.zeros(100)
     gradients[[7, 42]] = 1.0
-    scene.update(0, optimizer, render_with(gradients))
+    densify(scene, 0, optimizer, gradients)
     assert len(scene) == 102  # the budget, not the fraction, was the limit
     for group in optimizer.param_groups:
         parameter = group["params"][0]
@@ -93,33 +95,36 @@ def test_oversized_splats_split_first():
     with torch.no_grad():
         scene.log_scales[[4, 9]] = 1.0
     before = scene.means.detach()[[4, 9]].clone()
-    scene.update(0, torch.optim.Adam(scene.param_groups()), render_with(torch.ones(20)))
+    densify(scene, 0, torch.optim.Adam(scene.param_groups("all", 0.0)), torch.ones(20))
     assert len(scene) == 22 and not (scene.means.detach()[:, None] == before).all(2).any()
 
 
 def test_faint_and_escaped_splats_go_but_never_the_last():
     scene = scene_of(10, densify_every=1, prune_opacity=0.05, densify_until=0.0, max_scale=1.0)
-    optimizer = torch.optim.Adam(scene.param_groups())
+    optimizer = torch.optim.Adam(scene.param_groups("all", 0.0))
     with torch.no_grad():
         scene.logit_opacities[3] = -8.0
         scene.means[5] = torch.tensor([0.0, 0.0, 3.0])
-    scene.update(0, optimizer, render_with(torch.zeros(10)))
+    densify(scene, 0, optimizer, torch.zeros(10))
     assert len(scene) == 8
     with torch.no_grad():
         scene.logit_opacities.fill_(-8.0)
-    scene.update(1, optimizer, render_with(torch.zeros(8)))
+    densify(scene, 1, optimizer, torch.zeros(8))
     assert len(scene) == 8
 
 
 @pytest.mark.parametrize("weight", ["sparsity", "opaque", "scales"])
-def test_each_regulariser_acts_and_only_when_weighted(weight):
+def test_each_regularizer_acts_and_only_when_weighted(weight):
     alphas = torch.full((1, 2, 2, 1), 0.5)
-    render = Render(alphas, alphas, alphas)
-    scales = torch.full((1, 3), 0.1)
-    assert regularization(render, scales, LossConfig()) == 0
+    render, scene = Render(alphas, alphas, alphas), scene_of(3)
+    scene.log_scales.data.fill_(math.log(0.1))
+
+    def total(cfg):
+        return (regularization(render, cfg) + scene.regularization(cfg)).detach()
+
+    assert total(LossConfig()) == 0
     expected = {"sparsity": 0.26**0.5, "opaque": math.log(2), "scales": 0.1}[weight]
-    actual = regularization(render, scales, LossConfig(**{weight: 2.0}))
-    torch.testing.assert_close(actual, torch.tensor(2 * expected))
+    torch.testing.assert_close(total(LossConfig(**{weight: 2.0})), torch.tensor(2 * expected))
 
 
 def test_opaque_vanishes_for_solid_and_empty():

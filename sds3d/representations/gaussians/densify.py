@@ -6,17 +6,15 @@ ranked by accumulated image-space gradient and the top share grows, up to a budg
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from sds3d.adam import Adam
 from sds3d.config.schema import GaussiansConfig
+from sds3d.representations.gaussians.splats import Gaussians
 from sds3d.representations.rotations import quats_to_rotations
-
-if TYPE_CHECKING:
-    from sds3d.representations.gaussians.splats import Gaussians
 
 SPLIT_SHRINK = 1.6  # children of a split are this much smaller (3DGS, arXiv:2308.04079, section 5.2)
 STATE = ("exp_avg", "exp_avg_sq")
@@ -30,7 +28,7 @@ class Densifier:
         self.gradients = torch.zeros(0)  # [N] summed over steps
         self.counts = torch.zeros(0)  # [N] views that saw the splat
 
-    def observe(self, info: dict[str, Tensor]) -> None:
+    def observe(self, info: Mapping[str, Tensor]) -> None:
         """Note what one step's gradients say."""
         self.gradients += info["means2d_grad_norm"]
         self.counts += (info["radii"] > 0).sum(0)

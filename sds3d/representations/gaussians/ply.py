@@ -50,7 +50,7 @@ def read_splat_ply(data: bytes) -> Gaussians:
         "logit_opacities": opacities[:, 0],
         "logit_colors": (0.5 + SH0 * colors).logit(eps=1e-6),  # a colour of 0 or 1 has none
     }
-    return Gaussians(tensors, GaussiansConfig(), total_steps=1)
+    return Gaussians(tensors, GaussiansConfig())
 
 
 def _header(count: int) -> bytes:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sds3d.adam import Adam
-from sds3d.config.schema import GaussiansConfig
-from sds3d.interfaces import Render
-from sds3d.representations.gaussians.densify import Densifier
+from sds3d.config.schema import GaussiansConfig, LossConfig
+from sds3d.interfaces import Splats
 from sds3d.representations.rotations import quats_to_rotations
 
 CELL = 0.08  # of the density query, world units
@@ -22,7 +21,7 @@ NAMES = ("means", "quats", "log_scales", "logit_opacities", "logit_colors")
 class Gaussians(nn.Module):
     """N splats: means, unit quaternions wxyz, scales, opacities and view-independent colours."""
 
-    def __init__(self, tensors: dict[str, Tensor], cfg: GaussiansConfig, total_steps: int) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], cfg: GaussiansConfig) -> None:
         super().__init__()
         self.cfg = cfg
         self.means = nn.Parameter(tensors["means"])  # [N, 3] world units
@@ -30,11 +29,9 @@ class Gaussians(nn.Module):
         self.log_scales = nn.Parameter(tensors["log_scales"])  # [N, 3] natural log of world units
         self.logit_opacities = nn.Parameter(tensors["logit_opacities"])  # [N]
         self.logit_colors = nn.Parameter(tensors["logit_colors"])  # [N, 3] of sRGB in (0, 1)
-        self.densifier = Densifier(cfg, total_steps)
-        self.densifier.reset(self)
 
     @classmethod
-    def random_ball(cls, cfg: GaussiansConfig, total_steps: int, generator: torch.Generator) -> Gaussians:
+    def random_ball(cls, cfg: GaussiansConfig, generator: torch.Generator) -> Gaussians:
         """Grey splats spread evenly in a ball of `cfg.init_radius`, as wide as their mean spacing."""
         n = cfg.num_init
         directions = nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=-1)
@@ -49,15 +46,14 @@ class Gaussians(nn.Module):
                 "logit_colors": 0.2 * torch.randn(n, 3, generator=generator),
             },
             cfg,
-            total_steps,
         )
 
     def __len__(self) -> int:
         return len(self.means)
 
-    def activated(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What a rasterizer draws: means [N, 3], quats [N, 4], scales [N, 3], opacities [N], colors [N, 3]."""
-        return (
+    def activated(self) -> Splats:
+        """What a rasterizer draws, differentiable in the parameters."""
+        return Splats(
             self.means,
             self.quats,
             self.log_scales.exp(),
@@ -65,17 +61,22 @@ class Gaussians(nn.Module):
             self.logit_colors.sigmoid(),
         )
 
-    def learning_rates(self, progress: float) -> dict[str, float]:
-        """That of each kind of parameter at `progress` in [0, 1] through the run."""
+    def param_groups(self, trains: str, progress: float) -> list[dict[str, Any]]:
+        """One Adam group for each kind of parameter, with its learning rate; see interfaces.Scene."""
         cfg = self.cfg
         rates = (cfg.lr_means.at(progress), cfg.lr_quats, cfg.lr_scales, cfg.lr_opacities, cfg.lr_colors)
-        return dict(zip(NAMES, rates, strict=True))
-
-    def param_groups(self) -> list[dict[str, Any]]:
-        """One Adam group for each kind of parameter, with its learning rate at the start."""
         return [
-            {"params": [getattr(self, name)], "lr": rate, "name": name} for name, rate in self.learning_rates(0).items()
+            {
+                "params": [getattr(self, name)],
+                "lr": rate if trains == "all" or name == "logit_colors" else 0.0,
+                "name": name,
+            }
+            for name, rate in zip(NAMES, rates, strict=True)
         ]
+
+    def regularization(self, cfg: LossConfig) -> Tensor:
+        """Weighted mean scale [] in world units, 0 if `cfg` has no weight for it."""
+        return cfg.scales * self.log_scales.exp().mean() if cfg.scales else self.log_scales.new_zeros(())
 
     @torch.no_grad()
     def density(self, points: Tensor) -> Tensor:
@@ -95,11 +96,6 @@ class Gaussians(nn.Module):
             density[chunk] = squared.mul_(-0.5).exp_() @ opacities[near]
         return density
 
-    def update(self, step: int, optimizer: Adam, render: Render) -> None:
-        """Note what this step's gradients say and, now and then, grow and prune."""
-        self.densifier.observe(render.info)
-        self.densifier.intervene(self, step, optimizer)
-
     def is_finite(self) -> Tensor:
         """Whether all parameters are numbers, a truth value []."""
         norms = torch._foreach_norm([getattr(self, name).detach() for name in NAMES])
@@ -108,3 +104,8 @@ class Gaussians(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """The raw parameters by name."""
         return {name: getattr(self, name).detach() for name in NAMES}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over the parameters that `tensors` returned; there may be more splats or fewer."""
+        for name in NAMES:
+            setattr(self, name, nn.Parameter(tensors[name].to(self.means.device)))

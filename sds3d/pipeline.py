@@ -1,0 +1,26 @@
+"""One asset, from its config to the files of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sds3d.config.schema import Config
+from sds3d.finish import finish
+from sds3d.optimization.loop import Observer, optimize
+from sds3d.priors.cache import Priors
+from sds3d.runs.folder import RunFolder
+
+
+def make_asset(
+    cfg: Config, run: RunFolder, priors: Priors, observer: Observer, stop: Callable[[], bool]
+) -> dict[str, Any] | None:
+    """Optimizes a scene, meshes it and writes the files of `run`; the content of its report.json.
+
+    None if `stop()` became true before the last step: calling this again goes on. `priors` may serve many runs.
+    """
+    result = optimize(cfg, run, priors, observer, stop)
+    if not result.finished:
+        return None
+    observer.finishing()
+    return finish(cfg, run, result.scene, seconds=result.seconds, guard=result.guard.numbers(), note=observer.note)
