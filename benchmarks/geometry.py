@@ -1,11 +1,11 @@
-"""How true shapes are: meshes of prompts that leave little but a size open, against the shape that is asked for.
+"""Errors of shapes: meshes of prompts that fix everything but a size, compared with the requested shape.
 
 python -m benchmarks.geometry [--config NAME] [--out FOLDER] [--jobs N]
 
-A ball, a cube, a cylinder, a cone and a ring are fitted to the meshes of finished runs by least squares. The table says
-how far the surface is from the fitted shape, and by what angle its triangles are turned from it. What is inside, or
-seen only from further below than any view of the runs, does not count. Finished runs are kept and a stopped one goes
-on, so it can be made in pieces.
+A ball, a cube, a cylinder, a cone and a ring are fitted to the meshes of finished runs by least squares. The table has
+the distances of the surface from the fitted shape, and the angles of its triangles to it. Surfaces inside, or visible
+only from below any view of the runs, are left out. Finished runs are kept and a stopped one resumes, so the table can
+be made in pieces.
 """
 
 from __future__ import annotations
