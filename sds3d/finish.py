@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ from sds3d import __version__
 from sds3d.config.schema import Config, PreviewConfig
 from sds3d.files import atomic_write, file_sha256
 from sds3d.imaging.png import BACKGROUND, png, to_uint8
-from sds3d.priors.kinds import find_priors, unseen_words_of
+from sds3d.priors.kinds import unseen_words_of
 from sds3d.runs.folder import RunFolder
+from sds3d.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,36 +40,28 @@ def finish(
     from sds3d.mesh import build_mesh
     from sds3d.mesh.export import write_mesh
 
-    seconds = dict(seconds or {})
-    began = time.perf_counter()
-
-    def lap(name: str) -> None:
-        nonlocal began
-        seconds[name] = time.perf_counter() - began
-        began = time.perf_counter()
-
+    clock = Stopwatch()
     files = scene.files()
     for name, content in files.items():
         atomic_write(run.path / name, content)
     note("extracting the mesh and baking its texture")
     mesh, mesh_report = build_mesh(scene.density, scene.render, cfg.mesh, scene.device)
-    lap("mesh")
+    clock.lap("mesh")
     write_mesh(mesh, run.path / "mesh.glb", "glb")
-    lap("glb")
+    clock.lap("glb")
     note("drawing the turntable and the preview")
     atomic_write(run.path / "preview.png", png(preview_sheet(mesh, cfg.preview)))
-    lap("preview")
+    clock.lap("preview")
     atomic_write(run.path / "turntable.mp4", lambda partial: write_turntable(mesh, cfg.preview, partial))
-    lap("turntable")
-    found = find_priors(cfg)
+    clock.lap("turntable")
     outputs = ("mesh.glb", *files, "turntable.mp4", "preview.png")
     report = {
         "prompt": cfg.prompt,
         "seed": cfg.seed,
         "config_hash": run.config_hash,
-        "priors": {stage.name: found[cfg.prior_of(stage)].id for stage in cfg.stages},
+        "priors": dict(zip((stage.name for stage in cfg.stages), run.prior_ids, strict=False)),
         "unseen_words": unseen_words_of(cfg),
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "seconds": {name: round(value, 3) for name, value in {**(seconds or {}), **clock.seconds}.items()},
         "peak_memory_bytes": peak_memory(),
         **scene.size(),
         "bad_answers": {"skipped": 0, "rollbacks": 0} | (guard or {}),

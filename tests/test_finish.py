@@ -139,7 +139,7 @@ def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
         mesh=MeshConfig(grid=32, faces=500, texture_size=128, bake_views=8, bake_resolution=64),
         preview=PreviewConfig(resolution=32, frames=4),
     )
-    run = RunFolder.create(cfg)
+    run = RunFolder.create(cfg, ["0123456789abcdef"] * len(cfg.stages))
     notes: list[str] = []
     report = finish(cfg, run, scene, seconds={"shape": 1.5}, note=notes.append)
     assert run.finished and notes
@@ -147,6 +147,7 @@ def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
     assert {*report["outputs"]} == {"mesh.glb", "splats.ply", "turntable.mp4", "preview.png"}
     assert report == json.loads((run.path / "report.json").read_text(encoding="utf-8"))
     assert report["prompt"] == cfg.prompt and report["unseen_words"] == ["crimson"]
+    assert report["priors"] == {stage.name: "0123456789abcdef" for stage in cfg.stages}  # those that the run began with
     assert [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]
     assert report["watertight"] and report["components"] == 1 and 100 <= report["faces"] <= 500
     assert report["iou"] > 0.9 and report["psnr_db"] > 15
