@@ -151,6 +151,7 @@ def both_passes(case: Case, rasterize: Callable[..., tuple]) -> tuple[Tensor, ..
 def record(step: Callable[[], tuple[Tensor, ...]]) -> Callable[[], None]:
     """Replays `step` as a CUDA graph."""
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         step()
     torch.cuda.current_stream().wait_stream(stream)

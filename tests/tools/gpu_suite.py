@@ -30,7 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ("splat", "norm_", "trace")  # parts of the names of all kernels of cuda_ext
 PYTEST = (sys.executable, "-X", "faulthandler", "-m", "pytest", "-m", "cuda", "-p", "no:cacheprovider")
 BEGIN, END = "<!-- gpu suite: begin -->", "<!-- gpu suite: end -->"
-RACECHECK_LAUNCHES = 1000
+RUNS = ("plain", "memcheck", "racecheck")
+RACECHECK_LAUNCHES = 300
+THREADS = "2"  # of a process beside others
 FOUND_SOMETHING = 9  # exit code of the sanitizer when it found an error; pytest has none of that number
 
 
@@ -54,14 +56,15 @@ def main() -> int:
     files = _files_with_cuda_tests()
     logs = Path(args.logs or tempfile.mkdtemp(prefix="gpu_suite-"))
     logs.mkdir(parents=True, exist_ok=True)
-    results = [_run("one process", [], [str(ROOT / "tests")], logs)]
-    print(results[0].row(), flush=True)
-    if not args.quick:
-        jobs = [(tool, file) for tool in ("memcheck", "racecheck") for file in files]
-        with ThreadPoolExecutor(args.jobs) as pool:
-            for result in pool.map(lambda job: _run_sanitized(*job, logs), jobs):
-                results.append(result)
-                print(result.row(), flush=True)
+    results: list[Result] = []
+    if "plain" in args.runs:
+        results.append(_run("one process", [], [str(ROOT / "tests")], logs))
+        print(results[-1].row(), flush=True)
+    jobs = [(tool, file) for tool in ("memcheck", "racecheck") if tool in args.runs for file in files]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for result in pool.map(lambda job: _run_sanitized(*job, logs), jobs):
+            results.append(result)
+            print(result.row(), flush=True)
     summary = _summary(results)
     print(summary)
     if args.write:
@@ -73,7 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", metavar="PAGE", help="page of docs/ whose block gets the summary")
     parser.add_argument("--logs", metavar="DIR", help="where the output of each process goes")
-    parser.add_argument("--quick", action="store_true", help="the suite in one process only, without the sanitizer")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="what to run (default: all)")
     parser.add_argument("--jobs", type=int, default=4, help="processes under the sanitizer at a time (default 4)")
     return parser.parse_args()
 
@@ -87,7 +90,7 @@ def _files_with_cuda_tests() -> list[str]:
 def _run_sanitized(tool: str, file: str, logs: Path) -> Result:
     sanitizer = shutil.which("compute-sanitizer")
     if sanitizer is None:
-        raise SystemExit("compute-sanitizer: not found; it comes with the CUDA toolkit, or use --quick")
+        raise SystemExit("compute-sanitizer: not found; it comes with the CUDA toolkit, or use --runs plain")
     options = ["--report-api-errors", "no"]  # a launch without a context is retried, and tests provoke errors
     if tool == "racecheck":
         options += ["--launch-count", str(RACECHECK_LAUNCHES)]
@@ -100,6 +103,8 @@ def _run_sanitized(tool: str, file: str, logs: Path) -> Result:
 def _run(name: str, before: Sequence[str], tests: Sequence[str], logs: Path) -> Result:
     log = logs / (re.sub(r"[^\w.]+", "-", name) + ".log")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    if before:
+        environment["OMP_NUM_THREADS"] = THREADS
     with log.open("w") as stream:
         code = subprocess.run(
             [*before, *PYTEST, *tests], cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
