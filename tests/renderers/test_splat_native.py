@@ -1,0 +1,126 @@
+"""The native CPU rasterizer and gsplat against the float64 reference."""
+
+import pytest
+import torch
+
+from sds3d.cameras import turntable
+from sds3d.native import cpu as native
+from sds3d.renderers import constants, splat_gsplat, splat_native, splat_reference
+from tests.helpers.splat_scenes import (
+    SCENES,
+    assert_same_drawing,
+    draw,
+    flatten,
+    leaves_of,
+    make_scene,
+    needs_cuda,
+    needs_native,
+    oblong_cameras,
+    splats_of,
+    view_of,
+    with_broken_splats,
+)
+
+
+@needs_native
+@pytest.mark.parametrize("use_simd", [True, False], ids=["simd", "baseline"])
+@pytest.mark.parametrize("name", SCENES)
+def test_native_matches_reference(name, use_simd):
+    scene = SCENES[name]()
+    expected = draw(splat_reference.rasterize, scene, torch.float64)
+    assert_same_drawing(draw(splat_native.rasterize, scene, torch.float32, use_simd=use_simd), expected)
+
+
+@pytest.mark.cuda
+@needs_cuda[1]
+@pytest.mark.parametrize("name", SCENES)
+def test_gsplat_matches_reference(name):
+    pytest.importorskip("gsplat")
+    scene = SCENES[name]()
+    expected = draw(splat_reference.rasterize, scene, torch.float64, offsets=False, normals=False)
+    actual = draw(splat_gsplat.rasterize, scene, torch.float32, "cuda", offsets=False, normals=False)
+    # It rounds radii outwards for each axis and skips nothing that counts here.
+    actual[2]["radii"] = expected[2]["radii"].clone()
+    assert_same_drawing(actual, expected, image_tolerance=1e-4, gradient_tolerance=2e-3)
+
+
+@needs_native
+@pytest.mark.parametrize("use_simd", [True, False], ids=["simd", "baseline"])
+def test_native_is_bitwise_independent_of_threads(use_simd):
+    scene = make_scene(700, turntable(3, 50), scale=(0.01, 0.3), seed=9)
+    first = draw(splat_native.rasterize, scene, torch.float32, num_threads=1, use_simd=use_simd)
+    for num_threads in (2, 2, 3, 5):
+        again = draw(splat_native.rasterize, scene, torch.float32, num_threads=num_threads, use_simd=use_simd)
+        for x, y in zip(flatten(first), flatten(again), strict=True):
+            assert torch.equal(x, y)
+
+
+@needs_native
+def test_native_without_geometry_cotangents_has_the_same_gradient():
+    """Colours and alpha alone take a shorter backward kernel."""
+    scene = make_scene(100, turntable(2, 40), seed=10)
+    gradients = []
+    for weight in (None, 0.0):
+        leaves = leaves_of(scene)
+        colors, alphas, depths, normals, _ = splat_native.rasterize(leaves, view_of(scene.cameras))
+        loss = colors.square().sum() + alphas.sum()
+        if weight is not None:
+            loss = loss + weight * (depths.sum() + normals.sum())
+        gradients.append(torch.autograd.grad(loss, leaves))
+    for x, y in zip(*gradients, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5 * float(y.abs().max()))
+
+
+@needs_native
+@pytest.mark.parametrize("use_simd", [True, False], ids=["simd", "baseline"])
+def test_native_without_normals_draws_the_rest_bit_for_bit(use_simd):
+    scene = make_scene(300, oblong_cameras(), scale=(0.01, 0.3), seed=25)
+    view = view_of(scene.cameras)
+    results = []
+    for normals in (True, False):
+        leaves = leaves_of(scene)
+        *images, image_normals, info = splat_native.rasterize(leaves, view, normals=normals, use_simd=use_simd)
+        assert (image_normals is not None) == normals
+        gradients = torch.autograd.grad(sum(x.square().sum() for x in images), leaves)
+        results.append([*images, *gradients, *info.values()])
+    for x, y in zip(*results, strict=True):
+        assert torch.equal(x, y)
+
+
+@needs_native
+def test_native_draws_no_broken_splat():
+    """A splat with NaN or infinity leaves the others as they are, and its neighbours' gradients finite."""
+    expected, actual = with_broken_splats(splat_native.rasterize)
+    for x, y in zip(actual[0], expected[0], strict=True):
+        assert torch.equal(x, y)
+    for x, y in zip(actual[1][:5], expected[1][:5], strict=True):
+        assert torch.equal(x[:24], y)
+
+
+@needs_native
+def test_native_backward_twice_and_interleaved():
+    """The state of one drawing survives another drawing and a first backward."""
+    scene = make_scene(60, turntable(2, 24), seed=12)
+    splats, view = splats_of(scene), view_of(scene.cameras)
+    means = splats.means.requires_grad_()
+
+    def colors(shift):
+        return splat_native.rasterize(splats._replace(means=means + shift), view).colors.square().sum()
+
+    alone = torch.autograd.grad(colors(0.0), means)[0]
+    first, second = colors(0.0), colors(0.1)
+    torch.autograd.grad(second, means)
+    once = torch.autograd.grad(first, means, retain_graph=True)[0]
+    assert torch.equal(once, torch.autograd.grad(first, means)[0])
+    assert torch.equal(once, alone)
+
+
+@needs_native
+def test_cutoffs_are_the_same_in_python_and_cpp():
+    import ctypes
+
+    values = (ctypes.c_float * 5)()
+    native.load_library().sds3d_splat_cutoffs(ctypes.byref(values))
+    names = ("LOW_PASS", "ALPHA_MAX", "ALPHA_MIN", "TRANSMITTANCE_MIN", "FRUSTUM_MARGIN")
+    expected = torch.tensor([getattr(constants, name) for name in names])
+    assert torch.equal(torch.tensor(list(values)), expected)
