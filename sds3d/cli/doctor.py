@@ -47,7 +47,6 @@ def examine() -> Iterator[Check]:
     yield Check("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer")
     yield Check("cpu", True, f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, {platform.system()}")
     yield from _torch()
-    yield _package("gsplat", "pip install 'sds3d[gsplat]' for another CUDA rasterizer", required=False)
     yield _weights()
     yield _models()
     yield _ffmpeg()
@@ -74,6 +73,10 @@ def _torch() -> Iterator[Check]:
     remedy = "apt-get install g++ (runs work without it, many times slower)"
     yield Check("native", status.path is not None, f"{status.how}: {status.reason}", remedy, required=False)
     yield _cuda_kernels(torch.cuda.is_available())
+    from sds3d.renderers import OPTIONAL_PACKAGES
+
+    for name, remedy in OPTIONAL_PACKAGES.items():
+        yield _package(name, remedy, required=False)
 
 
 def _cuda_kernels(has_gpu: bool) -> Check:

@@ -1,4 +1,4 @@
-"""What generate and resume share: optimise, finish, say where everything is; stop on a signal without losing a step."""
+"""The work of `generate` and `resume`: make the asset, print its files, and stop on a signal without losing a step."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from sds3d.config.schema import Config
 from sds3d.native.devices import begin_context
 from sds3d.native.gc_pause import no_collection
 from sds3d.priors.kinds import GUESSED, kind_of, unseen_words_of
+from sds3d.representations.viewers import OPENED_BY as SCENE_OPENED_BY
 from sds3d.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from sds3d.priors.cache import Priors
 
-LOOK = {".glb": "opens in Blender", ".ply": "opens in SuperSplat and viewers like it"}  # what is no picture or film
-EXIT_STOPPED = 75  # EX_TEMPFAIL: run it again and it goes on
+OPENED_BY = {".glb": "opens in Blender"} | SCENE_OPENED_BY  # by suffix, for files other than images and videos
+EXIT_STOPPED = 75  # EX_TEMPFAIL: the same command continues the run
 
 
 class Interrupted(BaseException):
-    """A signal that came while there was no loop to stop gently."""
+    """A signal arrived while no loop was polling for it."""
 
 
 class Signals:
-    """Turns SIGINT, SIGTERM and SIGUSR2 into a flag that a loop asks for; a second SIGINT ends the process at once."""
+    """Turns SIGINT, SIGTERM and SIGUSR2 into a flag that a loop polls; a second SIGINT ends the process at once."""
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
     def __init__(self) -> None:
         self.stopped = False
-        self.gently = True  # False: nobody asks for the flag, so raise
+        self.polled = True  # False: no loop polls the flag, so a signal raises
 
     def __enter__(self) -> Signals:
         self._before = {number: signal.signal(number, self._receive) for number in self.NUMBERS}
@@ -44,8 +45,8 @@ class Signals:
             signal.signal(number, handler)
 
     def raise_from_now_on(self) -> None:
-        """From now on nobody asks for the flag: a signal raises Interrupted, now if it has come already."""
-        self.gently = False
+        """Makes every further signal raise Interrupted; raises it now if a signal has already arrived."""
+        self.polled = False
         if self.stopped:
             raise Interrupted
 
@@ -54,14 +55,14 @@ class Signals:
             os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # the progress bar hides the cursor
             os._exit(128 + number)
         self.stopped = True
-        if not self.gently:
+        if not self.polled:
             raise Interrupted
 
 
 def work(cfg: Config, run: RunFolder, priors: Priors | None = None) -> int:
-    """Makes the asset of `run`, from its newest checkpoint if it has one; the exit code.
+    """Makes the asset of `run`, from its newest checkpoint if it has one; returns the exit code.
 
-    `priors` are those that earlier runs of this process have loaded.
+    `priors` holds the priors that earlier runs of this process have loaded.
     """
     with run.locked(), Signals() as signals:
         try:
@@ -71,17 +72,17 @@ def work(cfg: Config, run: RunFolder, priors: Priors | None = None) -> int:
 
 
 def report_finished(cfg: Config, run: RunFolder) -> int:
-    """Says that there is nothing to do."""
+    """Prints the files of a finished run; returns the exit code."""
     print(f"already finished: {run.path}\n" + outputs_text(cfg, run))
     return 0
 
 
 def outputs_text(cfg: Config, run: RunFolder) -> str:
-    """The files of a finished run, and what to try next."""
+    """The files of a finished run, and suggested next commands."""
     folder, prompt = shlex.quote(str(run.path)), shlex.quote(cfg.prompt)
     names = list(run.outputs)
     files = "\n".join(f"  {run.path / name}" for name in names)
-    look = "; ".join(f"{name} {how}" for name in names for suffix, how in LOOK.items() if name.endswith(suffix))
+    look = "; ".join(f"{name} {how}" for name in names for suffix, how in OPENED_BY.items() if name.endswith(suffix))
     text = f"""\
 {files}
 next:
@@ -118,5 +119,5 @@ def _work(cfg: Config, run: RunFolder, signals: Signals, priors: Priors | None) 
 
 
 def _report_stopped(run: RunFolder) -> int:
-    print(f"stopped; go on with: sds3d resume {shlex.quote(str(run.path))}", file=sys.stderr)
+    print(f"stopped; continue with: sds3d resume {shlex.quote(str(run.path))}", file=sys.stderr)
     return EXIT_STOPPED

@@ -19,6 +19,7 @@ from sds3d.renderers.constants import NEAR_PLANE
 from sds3d.renderers.rasterizer import Rasterized, Rasterizer, View, check_shapes
 
 Backend = Literal["native", "gsplat", "torch"]
+OPTIONAL_PACKAGES = {"gsplat": "pip install 'sds3d[gsplat]' for another CUDA rasterizer"}  # how to get each
 
 
 class SplatScene(Protocol):
