@@ -35,7 +35,9 @@ def depth_normals(depths: Tensor, alphas: Tensor, cameras: Cameras) -> Tensor:
 
 def _camera_points(depths: Tensor, cameras: Cameras) -> Tensor:
     """Points [C, H, W, 3] in camera axes that the pixel centres see at `depths` [C, H, W, 1]."""
-    columns, rows = (torch.arange(count).to(depths) for count in (cameras.width, cameras.height))
+    columns, rows = (  # made on the device: a CUDA graph that is being recorded allows no copy to it
+        torch.arange(count, device=depths.device, dtype=depths.dtype) for count in (cameras.width, cameras.height)
+    )
     x = (columns + 0.5 - cameras.Ks[:, 0, 2, None]) / cameras.Ks[:, 0, 0, None]  # [C, W]
     y = (rows + 0.5 - cameras.Ks[:, 1, 2, None]) / cameras.Ks[:, 1, 1, None]  # [C, H]
     return torch.cat([x[:, None, :, None] * depths, y[:, :, None, None] * depths, depths], -1)

@@ -27,6 +27,7 @@ def test_replays_follow_their_inputs_and_keep_earlier_results():
     assert len(calls) == 4  # two shapes, each warmed up and recorded
 
 
+@pytest.mark.network
 def test_the_recorded_prior_predicts_what_the_eager_one_does():
     prior, eager_prior = (PocketPrior(POCKET, torch.device("cuda")) for _ in range(2))
     eager_prior.predict_v = eager_prior._predict_v

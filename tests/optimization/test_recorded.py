@@ -77,8 +77,8 @@ def distance(a, b):
 
 
 class PriorOnGpu(GaussianPrior):
-    def __init__(self):
-        super().__init__(0.5)
+    def __init__(self, pixel_latents=False):
+        super().__init__(0.5, pixel_latents=pixel_latents)
         self.alphas_cumprod = self.alphas_cumprod.cuda()
         words = ("a red mushroom", "blurry", "")
         self.texts = {words[k]: torch.tensor(0.3 - 0.2 * k).cuda() for k in range(3)}
@@ -97,8 +97,8 @@ CLOSE = 0.03
 )
 def test_recorded_steps_end_where_the_others_do(estimator):
     cfg = replace(CONFIG, stages=tuple(replace(stage, estimator=estimator) for stage in STAGES))
-    one, losses, _ = optimise(Steps, PriorOnGpu(), cfg)
-    other, recorded_losses, steps = optimise(RecordedSteps, PriorOnGpu(), cfg)
+    one, losses, _ = optimise(Steps, PriorOnGpu(pixel_latents=True), cfg)
+    other, recorded_losses, steps = optimise(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
     assert steps.graphs is not None  # they were recorded
     assert max(distance(one, other).values()) < CLOSE
     torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0)
@@ -107,8 +107,9 @@ def test_recorded_steps_end_where_the_others_do(estimator):
 @pytest.mark.parametrize("estimator", [ISMConfig(), SDIConfig()], ids=lambda cfg: cfg.kind)
 def test_estimators_that_cannot_be_recorded_run_between_the_recorded_steps(estimator):
     stages = (replace(STAGES[0], estimator=estimator, steps=8),)
-    one, *_ = optimise(Steps, PriorOnGpu(), replace(CONFIG, stages=stages))
-    other, *_ = optimise(RecordedSteps, PriorOnGpu(), replace(CONFIG, stages=stages))
+    cfg = replace(CONFIG, stages=stages)
+    one, *_ = optimise(Steps, PriorOnGpu(pixel_latents=True), cfg)
+    other, *_ = optimise(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
     assert max(distance(one, other).values()) < CLOSE
 
 
@@ -136,6 +137,7 @@ def test_answers_that_are_not_numbers_move_nothing():
     assert max(distance(one, other).values()) < CLOSE
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("normals", [False, True])
 def test_the_pocket_prior_is_recorded_with_its_estimator(tmp_path, normals):
     prior = PocketPrior(write_tiny_prior(tmp_path / "prior", normals), DEVICE)
@@ -147,6 +149,7 @@ def test_the_pocket_prior_is_recorded_with_its_estimator(tmp_path, normals):
     torch.testing.assert_close(torch.tensor(losses), torch.tensor(expected_losses), rtol=0.05, atol=0)
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("capture", [True, False])
 def test_deterministic_runs_are_equal_bit_for_bit_and_resume_exactly(tmp_path, capture):
     prior = write_tiny_prior(tmp_path / "prior")

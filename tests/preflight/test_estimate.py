@@ -197,6 +197,7 @@ def test_the_shipped_prior_needs_what_is_estimated() -> None:
 
 
 @pytest.mark.cuda
+@pytest.mark.measures
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_takes_what_is_estimated() -> None:
     """Within a quarter: workspaces come on top, and group norms on a GPU copy their input."""

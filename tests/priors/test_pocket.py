@@ -343,6 +343,7 @@ def test_flat_parameters_are_views_that_compute_the_same():
 
 
 @pytest.mark.cuda
+@pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
     """Steps 4 to 8 of both learners see the same data; one replays a graph, the other never records one."""

@@ -353,6 +353,7 @@ def test_texts_are_encoded_once_for_all_runs(models, tmp_path, monkeypatch):
 
 
 @pytest.mark.cuda
+@pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 @pytest.mark.parametrize("options", ["compile: false", "compile: false, vae_batch: 2", "compile: true"])
 def test_two_priors_take_turns_on_a_gpu(models, tmp_path, options):

@@ -419,6 +419,7 @@ def test_prompts_are_kept_for_each_precision(folders):
 
 
 @pytest.mark.cuda
+@pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_recorded_calls_on_a_gpu_say_what_a_cpu_says(folders, name):

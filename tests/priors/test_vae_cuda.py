@@ -117,6 +117,7 @@ def test_normalization_and_its_gradients(size, silu, dtype):
 
 
 @pytest.mark.cuda
+@pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_encoder_on_a_gpu_is_as_close_to_the_truth_as_diffusers(dtype):
@@ -144,6 +145,7 @@ def test_encoder_on_a_gpu_is_as_close_to_the_truth_as_diffusers(dtype):
 
 
 @pytest.mark.cuda
+@pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 def test_parts_are_encoded_alike_in_a_recording_and_back():
     model = make_vae([32, 64, 64]).to("cuda", torch.float16).to(memory_format=torch.channels_last)
