@@ -48,7 +48,7 @@ Renderer = Callable[[Cameras, Tensor], Render]  # (cameras, backgrounds [C, 3]) 
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What has a state that a checkpoint holds: a scene, its optimizer, an estimator that learns."""
+    """Has a state that checkpoints save: a scene, its optimizer, an estimator that learns."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All of its state by name, not copied; an estimator's may be empty before its first call."""
@@ -60,7 +60,7 @@ class Stateful(Protocol):
 
 
 class Scene(Stateful, Protocol):
-    """A representation with its renderer: all that the loop, the checkpoint and the finish know of a scene."""
+    """A representation with its renderer: the only view that the loop, checkpoints and the finish have of a scene."""
 
     @property
     def device(self) -> torch.device:
@@ -183,7 +183,7 @@ class Prior(Protocol):
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
         """What predict_noise takes for a text, opaque to all others.
 
-        A negative prompt says what to keep away from, so it is not told from which side a camera looks.
+        A negative prompt names what to avoid, so it gets no words for the side that a camera sees.
         """
         ...
 

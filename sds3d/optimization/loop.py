@@ -25,7 +25,7 @@ from sds3d.runs.folder import RunFolder
 
 
 class Observer(Protocol):
-    """Who is told how far a run is: a progress bar, a log, a live viewer."""
+    """Follows a run: a progress bar, a log, a live viewer."""
 
     def start(self, total_steps: int, initial: int) -> None:
         """The run goes on from step `initial`."""
@@ -36,7 +36,7 @@ class Observer(Protocol):
         ...
 
     def advance(self, step: int, **numbers: float) -> None:
-        """`step` steps are taken; `numbers` are those of the last block."""
+        """The run has taken `step` steps; `numbers` describe the last block."""
         ...
 
     def on_block(self, step: int, scene: Scene) -> None:
@@ -48,7 +48,7 @@ class Observer(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Something to tell the user, in a line."""
+        """A line of text for the user."""
         ...
 
 
@@ -64,7 +64,7 @@ class Optimized:
 
 
 def optimize(cfg: Config, run: RunFolder, priors: Priors, observer: Observer, stop: Callable[[], bool]) -> Optimized:
-    """Optimizes a scene for `cfg.prompt`, from the newest checkpoint of `run` if it has one.
+    """Optimizes a scene for `cfg.prompt`, from the newest checkpoint of `run` if there is one.
 
     When `stop()` becomes true, saves a checkpoint at the end of the current block and returns with finished False.
     UserError if the prior's predictions are not finite again and again.
@@ -151,7 +151,7 @@ class Attempt:
         return steps
 
     def run_block(self, steps: Steps, stage: StageConfig, block: Block, following: Block | None) -> dict[str, float]:
-        """One block; what the log says of it. The next block's inputs are sampled while the GPU works."""
+        """Takes one block; the numbers for the log. Samples the inputs of the next block while the GPU works."""
         inputs = self.next_inputs or self.sample(block, steps.prior)
         steps.start(stage, block, inputs)
         keeps_prior = following and self.priors.holds(self.cfg.prior_of(self.cfg.stages[following.stage_index]))
@@ -183,12 +183,12 @@ class Attempt:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
 
     def result(self, finished: bool) -> Optimized:
-        """The scene, and what is to be reported of its way here."""
+        """The scene, with what the report needs."""
         return Optimized(self.scene, finished, self.step, self.seconds, self.guard)
 
 
 def failure(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
-    """What the user is told when going back does not help; the same is in failed.json."""
+    """The error when rollbacks do not help; failed.json gets the same facts."""
     stage = attempt.stage
     report = {"step": attempt.step, "stage": stage.name, "reason": reason, **attempt.guard.numbers()}
     run.save_failure(report)

@@ -54,7 +54,7 @@ class RecordedSteps(Steps):
         super().__init__(cfg, scene, prior, optimizer)
         device = scene.device
         self.generator = torch.Generator(device)
-        self.finders: dict[tuple[int, int, bool], Callable[..., tuple[Tensor, ...]]] = {}  # of this stage
+        self.finders: dict[tuple[int, int, bool], Callable[..., Tensor | tuple[Tensor, ...]]] = {}  # of this stage
         self.rates = torch.zeros(len(optimizer.param_groups), device=device)  # where recorded steps read them
         self.written_rates: list[float] = []
         self.loss = torch.zeros((), device=device)
@@ -84,7 +84,7 @@ class RecordedSteps(Steps):
                     self.prepare(stage, inputs)  # the scene may be another now
 
     def finish(self) -> Outcome:
-        """What became of the block that was started last; waits for the GPU."""
+        """The outcome of the block that was started last; waits for the GPU."""
         return self.settle(self.started.block.step + self.started.block.length)
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class RecordedSteps(Steps):
             buffer.copy_(value)
 
     def set_target(self) -> bool:
-        """Puts what the prior would rather see into `self.target`; whether graphs.drawing is what it was shown."""
+        """Writes the prior's target to `self.target`; True if `graphs.drawing` is the drawing it was found for."""
         inputs, started = self.read_inputs(), self.started
         if self.graphs is not None:
             self.graphs.show.replay()
@@ -149,7 +149,7 @@ class RecordedSteps(Steps):
         self.bad.copy_(~torch.isfinite(found.images).all())
         return self.graphs is not None
 
-    def finder(self, stage: StageConfig, lasting: bool) -> Callable[..., tuple[Tensor, ...]]:
+    def finder(self, stage: StageConfig, lasting: bool) -> Callable[..., Tensor | tuple[Tensor, ...]]:
         """The stage's target as a function of tensors, recorded where its estimator can be."""
         cameras = self.read_inputs().cameras
         width, height = cameras.width, cameras.height
@@ -180,7 +180,7 @@ class RecordedSteps(Steps):
         (self.graphs.step_after_show if is_shown else self.graphs.step).replay()
 
     def settle(self, step: int) -> Outcome:
-        """What became of the block up to `step`.
+        """The outcome of the block up to `step`.
 
         Steps that did nothing because a drawing had too little memory are taken again, now with more.
         """
@@ -190,7 +190,7 @@ class RecordedSteps(Steps):
             self.overflows += 1
             self.drop_graphs()
             started = self.started
-            if missing == step - started.block.step:  # then what the prior was shown was not whole either
+            if missing == step - started.block.step:  # then the images for the target were not whole either
                 self.set_target()
             for late in range(step - missing, step):  # after an overflow nothing moves until the block ends
                 self.set_learning_rates(started.stage, late, started.rate)
@@ -200,13 +200,13 @@ class RecordedSteps(Steps):
         return outcome
 
     def read(self) -> tuple[int, Outcome]:
-        """How many steps Adam has counted, and what became of the last ones; waits for the GPU."""
+        """How many steps Adam has counted, and the outcome of the last ones; waits for the GPU."""
         values = (self.optimizer.count(), self.loss, self.bad[0], self.scene.is_finite())
         taken, loss, bad, scene_is_finite = torch.stack([x.float() for x in values]).tolist()
         return round(taken), Outcome(math.nan if bad else loss, not bad, bool(scene_is_finite))
 
     def show(self, capacity: int | None) -> tuple[Tensor, Drawing]:
-        """The images of what the scene looks like, and the drawing that they are made of."""
+        """The images that the prior is shown, and the drawing that they are made from."""
         inputs = self.read_inputs()
         with torch.no_grad():
             drawing = self.scene.draw(inputs.cameras, inputs.backgrounds, capacity)
@@ -215,7 +215,7 @@ class RecordedSteps(Steps):
     def move(self, stage: StageConfig, capacity: int | None, drawing: Drawing | None = None) -> None:
         """One optimizer step towards the target; none at all if it is not finite or the drawing overflowed.
 
-        `drawing` is what the scene looks like now, if that is known.
+        `drawing` is a drawing of the present scene, if there is one.
         """
         inputs = self.read_inputs()
         assert self.target is not None
@@ -225,10 +225,10 @@ class RecordedSteps(Steps):
         if capacity is None:
             self.capacity = drawing.roomy_capacity
         render = drawing.render
-        images = [x.detach().requires_grad_() for x in (render.colors, render.alphas, render.depths)]
-        distance, loss = objective(self.prior, Render(*images), cameras, self.target, stage.loss)
-        gradients = torch.autograd.grad(loss, images, allow_unused=True)
-        gradients = ImageGradients(*(None if v is None else v.contiguous() for v in gradients))
+        colors, alphas, depths = (x.detach().requires_grad_() for x in (render.colors, render.alphas, render.depths))
+        distance, loss = objective(self.prior, Render(colors, alphas, depths), cameras, self.target, stage.loss)
+        found = torch.autograd.grad(loss, (colors, alphas, depths), allow_unused=True)
+        gradients = ImageGradients(*(None if v is None else v.contiguous() for v in found))
         self.scene.descend(drawing, cameras, backgrounds, gradients, stage.loss, self.optimizer, self.rates)
         self.loss.copy_(distance.detach())
 

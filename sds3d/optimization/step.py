@@ -1,4 +1,4 @@
-"""An optimizer step: render, ask the prior what it would rather see, move the scene towards that.
+"""An optimizer step: render, ask the prior for a better image, move the scene towards it.
 
 `Steps` launches one operation after the other, on any device, with any scene, prior and estimator; recorded.py replays
 the same steps as CUDA graphs.
@@ -24,7 +24,7 @@ from sds3d.optimization.targets import Target, find_target, shown
 
 
 class Outcome(NamedTuple):
-    """What became of a block."""
+    """The outcome of a block."""
 
     loss: float  # the distillation loss of its last step; nan where the target was not finite
     target_is_finite: bool  # if not, nothing moved
@@ -38,7 +38,7 @@ def objective(prior: Prior, render: Render, cameras: Cameras, target: Target, cf
 
 
 class Steps:
-    """Moves `scene` by the gradients of what the prior is shown of it."""
+    """Takes optimizer steps for `scene`, one operation after the other."""
 
     def __init__(self, cfg: Config, scene: Scene, prior: Prior, optimizer: Adam) -> None:
         self.scene, self.optimizer = scene, optimizer
@@ -50,7 +50,7 @@ class Steps:
         self.estimators: dict[str, Estimator] = {}  # by the name of their stage; one may have learned something
 
     def start(self, stage: StageConfig, block: Block, inputs: Inputs) -> None:
-        """Takes the steps of `block`, or hands them to the GPU; `finish` says what became of them."""
+        """Takes the steps of `block`, or hands them to the GPU; `finish` returns the outcome."""
         self.outcome = Outcome(math.nan, False, True)
         for step in range(block.step, block.step + block.length):
             self.set_learning_rates(stage, step, inputs.rate)
@@ -68,7 +68,7 @@ class Steps:
         self.outcome = Outcome(distance.item(), True, bool(self.scene.is_finite()))
 
     def finish(self) -> Outcome:
-        """What became of the block that was started last; waits for the GPU."""
+        """The outcome of the block that was started last; waits for the GPU."""
         return self.outcome
 
     def close(self) -> None:
@@ -77,14 +77,14 @@ class Steps:
         self.estimators.clear()
 
     def render(self, inputs: Inputs) -> Render:
-        """What the scene looks like; a prior with normals moves its surface by the depths."""
+        """A render of the scene. For a prior with normals, its depths have gradients of the surface only."""
         render = self.scene.render(inputs.cameras, inputs.backgrounds)
         if not self.prior.normals:
             return render
         return replace(render, depths=self.scene.render_surface(inputs.cameras, inputs.backgrounds).depths)
 
     def find_target(self, stage: StageConfig, inputs: Inputs, render: Render, lasting: bool) -> Target:
-        """What the prior would rather see than `render`; see targets.find_target."""
+        """The target that the prior gives for `render`; see targets.find_target."""
         images = shown(self.prior, render, inputs.cameras)
         return find_target(self.prior, images, partial(self.estimate, stage, inputs), lasting)
 

@@ -1,4 +1,4 @@
-"""What the images of a step should look like: the prior's gradient, brought from its latents to the images."""
+"""Target images: the gradient of the prior's latents, brought to the images."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PROBE = 0.02  # root mean square of the change of the images by which the encode
 
 
 class Target(NamedTuple):
-    """Where the images are to go, and how hard they are pulled."""
+    """Target images and their weights in the loss."""
 
     images: Tensor  # [C, I, R, R], I = 3 or, with normals, 6
     weights: Tensor  # [C, 1, 1, 1]
 
     def is_finite(self) -> bool:
-        """Whether all of it are numbers; waits for the GPU."""
+        """Whether all images are finite; waits for the GPU."""
         return bool(torch.isfinite(self.images).all())
 
 
 def shown(prior: Prior, render: Render, cameras: Cameras) -> Tensor:
-    """The images [C, I, R, R] of a render, in the prior's size: colours and, if it sees them, normals."""
+    """The images [C, I, R, R] of a render, in the prior's size: colors and, for a prior with normals, those."""
     images = render.colors
     if prior.normals:
         images = torch.cat([images, normal_images(depth_normals(render.depths, render.alphas, cameras))], -1)
