@@ -1,4 +1,4 @@
-"""Estimators of the score-distillation gradient, one a file."""
+"""Estimators of the score-distillation gradient, one per file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sds3d.interfaces import Estimator
 
 
 def build_estimator(cfg: EstimatorConfig) -> Estimator:
-    """The estimator that `cfg` names; Stateful where it learns."""
+    """The estimator that `cfg` describes: a function that returns the gradient [C, Z, h, w]; VSD is also Stateful."""
     match cfg:
         case SDSConfig():
             return partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale)

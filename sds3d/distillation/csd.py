@@ -1,4 +1,4 @@
-"""Classifier score distillation: the guidance of SDS without the rest of it."""
+"""Classifier score distillation: only the guidance term of SDS."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def csd(
 ) -> Tensor:
     """Gradient w(t) s (eps(text) - eps(negative)), with w(t) = sigma / alpha as in `sds`; [C, Z, h, w].
 
-    CSD (arXiv:2310.19415): SDS is w(t) [(eps(negative) - noise) + s (eps(text) - eps(negative))], and its second term
-    alone, the score of the classifier p(text | noisy) that the prior implies, does the work. With a negative text this
-    is the paper's form for negative prompts at equal weights.
+    CSD (arXiv:2310.19415): SDS is w(t) [(eps(negative) - noise) + s (eps(text) - eps(negative))]. CSD keeps only the
+    second term, the score of the implicit classifier p(text | noisy). With a negative text this is the paper's form
+    for negative prompts at equal weights.
     """
     alpha, sigma = noise_level(prior, timesteps)
     noisy = alpha * latents + sigma * draw_noise(latents, generator)

@@ -1,4 +1,4 @@
-"""Interval score matching: two levels of one deterministic path from the render, instead of noise drawn anew."""
+"""Interval score matching: compares two noise levels on the DDIM inversion of the render; adds no random noise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ism(
     latents: Tensor,  # [C, Z, h, w]
     timesteps: Tensor,  # [C] long, equal within an orbit
     condition: Condition,
-    generator: Generator,  # not used: nothing is random
+    generator: Generator,  # unused: ISM is deterministic
     *,
     guidance_scale: float,
     delta_s: float,
@@ -31,8 +31,8 @@ def ism(
     """Gradient w(t) (guided(x_t) - eps(x_s, negative)), s = t - delta_t, w(t) = sigma / alpha; [C, Z, h, w].
 
     ISM (LucidDreamer, arXiv:2311.11284, algorithm 1): x_s is the DDIM inversion of the render under the negative text
-    in steps of `delta_s`, x_t one more step of `delta_t`; both are fractions of T. The render counts as the sample at
-    timestep 0. w(t) is that of the authors' code.
+    in steps of `delta_s`; x_t is one more step of `delta_t`. Both steps are fractions of T. The render is taken as the
+    sample at timestep 0. w(t) follows the authors' code.
     """
     count = len(prior.alphas_cumprod)
     previous = (timesteps - max(1, round(delta_t * count))).clamp_min(0)

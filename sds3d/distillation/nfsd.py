@@ -1,4 +1,4 @@
-"""Noise-free score distillation: SDS without the part of the prediction that is but the noise put in."""
+"""Noise-free score distillation: SDS without the part of the prediction that only reproduces the added noise."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def nfsd(
 ) -> Tensor:
     """Gradient w(t) (domain + s (eps(text) - eps(null))), with w(t) = sigma / alpha as in `sds`; [C, Z, h, w].
 
-    NFSD (arXiv:2310.17590): what leads into the domain of good images is eps(null) itself at little noise, and
-    eps(null) - eps(negative) above the fraction `t_switch` of T, where eps(null) would be mostly noise. "null" is the
-    empty prompt, "negative" a description of bad images.
+    NFSD (arXiv:2310.17590): the domain term points toward natural images. Below the fraction `t_switch` of T it is
+    eps(null). Above it is eps(null) - eps(negative), since eps(null) alone would be mostly noise. "null" is the empty
+    prompt, "negative" a description of bad images.
     """
     alpha, sigma = noise_level(prior, timesteps)
     noisy = alpha * latents + sigma * draw_noise(latents, generator)

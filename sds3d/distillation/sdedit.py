@@ -1,4 +1,4 @@
-"""SDEdit: a picture that the prior draws in several steps from the noised render, in place of one step's mean."""
+"""SDEdit: the target is an image that the prior samples from the noised render in several DDIM steps."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def sdedit(
 ) -> Tensor:
     """Gradient latents - x0, where `steps` equal DDIM steps lead from the noised latents to x0; [C, Z, h, w].
 
-    SDEdit (arXiv:2108.01073) as DreamGaussian uses it on textures (arXiv:2309.16653, eq. 4), here on the whole scene.
-    In one step x0 is the mean of all pictures that the noise could hide; in several it becomes one of them.
+    SDEdit (arXiv:2108.01073) as DreamGaussian uses it for textures (arXiv:2309.16653, eq. 4), here for the whole
+    scene. With one step, x0 is the mean of all images consistent with the noisy one; with more it becomes one of them.
     """
     alpha, sigma = noise_level(prior, timesteps)
     noisy = alpha * latents + sigma * draw_noise(latents, generator)
@@ -33,5 +33,5 @@ def sdedit(
         alpha, sigma = noise_level(prior, now)
         x0 = (noisy - sigma * predict_guided(prior, noisy, now, condition, guidance_scale)) / alpha
         x0 = as_image(prior, x0)
-        noisy = ddim_step(prior, noisy, (noisy - alpha * x0) / sigma, now, after)  # with the noise that leaves x0
+        noisy = ddim_step(prior, noisy, (noisy - alpha * x0) / sigma, now, after)  # with the noise that x0 implies
     return latents - x0

@@ -1,4 +1,4 @@
-"""Score distillation via inversion: SDS with the noise that leads to the render, instead of noise drawn anew."""
+"""Score distillation via inversion: SDS with noise from the DDIM inversion of the render, not random noise."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def sdi(
     inversion_steps: int,
     eta: float,
 ) -> Tensor:
-    """Gradient latents - x0, where x0 is what the prior makes of the inverted latents; [C, Z, h, w].
+    """Gradient latents - x0, where x0 is the prior's clean prediction from the inverted latents; [C, Z, h, w].
 
     SDI (arXiv:2405.15891): SDS, (sigma / alpha) (guided - noise), with noise = (x_t - alpha latents) / sigma from x_t,
-    the DDIM inversion of the render under a negative guidance. `inversion_steps` would lead to T, fewer do to t. Each
-    adds `eta` of the noise that DDIM would add on the way back (arXiv:2010.02502, eq. 16), as in the authors' code.
-    The render counts as the sample at timestep 0.
+    the DDIM inversion of the render with negative guidance. `inversion_steps` is the number of steps up to T; fewer
+    reach t. Each step adds `eta` times the noise that the reverse DDIM step would add (arXiv:2010.02502, eq. 16), as in
+    the authors' code. The render is taken as the sample at timestep 0.
     """
     noisy = latents
     for now, after in inversion_levels(timesteps, math.ceil(len(prior.alphas_cumprod) / inversion_steps)):
@@ -49,7 +49,7 @@ def sdi(
 
 
 def ddim_spread(prior: Prior, timesteps: Tensor, noisier_timesteps: Tensor) -> Tensor:
-    """Standard deviation [C, 1, 1, 1] of DDIM's step from the noisier level to the other, at eta 1; 0 if equal."""
+    """Standard deviation [C, 1, 1, 1] of the noise in a DDIM step to `timesteps` at eta 1; 0 if both are equal."""
     alpha, sigma = noise_level(prior, timesteps)
     noisier_alpha, noisier_sigma = noise_level(prior, noisier_timesteps)
     return sigma / noisier_sigma * (1 - (noisier_alpha / alpha).square()).sqrt()

@@ -1,4 +1,4 @@
-"""Score distillation: a pull to the x0 that the prior sees, or the residual noise as first published."""
+"""Score distillation sampling, in the x0 form (a pull toward the predicted x0) or the original epsilon form."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def sds(
 ) -> Tensor:
     """Gradient w(t) (guided(x_t) - noise); [C, Z, h, w]. Form x0: w = sigma / alpha, form epsilon: w = sigma^2.
 
-    SDS (DreamFusion, arXiv:2209.14988, eq. 3). With w = sigma / alpha it is latents - x0, where x0 is what the prior
-    makes of the noised latents, and so the gradient of 0.5 |latents - sg(x0)|^2 (MVDream, arXiv:2308.16512,
-    section 3.4). Rescale: arXiv:2305.08891, eq. 15-16, over all views of an orbit; of x0 alone.
+    SDS (DreamFusion, arXiv:2209.14988, eq. 3). With w = sigma / alpha it is latents - x0, where x0 is the prior's
+    clean prediction, and so the gradient of 0.5 |latents - sg(x0)|^2 (MVDream, arXiv:2308.16512, section 3.4).
+    `rescale`: arXiv:2305.08891, eq. 15-16, over all views of an orbit; applies to form x0 only.
     """
     alpha, sigma = noise_level(prior, timesteps)
     noise = draw_noise(latents, generator)
@@ -44,7 +44,7 @@ def sds(
 
 
 def rescale_guidance(guided: Tensor, conditional: Tensor, num_views: int, amount: float) -> Tensor:
-    """`guided` [C, Z, h, w] moved by `amount` towards the spread of `conditional`, one factor for each orbit."""
+    """`guided` [C, Z, h, w] scaled by `amount` toward the standard deviation of `conditional`, one factor per orbit."""
     orbits = guided.reshape(-1, num_views, *guided.shape[1:])
     spread = conditional.reshape(orbits.shape).std((1, 2, 3, 4), keepdim=True) / (
         orbits.std((1, 2, 3, 4), keepdim=True) + 1e-8

@@ -1,4 +1,4 @@
-"""Variational score distillation: SDS with what the prior has learnt of the renders, instead of the noise put in."""
+"""Variational score distillation: SDS with the noise predicted by a copy of the prior that is trained on renders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sds3d.interfaces import AdaptablePrior, Condition, Prior
 
 
 class VSD:
-    """An estimator that learns: a twin of the prior, made at the first call, whose corrections are trained at each."""
+    """An estimator that learns: the first call makes a LoRA twin of the prior, and every call trains it."""
 
     def __init__(self, cfg: VSDConfig) -> None:
         self.cfg = cfg
@@ -22,12 +22,12 @@ class VSD:
         self.twin: Prior | None = None
         self.parameters: list[nn.Parameter] = []
         self.optimizer: Adam | None = None
-        self.saved: dict[str, Tensor] = {}  # what a twin that is not made yet begins with
+        self.saved: dict[str, Tensor] = {}  # the state for a twin that does not exist yet
 
     @torch.no_grad()
     def __call__(
         self,
-        prior: Prior,  # an AdaptablePrior, and the same at each call
+        prior: Prior,  # an AdaptablePrior, the same object in every call
         latents: Tensor,  # [C, Z, h, w]
         timesteps: Tensor,  # [C] long, equal within an orbit
         condition: Condition,
@@ -35,8 +35,8 @@ class VSD:
     ) -> Tensor:
         """Gradient w(t) (guided(x_t) - eps_twin(x_t, text)), with w(t) = sigma / alpha as in `sds`; [C, Z, h, w].
 
-        VSD (ProlificDreamer, arXiv:2305.16213) of a single scene: eps_twin, without guidance, stands for the score of
-        noised renders. Cameras need no input of their own: the twin is told of them as the prior is.
+        VSD (ProlificDreamer, arXiv:2305.16213) of a single scene: eps_twin, without guidance, estimates the score of
+        noised renders. The twin receives the cameras in the same way as the prior.
         """
         if self.twin is None:
             self._make_twin(cast(AdaptablePrior, prior))
@@ -44,14 +44,14 @@ class VSD:
         alpha, sigma = noise_level(prior, timesteps)
         noisy = alpha * latents + sigma * draw_noise(latents, generator)
         guided = predict_guided(prior, noisy, timesteps, condition, self.cfg.guidance_scale)
-        (learnt,) = predict(self.twin, noisy, timesteps, condition, condition.prompts.positive)
-        gradient = sigma / alpha * (guided - learnt)
+        (learned,) = predict(self.twin, noisy, timesteps, condition, condition.prompts.positive)
+        gradient = sigma / alpha * (guided - learned)
         for _ in range(self.cfg.train_steps):
             self._learn(self.twin, latents, condition, generator)
         return as_image_gradient(prior, latents, gradient)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that calls have changed, by name, not copied; empty before the first."""
+        """The twin's trained parameters and their Adam state by name, not copied; empty before the first call."""
         if self.optimizer is None:
             return self.saved
         return {
@@ -61,13 +61,13 @@ class VSD:
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` returned; also before the first call."""
+        """Continue from the result of `tensors`; allowed before the first call."""
         if self.twin is None:
             self.saved = tensors
             return
-        own = self.tensors()
-        assert own.keys() == tensors.keys()
-        for name, tensor in own.items():
+        current = self.tensors()
+        assert current.keys() == tensors.keys()
+        for name, tensor in current.items():
             tensor.copy_(tensors[name])
 
     def _make_twin(self, prior: AdaptablePrior) -> None:
@@ -79,17 +79,17 @@ class VSD:
             self.saved = {}
 
     def _learn(self, twin: Prior, latents: Tensor, condition: Condition, generator: Generator) -> None:
-        """A step towards predicting the noise in noised `latents`, one level of noise for each orbit."""
+        """One training step of the twin: predict the noise in noised `latents`, at one random timestep per orbit."""
         assert self.optimizer is not None
-        views, levels = twin.num_views, len(twin.alphas_cumprod)
-        drawn = torch.randint(levels, (len(latents) // views,), generator=generator, device=generator.device)
-        timesteps = drawn.repeat_interleave(views).to(latents.device)
+        views, count = twin.num_views, len(twin.alphas_cumprod)
+        sampled = torch.randint(count, (len(latents) // views,), generator=generator, device=generator.device)
+        timesteps = sampled.repeat_interleave(views).to(latents.device)
         alpha, sigma = noise_level(twin, timesteps)
         noise = draw_noise(latents, generator)
         self.optimizer.zero_grad()
         with torch.enable_grad():
             noisy = alpha * latents + sigma * noise
-            (learnt,) = predict(twin, noisy, timesteps, condition, condition.prompts.positive)
-            # not the mean: its gradients would vanish in a network of half precision, and Adam knows no scale
-            (learnt - noise).square().sum().backward()
+            (learned,) = predict(twin, noisy, timesteps, condition, condition.prompts.positive)
+            # a sum, since the gradients of a mean would underflow in half precision; Adam ignores the scale
+            (learned - noise).square().sum().backward()
         self.optimizer.step()

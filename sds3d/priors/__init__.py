@@ -1,4 +1,4 @@
-"""Frozen diffusion models that guide the optimisation."""
+"""Frozen diffusion models that guide the optimization."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 
 def build_prior(cfg: PriorConfig, device: torch.device) -> Prior:
-    """The prior that `cfg` names, its files checked, on `device`."""
+    """The prior that `cfg` describes, on `device`; its files are checked first."""
     kind = kind_of(cfg)
     return kind.load(kind.find("prior.path"), device)

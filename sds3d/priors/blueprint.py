@@ -1,4 +1,4 @@
-"""Priors without their weights: real networks on torch's meta device, to see what a call of them needs."""
+"""Priors without weights: the real networks on torch's meta device, to measure the memory of a call."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sds3d.priors.known import find_known, locate
 from sds3d.priors.pretrained import choose_dtype, read_json
 
 META = torch.device("meta")
-CAMERA = 16  # numbers that MVDream knows of a view
-TOKENS = {"sd": 77, "sd3": 77 + 256}  # of a prompt, the latter with T5's
+CAMERA = 16  # numbers per camera of MVDream
+TOKENS = {"sd": 77, "sd3": 77 + 256}  # tokens per prompt; the latter includes those of T5
 SD15 = {"cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64}
 SD21 = {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
 CAMERAS = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": CAMERA, "sample_size": 32}
@@ -45,7 +45,7 @@ SD35_MEDIUM = {
     "dual_attention_layers": tuple(range(13)),
     "qk_norm": "rms_norm",
 }
-# Configs of known models, for those that are not on this machine.
+# Configs of known models that are not installed.
 NETWORKS: dict[str, dict[str, Any]] = {
     "mvdream-sd2.1": SD21 | CAMERAS,
     "mvdream-sd1.5": SD15 | CAMERAS,
@@ -62,34 +62,34 @@ VAE = {
     "layers_per_block": 2,
 }
 VAE_SD3 = VAE | {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.0609}
-# Parameters of the text encoders that go with a width of text tokens: CLIP ViT-L, OpenCLIP ViT-H, ViT-L and ViT-bigG.
+# Parameters of the text encoders by the width of their tokens: CLIP ViT-L, OpenCLIP ViT-H, ViT-L and ViT-bigG.
 TEXT_ENCODERS = {768: 123e6, 1024: 340e6, 2048: 818e6, 4096: 818e6}
 T5_XXL = 4762e6
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A prior of which only the shapes are there; its modules are on the meta device, in the prior's precision."""
+    """The shapes of a prior: its modules on the meta device, in the prior's precision."""
 
     network: nn.Module
     autoencoder: nn.Module | None  # None where latents are pixels
-    predict: Callable[[Tensor], Tensor]  # noisy [B, Z, h, w] -> [B, Z, h, w], by the network
+    predict: Callable[[Tensor], Tensor]  # the network: noisy [B, Z, h, w] -> [B, Z, h, w]
     encode: Callable[[Tensor], Tensor]  # images [C, 3, R, R] -> latents [C, Z, h, w]
     latents: tuple[int, int, int]  # Z, h, w
     num_views: int
     resolution: int  # R, pixels
-    text_bytes: int  # of the text encoders, which are there only until the prompts are encoded
+    text_bytes: int  # of the text encoders, which are freed once the prompts are encoded
 
 
 def bytes_of(module: nn.Module | None) -> int:
-    """What the parameters and buffers of `module` take."""
+    """The size of the parameters and buffers of `module` in bytes."""
     if module is None:
         return 0
     return sum(x.numel() * x.element_size() for x in (*module.parameters(), *module.buffers()))
 
 
 def pocket_blueprint(folder: Path) -> Blueprint:
-    """The pocket prior in `folder`, the same on every device."""
+    """The blueprint of the pocket prior in `folder`, the same on every device."""
     from sds3d.priors.pocket import model
     from sds3d.priors.pocket.text import WIDTH
     from sds3d.priors.pocket.unet import CONDITION
@@ -102,11 +102,11 @@ def pocket_blueprint(folder: Path) -> Blueprint:
     def predict(noisy: Tensor) -> Tensor:
         count = len(noisy)
         with META:
-            told, texts, views = torch.empty(count), torch.empty(count, 32, WIDTH), torch.empty(count, CONDITION)
-        return unet(noisy, told, texts, views)
+            timesteps, texts, views = torch.empty(count), torch.empty(count, 32, WIDTH), torch.empty(count, CONDITION)
+        return unet(noisy, timesteps, texts, views)
 
     side = model.RESOLUTION // model.PATCH
-    text = 4 * (folder / "text_encoder" / "weights.int8.safetensors").stat().st_size  # stored in eight bits
+    text = 4 * (folder / "text_encoder" / "weights.int8.safetensors").stat().st_size  # int8 to float32
     latents = (model.latent_channels(shape["normals"]), side, side)
     return Blueprint(unet, None, predict, model.images_to_latents, latents, model.NUM_VIEWS, model.RESOLUTION, text)
 
@@ -114,7 +114,7 @@ def pocket_blueprint(folder: Path) -> Blueprint:
 def latent_blueprint(
     path: str, dtype: DType, vae_batch: int, device_type: str, *, num_views: int, float32_text: bool
 ) -> Blueprint:
-    """The latent prior at `path` as it would be on a "cuda" or "cpu" device; a known model need not be here."""
+    """The blueprint of the latent prior at `path` on a "cuda" or "cpu" device; a known model need not be installed."""
     from diffusers import AutoencoderKL, SD3Transformer2DModel, UNet2DConditionModel
 
     from sds3d.priors.multiview import attend_across_views
@@ -130,7 +130,7 @@ def latent_blueprint(
         autoencoder = AutoencoderKL.from_config(vae_config)
     for module in (network, autoencoder):
         module.requires_grad_(False)
-        # the `to` of diffusers warns; torch's stubs leave memory_format out
+        # diffusers' own `to` warns; torch's stubs omit memory_format
         nn.Module.to(module, precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if num_views > 1:
         attend_across_views(network, num_views)
@@ -155,7 +155,7 @@ def latent_blueprint(
 
 def _predict_unet(unet: Any, dtype: torch.dtype, noisy: Tensor) -> Tensor:
     config, count = unet.config, len(noisy)
-    told = torch.empty(count, device=META)
+    timesteps = torch.empty(count, device=META)
     texts = torch.empty(count, TOKENS["sd"], config.cross_attention_dim, dtype=dtype, device=META)
     views = added = None
     if config.class_embed_type == "projection":
@@ -166,7 +166,7 @@ def _predict_unet(unet: Any, dtype: torch.dtype, noisy: Tensor) -> Tensor:
             "text_embeds": torch.empty(count, pooled, dtype=dtype, device=META),
             "time_ids": torch.empty(count, 6, device=META),
         }
-    output = unet(noisy.to(dtype), told, texts, class_labels=views, added_cond_kwargs=added, return_dict=False)[0]
+    output = unet(noisy.to(dtype), timesteps, texts, class_labels=views, added_cond_kwargs=added, return_dict=False)[0]
     return output.float()
 
 
@@ -178,7 +178,7 @@ def _predict_sd3(transformer: Any, dtype: torch.dtype, noisy: Tensor) -> Tensor:
 
 
 def _folder(path: str) -> Path | None:
-    """Where the prior is; None for a known one that is not here."""
+    """The location of the prior; None for a known model that is not installed."""
     try:
         return locate(path)
     except UserError:
@@ -188,10 +188,10 @@ def _folder(path: str) -> Path | None:
 
 
 def _network_config(folder: Path | None, path: str) -> dict[str, Any]:
-    """What diffusers makes the network from.
+    """The diffusers config of the network.
 
-    MVDream's own files do not have it: they are told apart by the width of their text, and a checkpoint in one file
-    that has no known name is taken for the larger of the two.
+    MVDream's own files have none: the width of their text identifies the model. A single-file checkpoint without a
+    known name is taken for the larger of the two.
     """
     if path in NETWORKS:
         return NETWORKS[path]
@@ -200,7 +200,7 @@ def _network_config(folder: Path | None, path: str) -> dict[str, Any]:
     if (folder / "transformer").is_dir():
         return read_json(folder / "transformer" / "config.json")
     config = read_json(folder / "unet" / "config.json")
-    if "camera_dim" in config:  # written for MVDream's own program
+    if "camera_dim" in config:  # in the format of MVDream's own code
         network = NETWORKS["mvdream-sd1.5" if config.get("context_dim") == 768 else "mvdream-sd2.1"]
         return network | {"sample_size": config.get("image_size", network["sample_size"])}
     return config

@@ -1,4 +1,4 @@
-"""The prior in use, kept from run to run."""
+"""Keeps the loaded prior between stages and runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sds3d.priors import build_prior
 
 
 class Priors:
-    """Loads priors on `device`, one at a time: stages and runs that ask for the same one share it."""
+    """Loads priors on `device`, one at a time; stages and runs with the same config share the prior."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -21,10 +21,10 @@ class Priors:
         self.prior: Prior | None = None
 
     def get(self, cfg: PriorConfig) -> Prior:
-        """The prior that `cfg` names, loaded unless it is the one in use."""
+        """The prior that `cfg` describes, loaded unless it is loaded already."""
         if self.prior is not None and cfg == self.cfg:
             return self.prior
-        if self.prior is not None:  # its memory first, and that of what it was part of
+        if self.prior is not None:  # free its memory first, including reference cycles
             self.cfg = self.prior = None
             gc.collect()
         with no_collection():
@@ -33,5 +33,5 @@ class Priors:
         return self.prior
 
     def holds(self, cfg: PriorConfig) -> bool:
-        """Whether `cfg` names the prior in use."""
+        """Whether the loaded prior is that of `cfg`."""
         return self.prior is not None and cfg == self.cfg

@@ -1,4 +1,4 @@
-"""Networks from the tensors of a checkpoint: every one that they need, no others, each of the right shape."""
+"""Builds networks from the tensors of a checkpoint, after checking that names and shapes match exactly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sds3d.errors import UserError
 
 @dataclass(frozen=True)
 class Section:
-    """The tensors of a checkpoint whose names begin with `prefix`; they are spoken of by the rest of their names."""
+    """The tensors of a checkpoint whose names begin with `prefix`; its methods take names without the prefix."""
 
     content: Mapping[str, Tensor]
     prefix: str
@@ -29,7 +29,7 @@ class Section:
         return self.content[self.prefix + name]
 
     def shape(self, name: str, *ndims: int) -> torch.Size:
-        """The shape of a tensor, which must have one of `ndims` dimensions."""
+        """The shape of a tensor; UserError unless its number of dimensions is one of `ndims`."""
         shape = self[name].shape
         if len(shape) not in ndims:
             raise UserError(
@@ -39,11 +39,11 @@ class Section:
         return shape
 
     def has(self, name: str) -> bool:
-        """Whether there is such a tensor."""
+        """Whether the tensor `name` exists."""
         return self.prefix + name in self.content
 
     def holds(self, start: str) -> bool:
-        """Whether there is a tensor whose name begins so."""
+        """Whether the name of any tensor begins with `start`."""
         return any(name.startswith(self.prefix + start) for name in self.content)
 
     @property
@@ -54,7 +54,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Piece:
-    """A tensor of a checkpoint, or one of the equal parts that its rows are cut into."""
+    """A tensor of a checkpoint, or one of `parts` equal slices of its rows."""
 
     name: str
     part: int = 0
@@ -63,17 +63,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Network:
-    """What it takes to build one network of diffusers or transformers."""
+    """A network of diffusers or transformers, and where its tensors are in a checkpoint."""
 
     make: Callable[[dict[str, Any]], nn.Module]  # from its config
     config: dict[str, Any]
     section: Section
-    source: Callable[[str], Piece]  # the piece of the checkpoint that a tensor of the network is
-    leftover: Callable[[str], bool] = lambda name: False  # tensors that the checkpoint may hold without a use
+    source: Callable[[str], Piece]  # from a tensor's name in the network to its piece of the checkpoint
+    leftover: Callable[[str], bool] = lambda name: False  # names of unused tensors that the checkpoint may hold
 
 
 def build(network: Network, device: torch.device, dtype: torch.dtype) -> Any:
-    """The network, frozen, on `device`; its tensors go there one at a time, and where nothing changes stay mapped."""
+    """The frozen network on `device`; tensors are moved one at a time, and stay memory-mapped if nothing changes."""
     model = _empty(network)
     shapes = {name: x.shape for name, x in model.state_dict().items()}
     pieces = {name: network.source(name) for name in shapes}
@@ -82,7 +82,7 @@ def build(network: Network, device: torch.device, dtype: torch.dtype) -> Any:
     state = {}
     for name, piece in pieces.items():
         tensor = network.section[piece.name].chunk(piece.parts)[piece.part].reshape(shapes[name])
-        # the layout that convolutions on a GPU are fastest with
+        # channels-last is the fastest layout for convolutions on a GPU
         channels_last = device.type == "cuda" and tensor.ndim == 4
         layout = torch.channels_last if channels_last else torch.preserve_format
         state[name] = tensor.to(device=device, dtype=dtype, memory_format=layout)
@@ -91,13 +91,13 @@ def build(network: Network, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file of safetensors or torch, mapped rather than read; nothing in it can run."""
+    """The tensors of a safetensors or torch file, memory-mapped; loading never runs code from the file."""
     try:
         content = _read(path)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: refused: it is damaged, or holds objects other than tensors, which could run code when loaded; "
-            "save its state_dict alone, best as .safetensors"
+            "save only its state_dict, preferably as .safetensors"
         ) from error
     except Exception as error:  # a damaged file can make the readers raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -105,7 +105,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
-        raise UserError(f"{path}: expected named tensors, got {type(content).__name__}; save its state_dict alone")
+        raise UserError(f"{path}: expected named tensors, got {type(content).__name__}; save only its state_dict")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise UserError(f"{path}: expected named tensors, got {type(value).__name__} as {str(name)[:80]!r}")
@@ -113,7 +113,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def find_tensors(folder: Path) -> Path:
-    """The file of weights in a sub-folder of the diffusers layout, safetensors first."""
+    """The weights file in a subfolder of the diffusers layout; safetensors are preferred."""
     stems = ("diffusion_pytorch_model", "model", "pytorch_model")
     names = [stem + end for end in (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin") for stem in stems]
     for name in names:
@@ -125,24 +125,24 @@ def find_tensors(folder: Path) -> Path:
 def _read(path: Path) -> object:
     with path.open("rb") as file:
         head = file.read(9)
-    if head[8:] == b"{":  # after eight bytes of its length, the header of safetensors
+    if head[8:] == b"{":  # a safetensors file: eight bytes of header length, then JSON
         from safetensors.torch import load_file
 
         return load_file(path)
-    mapped = zipfile.is_zipfile(path)  # as torch has written since 1.6; what came before cannot be mapped
+    mapped = zipfile.is_zipfile(path)  # torch files are zip archives since 1.6; older ones cannot be mapped
     if head.startswith(b"PK") and not mapped:
         raise ValueError("its end is missing")
     return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def _empty(network: Network) -> nn.Module:
-    """The network without values."""
+    """The network on the meta device."""
     try:
         with torch.device("meta"):
             return network.make(network.config)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{network.section.where}: no network can be built of its config ({reason})") from error
+        raise UserError(f"{network.section.where}: no network can be built from its config ({reason})") from error
 
 
 def _check_names(network: Network, wanted: set[str]) -> None:
@@ -150,7 +150,7 @@ def _check_names(network: Network, wanted: set[str]) -> None:
     extra = {name for name in given - wanted if not network.leftover(name)}
     problems = [
         f"{len(names)} {what} ({_some(network.section.prefix, names)})"
-        for what, names in (("are missing", wanted - given), ("others are there", extra))
+        for what, names in (("are missing", wanted - given), ("are unexpected", extra))
         if names
     ]
     if problems:
@@ -165,16 +165,18 @@ def _check_shapes(network: Network, pieces: dict[str, Piece], shapes: dict[str, 
         tensor, where = network.section[piece.name], f"{network.section.where}: {network.section.prefix}{piece.name}"
         rows = shapes[name][0] * piece.parts
         expected = torch.Size((rows, *shapes[name][1:]))
-        # a convolution of one pixel is a linear layer
+        # a 1 x 1 convolution is a linear layer
         if tensor.shape != expected and tensor.shape != (*expected, 1, 1):
             raise UserError(
                 f"{where}: expected the shape {list(expected)}, got {list(tensor.shape)}; the file is another model"
             )
         if not tensor.is_floating_point():
-            raise UserError(f"{where}: expected floating-point numbers, got {tensor.dtype}; quantized files do not do")
+            raise UserError(
+                f"{where}: expected floating-point numbers, got {tensor.dtype}; quantized files are not supported"
+            )
 
 
 def _some(prefix: str, names: set[str]) -> str:
-    """The first few of `names`."""
+    """The first three of `names`, with `prefix`, for messages."""
     shown = ", ".join(prefix + name for name in sorted(names)[:3])
     return shown if len(names) <= 3 else f"{shown}, ..."

@@ -1,4 +1,4 @@
-"""CLIP's text encoders as Stable Diffusion 1 and 2 read them: one token after another, the pooled vector left out."""
+"""CLIP text encoders as Stable Diffusion 1 and 2 use them: the hidden states of all tokens, not the pooled vector."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json")  # the first two, or the third
-# What CLIP takes for a word; of a number each digit is one.
+# CLIP's pattern of a word; each digit is a word of its own.
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def load_text_encoder(network: Network, tokenizer_folder: Path, device: torch.device) -> Encode:
-    """A function from a prompt to its last hidden states [L, D]; float32, so that what is cached suits any device."""
+    """A function from a prompt to its last hidden states [L, D]; float32, so that cached results suit any device."""
     tokenizer = read_tokenizer(tokenizer_folder)
     model = build(network, device, torch.float32)
     words, length = model.config.vocab_size, model.config.max_position_embeddings
     if tokenizer.get_vocab_size() > words:
         raise UserError(
             f"{tokenizer_folder}: expected the tokenizer of a text encoder of {words} tokens, got one of "
-            f"{tokenizer.get_vocab_size()}; put the one that belongs to the model there"
+            f"{tokenizer.get_vocab_size()}; replace it with the model's own tokenizer"
         )
-    # OpenCLIP, told by its exact GELU, was trained with zeros behind the text, OpenAI's CLIP with its end
+    # OpenCLIP (exact GELU) was trained with zero padding, OpenAI's CLIP with the end token as padding
     padding = 0 if model.config.hidden_act == "gelu" else token_id(tokenizer, END)
-    positions = torch.arange(length, device=device)[None]  # the model has its own without values, as it was built
+    positions = torch.arange(length, device=device)[None]  # the model's own have no values
 
     def encode(prompt: str) -> Tensor:
         ids = torch.tensor([tokenize(tokenizer, prompt, length, padding)], device=device)
@@ -43,21 +43,21 @@ def load_text_encoder(network: Network, tokenizer_folder: Path, device: torch.de
 
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """The number of a token that every tokenizer of CLIP has."""
+    """The id of a special token that every CLIP tokenizer has."""
     number = tokenizer.token_to_id(token)
     assert number is not None
     return number
 
 
 def tokenize(tokenizer: Tokenizer, prompt: str, length: int, padding: int) -> list[int]:
-    """Exactly `length` tokens: start, as much of the text as fits, end, padding."""
+    """Exactly `length` token ids: start, the text, truncated if necessary, end, padding."""
     start, end = token_id(tokenizer, START), token_id(tokenizer, END)
     ids = [start, *tokenizer.encode(prompt, add_special_tokens=False).ids[: length - 2], end]
     return ids + [padding] * (length - len(ids))
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """CLIP's byte-pair encoding of lower-cased text; a prompt that spells a special token means its letters."""
+    """CLIP's byte-pair encoding of lower-cased text; special tokens in a prompt are encoded as plain letters."""
     check_tokenizer(folder)
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
@@ -75,7 +75,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
                 pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
                 pre_tokenizers.ByteLevel(add_prefix_space=False),
             ])  # fmt: skip
-    except Exception as error:  # the reader has no other class for what it raises
+    except Exception as error:  # the reader raises plain Exceptions
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder}: no tokenizer can be read ({reason}); download its files again") from error
     tokenizer.no_padding()
@@ -83,17 +83,17 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.encode_special_tokens = True
     for token in (START, END):
         if tokenizer.token_to_id(token) is None:
-            raise UserError(f"{folder}: expected the tokenizer of a CLIP, got one without {token}")
+            raise UserError(f"{folder}: expected a CLIP tokenizer, got one without {token}")
     return tokenizer
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raises UserError unless `folder` holds a tokenizer."""
+    """Raises UserError unless `folder` holds a CLIP tokenizer."""
     if not has_tokenizer(folder):
-        raise UserError(f"{folder}: no tokenizer; expected in it vocab.json and merges.txt, or tokenizer.json")
+        raise UserError(f"{folder}: no tokenizer; expected vocab.json and merges.txt, or tokenizer.json")
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether `folder` holds the files of a tokenizer."""
+    """Whether `folder` holds the files of a CLIP tokenizer."""
     vocabulary, merges, whole = ((folder / name).is_file() for name in TOKENIZER_FILES)
     return vocabulary and merges or whole

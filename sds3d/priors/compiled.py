@@ -1,4 +1,4 @@
-"""Frozen networks compiled by torch, once for a machine."""
+"""Frozen networks compiled by torch, once per machine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sds3d.files import cache_folder
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, compiled at its first call; what was compiled is kept on disk for the next process.
+    """`function`, compiled at its first call; the compiled code is cached on disk for later processes.
 
-    In the user's cache, or where $TORCHINDUCTOR_CACHE_DIR says: torch's own default is a folder that a restart clears.
+    The cache is in the user's cache folder or in $TORCHINDUCTOR_CACHE_DIR; torch's default does not survive a reboot.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     import torch

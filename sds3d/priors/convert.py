@@ -1,4 +1,4 @@
-"""sds3d prior convert: MVDream in any layout to one folder that diffusers reads, with a checksum for each file."""
+"""sds3d prior convert: writes MVDream in any layout as one diffusers folder with a checksum for each file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
 
 
 def convert(source: Path, target: Path, dtype: torch.dtype) -> None:
-    """Writes the model at `source` to the new folder `target`, which appears whole or not at all."""
+    """Writes the model at `source` to the new folder `target`, atomically."""
     if target.exists() or target.is_symlink():
         raise UserError(f"{target}: exists already; choose another folder or remove it first")
     files = open_mvdream(source)
@@ -49,11 +49,11 @@ def convert(source: Path, target: Path, dtype: torch.dtype) -> None:
     except OSError as error:
         raise refused(error, target) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # there is none when all went well
+        shutil.rmtree(partial, ignore_errors=True)  # no longer there after success
 
 
 def _write(files: MVDreamFiles, folder: Path, dtype: torch.dtype) -> None:
-    """The layout of diffusers; one network is in memory at a time."""
+    """Writes the diffusers layout; holds one network in memory at a time."""
     for name, network in (("unet", files.unet), ("vae", files.vae), ("text_encoder", files.text)):
         model = build(network, CPU, dtype)
         (folder / name).mkdir()
@@ -75,7 +75,7 @@ def _write(files: MVDreamFiles, folder: Path, dtype: torch.dtype) -> None:
 
 
 def _write_text_encoder(model: Any, folder: Path) -> None:
-    """Under the names that all versions of transformers read."""
+    """Writes the text encoder under names that all versions of transformers read."""
     model.config.architectures = ["CLIPTextModel"]
     model.config.to_json_file(folder / "config.json", use_diff=False)
     tensors = {f"text_model.{name.removeprefix('text_model.')}": x for name, x in model.state_dict().items()}
@@ -88,12 +88,12 @@ def _write_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
     try:
         save_file({name: x.contiguous() for name, x in tensors.items()}, path, metadata={"format": "pt"})
-    except SafetensorError as error:  # instead of an OSError
+    except SafetensorError as error:  # raised instead of an OSError
         raise UserError(f"cannot write {path}: {error}; make room there or choose another folder") from error
 
 
 def _write_tokenizer(files: MVDreamFiles, folder: Path) -> None:
-    """The tokenizer's own files, and what transformers would otherwise guess of them."""
+    """Writes the tokenizer's files and a config with the settings that transformers would otherwise guess."""
     tokenizer = read_tokenizer(files.tokenizer)
     folder.mkdir()
     for name in TOKENIZER_FILES:
@@ -107,7 +107,7 @@ def _write_tokenizer(files: MVDreamFiles, folder: Path) -> None:
 
 
 def _scheduler_config(config: dict[str, Any]) -> dict[str, Any]:
-    """For sampling: one step of offset and no clipping, as Stable Diffusion's own has it, unless it says otherwise."""
+    """A DDIM config; by default one step of offset and no clipping, as in Stable Diffusion's own config."""
     sampling = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
     return sampling | config | {"_class_name": "DDIMScheduler"}
 

@@ -1,4 +1,4 @@
-"""Known models from the hub of Hugging Face to its cache, when the user says so."""
+"""Downloads known models from the Hugging Face hub to its cache, only at the user's request."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sds3d.priors.weights import damages, known_digests
 
 
 def fetch(model: KnownModel, note: Callable[[str], object]) -> Path:
-    """The folder or file of `model`, fetched if it is not here; what came before is kept when the line breaks.
+    """The folder or file of `model`, downloaded unless it is found locally; an interrupted download can be resumed.
 
-    `note` is told what comes from where. Repositories are tried in order, as they hold the same files.
+    `note` receives progress messages. The repositories hold the same files and are tried in order.
     """
     found = find_here(model)
     if found is None:
@@ -37,9 +37,9 @@ def fetch(model: KnownModel, note: Callable[[str], object]) -> Path:
 
 
 def _fetch_source(source: Source, note: Callable[[str], object]) -> Path:
-    """The snapshot of the first of the repositories that has all files."""
+    """The snapshot of the first repository of `source` that has all files."""
     if is_offline():
-        raise UserError("HF_HUB_OFFLINE is set; unset it to fetch anything")
+        raise UserError("HF_HUB_OFFLINE is set; unset it to download models")
     free = free_bytes(hub_cache())
     if free < source.size:
         raise UserError(
@@ -51,18 +51,18 @@ def _fetch_source(source: Source, note: Callable[[str], object]) -> Path:
         note(f"fetching {megabytes(round(source.size))} from {repo}")
         try:
             folder = _download(repo, source)
-        except OSError as error:  # all that the hub, the line and the disk can do
+        except OSError as error:  # any network, hub or disk error
             failures.append(f"{repo}: {' '.join(str(error).split())[:200]}")
             continue
         missing = source.missing(folder)
         if not missing:
             return folder
-        failures.append(f"{repo}: it has no {', '.join(missing)}")
-    raise UserError(f"could not be fetched: {'; '.join(failures)}")
+        failures.append(f"{repo}: lacks {', '.join(missing)}")
+    raise UserError(f"download failed: {'; '.join(failures)}")
 
 
 def _download(repo: str, source: Source) -> Path:
-    """The snapshot of `repo` in the cache; of names that will do as well, the first that the repository has."""
+    """The cached snapshot of `repo`; of alternative file names, it holds the first that the repository has."""
     from huggingface_hub import snapshot_download
 
     folder: Path | None = None
@@ -73,5 +73,5 @@ def _download(repo: str, source: Source) -> Path:
         wanted = tuple(names for names in wanted if not any((folder / name).is_file() for name in names))
         if not wanted:
             break
-    assert folder is not None, "a source names files"
+    assert folder is not None, "a source has files"
     return folder

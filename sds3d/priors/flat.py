@@ -1,4 +1,4 @@
-"""All parameters of a network in one tensor, so that an operation on them is one kernel, or one message."""
+"""All parameters of a network in one tensor, so that an operation on them is one kernel or one collective."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ALIGN = 64  # elements; compiled kernels read 16 bytes at a time
 def flatten_parameters(network: nn.Module) -> Tensor:
     """The parameters of `network` in one tensor, whose grad holds their gradients; the parameters become views of it.
 
-    A four-dimensional parameter is laid out channels-last, as convolutions on a GPU prefer it.
+    Four-dimensional parameters are channels-last, the fastest layout for convolutions on a GPU.
     """
     parameters = list(network.parameters())
     offsets, total = [], 0

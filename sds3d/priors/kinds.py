@@ -1,4 +1,4 @@
-"""All that is to be known of a prior before its network is built: the one place that tells the kinds of prior apart."""
+"""Facts about each kind of prior that need no network; the only module that distinguishes the kinds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sds3d.interfaces import Prior
     from sds3d.priors.blueprint import Blueprint
 
-GUESSED = "words that no caption of the prior's training had, so that it guesses what they mean"
+GUESSED = "words that the prior has not seen in training, so it guesses their meaning"
 OTHER_DTYPE = "choose another prior.dtype (bfloat16 or float32)"
 
 
@@ -34,22 +34,22 @@ class Found:
 
 @dataclass(frozen=True)
 class PriorKind:
-    """A configured prior, as far as it is known without its weights; the functions import what they need."""
+    """The properties of a configured prior that need no weights; its functions import heavy modules lazily."""
 
-    find: Callable[[str], Found]  # given the key that names the prior, for messages; UserError says what to fetch
+    find: Callable[[str], Found]  # takes the config key, for messages; UserError explains how to get the weights
     load: Callable[[Found, torch.device], Prior]
-    blueprint: Callable[[str], Blueprint]  # on a "cuda" or "cpu" device: its networks without their weights
-    unseen_words: Callable[[str], list[str]]  # of a prompt: those of which the text encoder only guesses the meaning
-    preset: str | None  # the preset that suits this prior; None: the defaults do
+    blueprint: Callable[[str], Blueprint]  # takes "cuda" or "cpu"; the networks without weights
+    unseen_words: Callable[[str], list[str]]  # the words of a prompt that the prior has not seen
+    preset: str | None  # the preset that suits this prior; None: the defaults
     longer_preset: str | None  # a preset that takes more time for a better result
-    extra_rows: int  # of a network call, for each image, beside one row a text
-    compiles: bool  # by torch.compile on a GPU, which needs a C compiler
-    small: bool  # fits on any GPU, so that memory need not be measured
-    remedy: str  # for predictions that are not finite
+    extra_rows: int  # batch rows per image of a network call, besides one row per text
+    compiles: bool  # uses torch.compile on a GPU, which needs a C compiler
+    small: bool  # fits on any GPU, so memory is not measured
+    remedy: str  # for non-finite predictions, in messages
 
 
 def kind_of(cfg: PriorConfig) -> PriorKind:
-    """What is known of the prior that `cfg` names."""
+    """The properties of the prior that `cfg` describes."""
     match cfg:
         case PocketConfig():
             return PriorKind(
@@ -85,7 +85,7 @@ def kind_of(cfg: PriorConfig) -> PriorKind:
                 unseen_words=_no_words,
                 preset="stable-diffusion",
                 longer_preset=None,
-                extra_rows=2 * cfg.perp_neg,  # of the front and the side, from which Perp-Neg keeps away
+                extra_rows=2 * cfg.perp_neg,  # the front and side views that Perp-Neg uses as negatives
                 compiles=cfg.compile,
                 small=False,
                 remedy=OTHER_DTYPE,
@@ -95,7 +95,7 @@ def kind_of(cfg: PriorConfig) -> PriorKind:
 
 
 def named_priors(cfg: Config) -> dict[PriorConfig, str]:
-    """The priors that the stages of a run use, each with the first key that names it."""
+    """The priors of all stages of a run, each with the first config key that refers to it."""
     priors: dict[PriorConfig, str] = {}
     for index, stage in enumerate(cfg.stages):
         prior = cfg.prior_of(stage)
@@ -104,7 +104,7 @@ def named_priors(cfg: Config) -> dict[PriorConfig, str]:
 
 
 def find_priors(cfg: Config) -> dict[PriorConfig, Found]:
-    """Where the weights of each prior of a run are; UserError with all that is missing."""
+    """The weights of each prior of a run; UserError lists everything that is missing."""
     found, problems = {}, []
     for prior, key in named_priors(cfg).items():
         try:
@@ -117,19 +117,19 @@ def find_priors(cfg: Config) -> dict[PriorConfig, Found]:
 
 
 def prior_ids(cfg: Config, found: Mapping[PriorConfig, Found] | None = None) -> list[str]:
-    """The id of the weights of each stage, which are looked for unless they are `found` already."""
+    """The weights id of each stage; weights are searched for unless `found` is given."""
     found = find_priors(cfg) if found is None else found
     return [found[cfg.prior_of(stage)].id for stage in cfg.stages]
 
 
 def unseen_words_of(cfg: Config) -> list[str]:
-    """The words of the prompt, each once, that some prior of the run never learned."""
+    """The unique words of the prompt that at least one prior of the run has not seen in training."""
     words = (word for prior in named_priors(cfg) for word in kind_of(prior).unseen_words(cfg.prompt))
     return list(dict.fromkeys(words))
 
 
 def prior_named(given: str, key: str) -> PriorConfig:
-    """The config of the prior that a user names: "pocket", a known model, a file or a folder; `key` is for messages."""
+    """The config of a prior given as "pocket", a known model's name, a file or a folder; `key` is for messages."""
     if given == "pocket":
         return PocketConfig()
     existing, model = existing_path(given), find_known(given)
@@ -141,16 +141,16 @@ def prior_named(given: str, key: str) -> PriorConfig:
 
 
 def _prior_in(path: Path) -> PriorConfig:
-    """The config of the prior in a file or folder, by what is in it."""
+    """The config of the prior in a file or folder, from its content."""
     absolute = str(path.absolute())
     if path.is_file():
-        return MVDreamConfig(path=absolute)  # the only one that is read from one file
+        return MVDreamConfig(path=absolute)  # the only kind that can be a single file
     if (path / "unet" / "weights.int8.safetensors").is_file():
         return PocketConfig(path=absolute)
     try:
         config = json.loads((path / "unet" / "config.json").read_bytes())
     except (OSError, ValueError, RecursionError):
-        config = None  # what loads it says what is wrong
+        config = None  # the loader reports the error
     is_multi_view = isinstance(config, dict) and (
         config.get("class_embed_type") == "projection" or "camera_dim" in config
     )
@@ -160,7 +160,7 @@ def _prior_in(path: Path) -> PriorConfig:
 def _find_pocket(path: str, key: str) -> Found:
     folder = existing_path(path) if path else POCKET
     if folder is None:
-        raise UserError(f"{key}: {path}: no such folder; expected one that `sds3d prior train` made")
+        raise UserError(f"{key}: {path}: no such folder; expected a folder made by `sds3d prior train`")
     read_manifest(folder)
     return Found(folder, content_id(folder))
 
@@ -220,5 +220,5 @@ def _unseen_words(cfg: PocketConfig, prompt: str) -> list[str]:
 
 
 def _no_words(prompt: str) -> list[str]:
-    """Stable Diffusion's text encoders have read the web."""
+    """No words: Stable Diffusion's text encoders were trained on web-scale text."""
     return []

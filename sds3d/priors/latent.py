@@ -1,4 +1,4 @@
-"""Latent diffusion models behind the seam that all priors share."""
+"""Latent diffusion models as priors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from sds3d.priors.vae import Vae
 
 
 class LatentPrior:
-    """A frozen network, its autoencoder, its noise levels and its texts.
+    """A frozen denoising network with its autoencoder, noise schedule and prompt encoder.
 
-    The network is a module (batch [B, Z, h, w] float32, told [B] float32, texts [B, L, D], cameras [B, 16] float32) ->
-    [B, Z, h, w] float32; it takes of these what its kind takes. The views of an orbit are adjacent in the batch.
+    The network is a module (batch [B, Z, h, w] float32, timesteps [B] float32, texts [B, L, D], cameras [B, 16]
+    float32) -> [B, Z, h, w] float32; networks without camera conditioning ignore the cameras. The views of an orbit
+    are adjacent in the batch.
     """
 
     pixel_latents = False
@@ -45,18 +46,18 @@ class LatentPrior:
         self.num_views, self.resolution = num_views, resolution
         self.predict: Callable[..., Any] = network
         if device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # shapes never change, so the fastest algorithm is worth a search
+            torch.backends.cudnn.benchmark = True  # shapes are fixed, so searching for the fastest algorithm pays off
             if compiles:
                 self.predict = compiled(network)
             self.predict = CapturedCall(self.predict)
 
     @property
     def alphas_cumprod(self) -> Tensor:
-        """[T] float32."""
+        """alpha^2 of each timestep, [T] float32."""
         return self.schedule.alphas_cumprod
 
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
-        """[1, L, D] of a prompt, negative or not, for all views."""
+        """The encoded prompt [1, L, D], for all views; `negative` makes no difference."""
         return self.texts(prompt)[None]
 
     def encode_images(self, images: Tensor) -> Tensor:
@@ -80,14 +81,14 @@ class LatentPrior:
     def _predict_rows(
         self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, cameras: Cameras, repeats: int
     ) -> list[Tensor]:
-        """Predicted noise under `tokens` [repeats C, L, D], `repeats` times [C, Z, h, w]."""
-        batch, told = self.schedule.network_input(noisy, timesteps)
+        """A list of `repeats` noise predictions [C, Z, h, w] under `tokens` [repeats * C, L, D]."""
+        batch, network_timesteps = self.schedule.network_input(noisy, timesteps)
         vectors = pose_vectors(cameras).repeat(repeats, 1)
-        output = self.predict(batch.repeat(repeats, 1, 1, 1), told.repeat(repeats), tokens, vectors)
+        output = self.predict(batch.repeat(repeats, 1, 1, 1), network_timesteps.repeat(repeats), tokens, vectors)
         return [self.schedule.noise(x, noisy, timesteps) for x in output.chunk(repeats)]
 
     def adapt(self, rank: int) -> tuple[LatentPrior, list[nn.Parameter]]:
-        """A twin that shares all weights and has low-rank corrections of its own, zero at first, to train."""
+        """A copy that shares all weights and adds LoRA corrections, initially zero, and their parameters to train."""
         twin = copy(self)
         twin.network, parameters = with_lora(self.network, rank)
         twin.predict = twin.network

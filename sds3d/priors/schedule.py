@@ -1,4 +1,4 @@
-"""What a checkpoint predicts, at which noise levels, and how that becomes predicted noise."""
+"""Noise schedules: the levels of a checkpoint, its prediction type, and the conversion to predicted noise."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from sds3d.errors import UserError
 from sds3d.priors.pretrained import read_json
 
 Prediction = Literal["epsilon", "v_prediction", "flow"]
-MIN_ALPHAS_CUMPROD = 2.0**-24  # of a schedule that ends in pure noise, from which no image can be told
+MIN_ALPHAS_CUMPROD = 2.0**-24  # floor for schedules that end in pure noise, since x0 is divided by alpha
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Noise levels as all priors have them: noisy = alpha x0 + sigma noise, alpha^2 + sigma^2 = 1."""
+    """Variance-preserving noise levels: noisy = alpha x0 + sigma noise, alpha^2 + sigma^2 = 1."""
 
-    alphas_cumprod: Tensor  # [T] float32, alpha^2, falling
+    alphas_cumprod: Tensor  # [T] float32, alpha^2, decreasing
     prediction: Prediction
-    told: Tensor  # [T] float32: what the network is told instead of each timestep
+    network_timesteps: Tensor  # [T] float32, the network's own timestep input for each timestep
 
     def to(self, device: torch.device) -> Schedule:
         """The same schedule with its tensors on `device`."""
-        return Schedule(self.alphas_cumprod.to(device), self.prediction, self.told.to(device))
+        return Schedule(self.alphas_cumprod.to(device), self.prediction, self.network_timesteps.to(device))
 
     def network_input(self, noisy: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network sees of `noisy` [B, Z, h, w] at `timesteps` [B] long, and what it is told, [B] float32.
+        """The network's inputs for `noisy` [B, Z, h, w] at `timesteps` [B] long: a batch like it, timesteps [B].
 
-        A flow model knows x = (1 - s) x0 + s noise, which is noisy / (alpha + sigma) with s = sigma / (alpha + sigma).
+        A flow model takes x = (1 - s) x0 + s noise, which is noisy / (alpha + sigma) with s = sigma / (alpha + sigma).
         """
         if self.prediction == "flow":
             alpha, sigma = noise_level(self, timesteps)
             noisy = noisy / (alpha + sigma)
-        return noisy, self.told[timesteps]
+        return noisy, self.network_timesteps[timesteps]
 
     def noise(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
         """Predicted noise [B, Z, h, w] from the network's `output` [B, Z, h, w].
@@ -53,7 +53,7 @@ class Schedule:
 
 
 def read_schedule(folder: Path) -> Schedule:
-    """The schedule of `folder`/scheduler/scheduler_config.json, a file of diffusers."""
+    """The schedule in `folder`/scheduler/scheduler_config.json, a diffusers config."""
     path = folder / "scheduler" / "scheduler_config.json"
     config = read_json(path)
     prediction = config.get("prediction_type", "epsilon")
@@ -64,7 +64,7 @@ def read_schedule(folder: Path) -> Schedule:
 
 
 def make_schedule(config: dict[str, Any]) -> Schedule:
-    """The schedule that a scheduler's config of diffusers describes, of whatever class; a `shift` tells a flow."""
+    """The schedule of a diffusers scheduler config of any class; a config with a `shift` is a rectified flow."""
     count = int(config.get("num_train_timesteps", 1000))
     if "shift" in config:
         return flow_schedule(count, float(config["shift"]))
@@ -78,9 +78,9 @@ def make_schedule(config: dict[str, Any]) -> Schedule:
 
 
 def flow_schedule(count: int, shift: float) -> Schedule:
-    """`count` levels of a rectified flow, shifted towards noise as in arXiv:2403.03206, eq. 23.
+    """A rectified flow with `count` noise levels, shifted toward noise as in arXiv:2403.03206, eq. 23.
 
-    They lie in the middle of equal intervals, so that neither end, pure image or pure noise, is among them.
+    The levels are the midpoints of equal intervals, which excludes both ends, pure image and pure noise.
     """
     level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     level = shift * level / (1 + (shift - 1) * level)

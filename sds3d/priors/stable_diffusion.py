@@ -1,4 +1,4 @@
-"""Stable Diffusion 1, 2, XL and 3 as single-view priors, out of folders in the layout of diffusers."""
+"""Stable Diffusion 1, 2, XL and 3 as single-view priors, from folders in diffusers layout."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ PIECES: dict[Family, tuple[str, ...]] = {
     "sd3": ("transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
 }
 
-HALF: dict[Family, torch.dtype] = {"sd": torch.float16, "sdxl": torch.float16, "sd3": torch.bfloat16}  # as trained
+# The half precision that each family was trained in.
+HALF: dict[Family, torch.dtype] = {"sd": torch.float16, "sdxl": torch.float16, "sd3": torch.bfloat16}
 
 
 def load_stable_diffusion(cfg: StableDiffusionConfig, found: Found, device: torch.device) -> SingleViewPrior:
-    """The model in the folder that was `found` for `cfg`, frozen, on `device`."""
+    """The prior in the folder `found`, frozen, on `device`."""
     folder = found.path
     family = find_family(folder)
     missing = [name for name in PIECES[family] if not (folder / name).is_dir()]
@@ -61,7 +62,7 @@ def load_stable_diffusion(cfg: StableDiffusionConfig, found: Found, device: torc
 
 
 def find_family(folder: Path) -> Family:
-    """Which of the families is in `folder`, by its configs; UserError says what else it is."""
+    """The model family in `folder`, from its configs; UserError for any other model."""
     if not folder.is_dir():
         raise UserError(f"prior.path: {folder} is a file, expected a folder; {SUPPORTED}")
     if (folder / "transformer").is_dir():
@@ -89,7 +90,7 @@ def find_family(folder: Path) -> Family:
 
 
 def load_schedule(folder: Path, family: Family) -> Schedule:
-    """The schedule of `folder`, of the kind that its family has."""
+    """The schedule in `folder`; UserError unless its prediction type fits the family."""
     schedule = read_schedule(folder)
     if (schedule.prediction == "flow") != (family == "sd3"):
         expected = "a shift (flow matching)" if family == "sd3" else "no shift"
@@ -98,7 +99,7 @@ def load_schedule(folder: Path, family: Family) -> Schedule:
 
 
 def load_vae(folder: Path, dtype: torch.dtype, device: torch.device, batch: int) -> Vae:
-    """The autoencoder in `folder`; in bfloat16 where it is known to leave the range of float16."""
+    """The autoencoder in `folder`; in bfloat16 if its config says that it overflows float16."""
     from diffusers import AutoencoderKL
 
     config = read_json(folder / "config.json")
@@ -112,7 +113,7 @@ def load_vae(folder: Path, dtype: torch.dtype, device: torch.device, batch: int)
 def load_family(
     folder: Path, family: Family, vae: Vae, dtype: torch.dtype, device: torch.device
 ) -> tuple[nn.Module, int, Callable[[], Encode]]:
-    """The network, pixels along a side of its images, and what brings its text encoders."""
+    """The network, its image resolution in pixels, and a function that loads its text encoders."""
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel
 
     piece, cls = ("transformer", SD3Transformer2DModel) if family == "sd3" else ("unet", UNet2DConditionModel)
@@ -141,47 +142,48 @@ def load_family(
 
 
 def to_device(model: Any, device: torch.device) -> Any:
-    """`model` on `device`, where a GPU convolves fastest with the channels last."""
+    """`model` on `device`; channels-last on a GPU, the fastest layout for its convolutions."""
     return model.to(device, memory_format=torch.channels_last) if device.type == "cuda" else model
 
 
 class UNet(nn.Module):
-    """Of Stable Diffusion 1 and 2, as LatentPrior calls it; single-view models are told nothing of cameras."""
+    """The U-Net of Stable Diffusion 1 and 2 with LatentPrior's signature; it ignores cameras."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self.unet = unet
 
-    def forward(self, batch: Tensor, told: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:
-        return self.unet(batch.to(texts.dtype), told, texts, return_dict=False)[0].float()
+    def forward(self, batch: Tensor, timesteps: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:
+        return self.unet(batch.to(texts.dtype), timesteps, texts, return_dict=False)[0].float()
 
 
 class UNetXL(nn.Module):
-    """Of Stable Diffusion XL, which is also told of the pooled prompt and of an image that was never cropped."""
+    """The U-Net of Stable Diffusion XL; it also takes the pooled prompt and the sizes of an uncropped image."""
 
     def __init__(self, unet: UNet2DConditionModel, resolution: int) -> None:
         super().__init__()
         self.unet = unet
         config = unet.config
         self.pooled_size = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-        sizes = [resolution, resolution, 0, 0, resolution, resolution]  # of the original, corner of the crop, target
+        sizes = [resolution, resolution, 0, 0, resolution, resolution]  # original size, crop corner, target size
         self.sizes: Tensor
         self.register_buffer("sizes", torch.tensor([sizes], dtype=torch.float32))
 
-    def forward(self, batch: Tensor, told: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:
+    def forward(self, batch: Tensor, timesteps: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:
         tokens, pooled = split_pooled(texts, self.pooled_size)
         added = {"text_embeds": pooled, "time_ids": self.sizes.expand(len(batch), -1)}
-        return self.unet(batch.to(texts.dtype), told, tokens, added_cond_kwargs=added, return_dict=False)[0].float()
+        batch = batch.to(texts.dtype)
+        return self.unet(batch, timesteps, tokens, added_cond_kwargs=added, return_dict=False)[0].float()
 
 
 class Transformer(nn.Module):
-    """Of Stable Diffusion 3."""
+    """The transformer of Stable Diffusion 3; it ignores cameras."""
 
     def __init__(self, transformer: SD3Transformer2DModel) -> None:
         super().__init__()
         self.transformer = transformer
         self.pooled_size = transformer.config.pooled_projection_dim
 
-    def forward(self, batch: Tensor, told: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:
+    def forward(self, batch: Tensor, timesteps: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:
         tokens, pooled = split_pooled(texts, self.pooled_size)
-        return self.transformer(batch.to(texts.dtype), tokens, pooled, told, return_dict=False)[0].float()
+        return self.transformer(batch.to(texts.dtype), tokens, pooled, timesteps, return_dict=False)[0].float()

@@ -65,7 +65,7 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     text = problem(
         replace(CFG, prior=PocketConfig(path="/nowhere"), stages=stages(StageConfig().prior, MISSING, MISSING))
     )
-    assert text.startswith("prior.path: /nowhere: no such folder; expected one that `sds3d prior train` made; ")
+    assert text.startswith("prior.path: /nowhere: no such folder; expected a folder made by `sds3d prior train`; ")
     assert text.count("stages.1.prior.path: mvdream-sd2.1 is not on this machine") == 1 and "stages.2" not in text
 
 

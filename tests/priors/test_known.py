@@ -189,7 +189,7 @@ def test_fetch_says_what_each_repository_answered(caches: Path, monkeypatch: pyt
         fetch(SD, print)
     text = str(caught.value)
     assert f"{SD.sources[0].repos[0]}: 404 Client Error for" in text
-    assert f"{SD.sources[0].repos[1]}: it has no model_index.json, scheduler/scheduler_config.json" in text
+    assert f"{SD.sources[0].repos[1]}: lacks model_index.json, scheduler/scheduler_config.json" in text
     with pytest.raises(UserError, match="agree to its licence .* `hf auth login`"):
         fetch(find_known("sd3.5-medium"), print)
 

@@ -302,13 +302,13 @@ def test_other_noise_levels_are_refused(sd2, tmp_path):
 def test_a_model_of_single_views_is_refused(sd2, folder, tmp_path):
     state = {name: x for name, x in sd2[0].state.items() if "camera_embed" not in name}
     torch.save(state, tmp_path / "single.pt")
-    with pytest.raises(UserError, match=r"single.pt: expected a U-Net that is told cameras"):
+    with pytest.raises(UserError, match=r"single.pt: expected a U-Net that takes cameras"):
         load(tmp_path / "single.pt")
     config = json.loads((folder / "unet" / "config.json").read_text())
     for change, message in (
-        ({"class_embed_type": None}, "told cameras"),
+        ({"class_embed_type": None}, "takes cameras"),
         ({"projection_class_embeddings_input_dim": 12}, "cameras of 16 numbers, a matrix, in the U-Net, got 12"),
-        ({"block_out_channels": [60, 120]}, "no network can be built of its config"),
+        ({"block_out_channels": [60, 120]}, "no network can be built from its config"),
         ({"sample_size": "large"}, "expected the number of latents along a side, got 'large'"),
     ):
         (folder / "unet" / "config.json").write_text(json.dumps(config | change))
@@ -371,7 +371,7 @@ def test_a_folder_that_is_not_whole_is_refused(folder):
         ("text_encoder/model.safetensors", "text_encoder: no weights"),
         ("vae/config.json", "vae/config.json: missing"),
         ("unet/diffusion_pytorch_model.safetensors", "unet: no weights"),
-        ("tokenizer/merges.txt", "tokenizer: no tokenizer; expected in it vocab.json and merges.txt"),
+        ("tokenizer/merges.txt", "tokenizer: no tokenizer; expected vocab.json and merges.txt"),
         ("unet/config.json", "expected a checkpoint file, or a folder with unet/config.json"),
     ):
         (folder / name).unlink()

@@ -164,7 +164,7 @@ def test_predicted_noise_is_that_of_the_pipeline(folders, name):
         for prompt, t, sample, ours in zip(prompts, timesteps.tolist(), noisy.split(1), noise.split(1), strict=True):
             # from x0 back to noise costs the reference a few roundings of float32 over sigma, which is 0.06 at least
             torch.testing.assert_close(ours, reference_noise(pipe, sample, t, prompt), rtol=0, atol=2e-5)
-    assert (predicted[0] - predicted[1]).abs().max() > 0.05  # and another text is told apart
+    assert (predicted[0] - predicted[1]).abs().max() > 0.05  # and another text gives another prediction
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
@@ -173,8 +173,8 @@ def test_noise_of_a_flow_is_exact_where_its_velocity_is(shift):
     schedule, mean, variance = flow_schedule(1000, shift), 0.7, 0.5
     timesteps = torch.tensor([0, 10, 300, 600, 990, 999])
     noisy = torch.randn(6, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    sample, told = schedule.network_input(noisy, timesteps)
-    level = (told / 1000)[:, None, None, None]
+    sample, network_timesteps = schedule.network_input(noisy, timesteps)
+    level = (network_timesteps / 1000)[:, None, None, None]
     offset = (sample - (1 - level) * mean) / ((1 - level) ** 2 * variance + level**2)
     velocity = level * offset - (mean + (1 - level) * variance * offset)
     alphas_cumprod = schedule.alphas_cumprod[timesteps][:, None, None, None]
@@ -190,8 +190,8 @@ def test_levels_of_a_flow_are_those_of_its_scheduler():
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
     ours = flow_schedule(1000, 3.0)
     levels = scheduler.sigmas.flip(0)  # at (t + 1) / 1000, where ours are at (t + 1/2) / 1000: in between
-    assert (ours.told / 1000 < levels).all() and (ours.told[1:] / 1000 > levels[:-1]).all()
-    level = ours.told / 1000
+    level = ours.network_timesteps / 1000
+    assert (level < levels).all() and (level[1:] > levels[:-1]).all()
     expected = (1 - level).square() / ((1 - level).square() + level.square())
     torch.testing.assert_close(ours.alphas_cumprod, expected, rtol=0, atol=2e-7)  # float32 next to 1
 

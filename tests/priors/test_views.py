@@ -24,7 +24,7 @@ class SaysItsText(torch.nn.Module):
         super().__init__()
         self.rows = []
 
-    def forward(self, batch, told, texts, cameras):
+    def forward(self, batch, timesteps, texts, cameras):
         self.rows.append(len(batch))
         return texts.reshape(batch.shape).clone()
 
@@ -131,8 +131,8 @@ def test_every_camera_is_told_its_side_and_texts_keep_their_order():
     cameras = cameras_at([170, 0, 90], [0.0, 70.0, 0.0])
     for texts in ([text, negative], [negative, text, text]):
         for given, predicted in zip(texts, predict(prior, texts, cameras), strict=True):
-            told = text[[2, 3, 1]] if len(given) == 4 else negative.expand(3, -1, -1)
-            assert torch.equal(predicted, told.reshape(NOISY.shape))
+            expected = text[[2, 3, 1]] if len(given) == 4 else negative.expand(3, -1, -1)
+            assert torch.equal(predicted, expected.reshape(NOISY.shape))
     assert prior.network.rows == [2 * 3, 3 * 3]
 
 

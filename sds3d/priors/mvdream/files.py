@@ -1,4 +1,4 @@
-"""The files that MVDream comes in, told apart by what is in them."""
+"""Opens MVDream in any of its file layouts, which are recognized by their content."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from sds3d.priors.clip_text import check_tokenizer, has_tokenizer
 from sds3d.priors.pretrained import read_json
 from sds3d.priors.weights import MANIFEST, verify
 
-SAMPLE_SIZE = 32  # latents along a side, in training; an original checkpoint does not say
-CAMERA = 16  # numbers
+SAMPLE_SIZE = 32  # latents along a side in training, which an original checkpoint does not record
+CAMERA = 16  # numbers per camera
 
 
 @dataclass(frozen=True)
 class MVDreamFiles:
-    """What a multi-view model is made of, nothing of it read yet but names, shapes and configs."""
+    """The parts of a multi-view model; only names, shapes and configs have been read so far."""
 
     unet: Network
     vae: Network
     text: Network
     tokenizer: Path  # folder
-    scheduler: dict[str, Any]  # a config of diffusers
+    scheduler: dict[str, Any]  # a diffusers config
     sample_size: int  # latents along a side
 
 
 def open_mvdream(path: Path) -> MVDreamFiles:
-    """An original checkpoint, a folder of diffusers with the original U-Net in it, or one that is all of diffusers."""
+    """The model in an original checkpoint or a diffusers folder, whose U-Net may have its original tensor names."""
     files = _open_folder(path) if path.is_dir() else _open_original(path)
     if files.unet.config.get("class_embed_type") != "projection":
         raise _single_view(path)
     numbers = files.unet.config.get("projection_class_embeddings_input_dim")
     if numbers != CAMERA:
-        raise UserError(f"{path}: expected cameras of {CAMERA} numbers, a matrix, in the U-Net, got {numbers}")
+        raise UserError(f"{path}: expected a U-Net with camera vectors of {CAMERA} numbers (4 x 4 matrices), got {numbers}")
     return files
 
 
 def find_tokenizer(checkpoint: Path) -> Path:
-    """The folder of the tokenizer that goes with a checkpoint file: beside it, or elsewhere on this machine."""
+    """The tokenizer folder for a checkpoint file: next to it, or in a local cache."""
     beside = checkpoint.parent / "tokenizer"
     return beside if has_tokenizer(beside) else known.locate_tokenizer()
 
@@ -94,7 +94,7 @@ def _open_folder(folder: Path) -> MVDreamFiles:
 
 
 def _open_unet(folder: Path) -> tuple[Network, int]:
-    """The U-Net under its original names or those of diffusers, and how many latents it has along a side."""
+    """The U-Net, with original or diffusers tensor names, and its number of latents along a side."""
     from diffusers import UNet2DConditionModel
 
     path, config = find_tensors(folder), read_json(folder / "config.json")
@@ -114,7 +114,7 @@ def _open_unet(folder: Path) -> tuple[Network, int]:
 
 
 def _open_vae(folder: Path) -> Network:
-    """The autoencoder, whose attention has other names in older files of diffusers."""
+    """The autoencoder; older diffusers files name the tensors of its attention differently."""
     from diffusers import AutoencoderKL
 
     path = find_tensors(folder)
@@ -142,6 +142,6 @@ def _section(tensors: Mapping[str, Tensor], prefix: str, path: Path) -> Section:
 
 def _single_view(path: Path) -> UserError:
     return UserError(
-        f"{path}: expected a U-Net that is told cameras, got one of single views; "
+        f"{path}: expected a U-Net that takes cameras, got a single-view one; "
         "choose another prior.path, or prior.kind=stable-diffusion"
     )

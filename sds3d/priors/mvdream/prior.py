@@ -1,4 +1,4 @@
-"""MVDream (arXiv:2308.16512): four views at once, drawn by stock networks of diffusers whose views see each other."""
+"""MVDream (arXiv:2308.16512): four views at once, from stock diffusers networks with cross-view attention."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ NUM_VIEWS = 4
 
 
 class MultiViewUNet(nn.Module):
-    """A U-Net of diffusers that is told cameras as its class labels."""
+    """A diffusers U-Net that takes cameras as its class labels."""
 
     def __init__(self, unet: nn.Module, dtype: torch.dtype, num_views: int = NUM_VIEWS) -> None:
         super().__init__()
         attend_across_views(unet, num_views)
         self.unet, self.dtype = unet, dtype
 
-    def forward(self, batch: Tensor, told: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:
+    def forward(self, batch: Tensor, timesteps: Tensor, texts: Tensor, cameras: Tensor) -> Tensor:
         """Predicted noise [B, Z, h, w] float32; the views of an orbit are adjacent in the batch."""
         batch, texts, cameras = (x.to(self.dtype) for x in (batch, texts, cameras))
-        return self.unet(batch, told, texts, class_labels=cameras, return_dict=False)[0].float()
+        return self.unet(batch, timesteps, texts, class_labels=cameras, return_dict=False)[0].float()
 
 
 def load_mvdream(cfg: MVDreamConfig, found: Found, device: torch.device) -> LatentPrior:
-    """The multi-view prior that was `found` for `cfg`, from any of the layouts that it comes in."""
+    """The multi-view prior in `found`, which may have any of the supported layouts."""
     files = open_mvdream(found.path)
     dtype = choose_dtype(cfg.dtype, device.type)
     vae = Vae(build(files.vae, device, dtype), cfg.vae_batch)
