@@ -123,9 +123,9 @@ def _weights() -> Check:
 
 
 def _models() -> Check:
-    from sds3d.priors.known import KNOWN, find_here, hub_cache, is_offline
+    from sds3d.priors.known import KNOWN, find_local, hub_cache, is_offline
 
-    here = ", ".join(model.name for model in KNOWN if find_here(model)) or "none of the known ones"
+    here = ", ".join(model.name for model in KNOWN if find_local(model)) or "none of the known ones"
     line = "offline, HF_HUB_OFFLINE is set" if is_offline() else "fetched on request"
     return Check("models", True, f"{here} in {hub_cache()}; {line}", required=False)
 

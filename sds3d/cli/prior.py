@@ -17,7 +17,7 @@ usage: sds3d prior preview PROMPT [--prior PATH_OR_NAME] [--out FILE] [--seed N]
        sds3d prior train [--objects DIR] --out FOLDER ...
 
   preview   draw the views of PROMPT that the prior imagines: what a run can hope for, in seconds
-  list      the known models: how large, under which licence, and whether they are on this machine
+  list      the known models: how large, under which license, and whether they are on this machine
   fetch     download a known model to the cache of Hugging Face
   verify    compare the files of a prior with the sha256 that they should have
   convert   any layout of MVDream to a folder of our own, which is smaller and loads faster
@@ -101,14 +101,14 @@ def list_models(argv: list[str]) -> int:
     _parser("list", "the known models, each of which `sds3d prior fetch` downloads").parse_args(argv)
 
     from sds3d.files import megabytes
-    from sds3d.priors.known import KNOWN, find_here
+    from sds3d.priors.known import KNOWN, find_local
 
     row = "{:<15}{:<18}{:>6}{:>9}  {:<26}{}"
-    print(row.format("name", "kind", "pixels", "size", "licence", "where"))
+    print(row.format("name", "kind", "pixels", "size", "license", "where"))
     print(row.format("pocket", "pocket", 64, "", "Apache-2.0", "comes with sds3d"))
     for model in KNOWN:
-        size, where = megabytes(round(model.sources[0].size)), find_here(model) or "-"
-        print(row.format(model.name, model.kind, model.resolution, size, model.licence, where))
+        size, where = megabytes(round(model.sources[0].size)), find_local(model) or "-"
+        print(row.format(model.name, model.kind, model.resolution, size, model.license, where))
     return 0
 
 

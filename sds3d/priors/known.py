@@ -1,4 +1,4 @@
-"""Models that people use, by name: where their files come from, and where they are on this machine."""
+"""Known models by name: the repositories of their files, and their location on this machine."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sds3d.config.checks import did_you_mean, show
 from sds3d.errors import UserError
 from sds3d.files import cache_folder, megabytes
 
-Files = tuple[tuple[str, ...], ...]  # what must be there; of each, names that will do as well, the one to fetch first
+Files = tuple[tuple[str, ...], ...]  # required files, each with its accepted names, the preferred one first
 
 
 @dataclass(frozen=True)
 class Source:
-    """One layout of a model, in repositories of Hugging Face's hub that hold the same files, the first to try first."""
+    """One file layout of a model, and the Hugging Face repositories that hold it, in order of preference."""
 
     repos: tuple[str, ...]
     files: Files
-    size: float  # bytes to fetch
+    size: float  # bytes to download
 
     @property
     def is_file(self) -> bool:
@@ -28,34 +28,34 @@ class Source:
         return len(self.files) == 1
 
     def missing(self, folder: Path) -> list[str]:
-        """The files that `folder` lacks."""
+        """The required files that `folder` lacks."""
         return [names[0] for names in self.files if not any((folder / name).is_file() for name in names)]
 
     def command(self) -> str:
-        """What fetches it, for a shell."""
+        """The shell command that downloads the files."""
         return " ".join(["hf download", self.repos[0], *(names[0] for names in self.files)])
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model, its layouts in the order in which they are looked for."""
+    """A model with its layouts, in search order."""
 
     name: str
     kind: Literal["mvdream", "stable-diffusion"]
     sources: tuple[Source, ...]
-    licence: str
+    license: str
     resolution: int  # pixels
-    gated: bool = False  # to be fetched only by who has agreed to its licence
+    gated: bool = False  # the download requires accepting the license
 
 
 def _weights(folder: str, name: str) -> tuple[str, ...]:
-    """Half precision first: it is what a GPU computes in, and half as much to fetch."""
+    """Names of a weights file, half precision first: a GPU computes in it, and the download is half as large."""
     binary = "pytorch_model.bin" if name == "model" else f"{name}.bin"
     return f"{folder}/{name}.fp16.safetensors", f"{folder}/{name}.safetensors", f"{folder}/{binary}"
 
 
 def _parts(network: str, num_texts: int) -> Files:
-    """The files of a pipeline of diffusers: a network, an autoencoder, text encoders with their tokenizers."""
+    """The files of a diffusers pipeline: a network, an autoencoder, text encoders with their tokenizers."""
     endings = ["", *(f"_{number}" for number in range(2, num_texts + 1))]
     files: list[tuple[str, ...]] = [("model_index.json",), ("scheduler/scheduler_config.json",)]
     for folder in (network, "vae"):
@@ -68,13 +68,13 @@ def _parts(network: str, num_texts: int) -> Files:
 
 
 def _stored_once(files: Files) -> Files:
-    """The same of a repository whose weights have one precision: names without it come first."""
+    """`files` for a repository with a single precision: names without a precision come first."""
     return tuple(tuple(sorted(names, key=lambda name: (".fp16." in name, ".bin" in name))) for names in files)
 
 
 OPEN_RAIL, OPEN_RAIL_PP = "CreativeML OpenRAIL-M", "CreativeML OpenRAIL++-M"
-# A repository at the end of a list was taken off the hub by its owner, and is still in caches. Sizes are those of the
-# files in half precision, but for the checkpoints of MVDream, which are in single precision.
+# The last repository of a list may have been removed from the hub, but is still in caches. Sizes are for half
+# precision, except for the checkpoints of MVDream, which are in single precision.
 KNOWN = (
     KnownModel(
         "mvdream-sd2.1",
@@ -137,7 +137,7 @@ KNOWN = (
         OPEN_RAIL_PP,
         1024,
     ),
-    # Its third text encoder is more than all the rest, 9.5 GB, and may be left out.
+    # Its third text encoder (9.5 GB) is larger than all other files together and is optional.
     KnownModel(
         "sd3.5-medium",
         "stable-diffusion",
@@ -151,26 +151,26 @@ TOKENIZER = Source(("openai/clip-vit-large-patch14",), (("vocab.json",), ("merge
 
 
 def find_known(name: str) -> KnownModel | None:
-    """The model of that name."""
+    """The known model called `name`, or None."""
     return next((model for model in KNOWN if model.name == name), None)
 
 
 def locate(path: str, key: str = "prior.path") -> Path:
-    """The folder or file of a prior that a config names; UserError says what to fetch if it is not here."""
+    """The folder or file of a prior that a config names; UserError explains how to get a missing one."""
     existing = existing_path(path)
     if existing is not None:
         return existing
     model = find_known(path)
     if model is None:
         raise unknown_model(path, key)
-    found = find_here(model)
+    found = find_local(model)
     if found is None:
         raise UserError(f"{key}: {_how_to_get(model)}")
     return found
 
 
 def unknown_model(name: str, key: str) -> UserError:
-    """What to say of a name that nothing has."""
+    """The error for a name that is neither a path nor a known model."""
     names = [model.name for model in KNOWN]
     return UserError(
         f"{key}: {show(name)}: no such file or folder, and no known model"
@@ -178,8 +178,8 @@ def unknown_model(name: str, key: str) -> UserError:
     )
 
 
-def find_here(model: KnownModel) -> Path | None:
-    """The first layout of `model` that is whole on this machine, a folder or a file."""
+def find_local(model: KnownModel) -> Path | None:
+    """The folder or file of the first layout of `model` that is complete on this machine."""
     for source, folder in _places(model):
         if not source.missing(folder):
             return folder / source.files[0][0] if source.is_file else folder
@@ -187,7 +187,7 @@ def find_here(model: KnownModel) -> Path | None:
 
 
 def locate_tokenizer() -> Path:
-    """A folder with the vocab.json and merges.txt of CLIP, which every model that we know shares."""
+    """A folder with vocab.json and merges.txt of CLIP, which all known models share."""
     folders = [cache_folder() / "models" / "tokenizer", *_snapshots(TOKENIZER)]
     for model in KNOWN:
         folders += [folder / "tokenizer" for _, folder in _places(model)]
@@ -195,36 +195,36 @@ def locate_tokenizer() -> Path:
         if not TOKENIZER.missing(folder):
             return folder
     raise UserError(
-        "a checkpoint in one file needs the tokenizer of CLIP, which is not here: put its vocab.json and merges.txt "
-        f"in a folder `tokenizer` beside the checkpoint, or run `{TOKENIZER.command()}`{_offline()}"
+        "a single-file checkpoint needs the tokenizer of CLIP, which is not installed: put its vocab.json and "
+        f"merges.txt in a folder `tokenizer` beside the checkpoint, or run `{TOKENIZER.command()}`{_offline()}"
     )
 
 
 def existing_path(path: str) -> Path | None:
-    """The file or folder of that name, if there is one; any text will do."""
+    """The file or folder at `path`, or None; accepts any text."""
     try:
         found = Path(path).expanduser()
         return found if path and found.exists() else None
-    except (OSError, RuntimeError, ValueError):  # too long for a name, no such user, or no name at all
+    except (OSError, RuntimeError, ValueError):  # name too long, no such user, or an invalid name
         return None
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids to fetch anything."""
+    """Whether HF_HUB_OFFLINE forbids downloads."""
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE
 
 
 def hub_cache() -> Path:
-    """Where Hugging Face's libraries keep what they fetch: HF_HUB_CACHE, HF_HOME or XDG_CACHE_HOME say."""
+    """The download cache of Hugging Face's libraries, set by HF_HUB_CACHE, HF_HOME or XDG_CACHE_HOME."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
 
 
 def _places(model: KnownModel) -> Iterator[tuple[Source, Path]]:
-    """Where `model` may be: what the user put there by hand, then the cache of Hugging Face."""
+    """Possible folders of each layout of `model`: the user's models folder, then the cache of Hugging Face."""
     for source in model.sources:
         yield source, cache_folder() / "models" / model.name
         for folder in _snapshots(source):
@@ -232,7 +232,7 @@ def _places(model: KnownModel) -> Iterator[tuple[Source, Path]]:
 
 
 def _snapshots(source: Source) -> Iterator[Path]:
-    """What the cache holds of `source`, of each repository the newest revision first."""
+    """The cached snapshots of `source`; the newest revision of each repository comes first."""
     for repo in source.repos:
         folder = hub_cache() / f"models--{repo.replace('/', '--')}"
         try:
@@ -244,7 +244,7 @@ def _snapshots(source: Source) -> Iterator[Path]:
 
 
 def _how_to_get(model: KnownModel) -> str:
-    """All that a user needs to know to bring `model` here."""
+    """Instructions to install `model`, for an error message."""
     partly = [
         f"{folder} lacks {', '.join(source.missing(folder))}"
         for source, folder in _places(model)
@@ -255,7 +255,7 @@ def _how_to_get(model: KnownModel) -> str:
     agree = f"agree to it on the page of {first.repos[0]}, `hf auth login`, then " if model.gated else ""
     others = [f"`{source.command()}` ({megabytes(round(source.size))})" for source in model.sources[1:]]
     return (
-        f"{model.name} {state}; its licence is {model.licence}; {agree}run `sds3d prior fetch {model.name}` or "
+        f"{model.name} {state}; its license is {model.license}; {agree}run `sds3d prior fetch {model.name}` or "
         f"`{first.command()}` ({megabytes(round(first.size))})"
         + "".join(f", or {command}" for command in others)
         + f", or put the same files in {cache_folder() / 'models' / model.name}{_offline()}"
@@ -263,4 +263,4 @@ def _how_to_get(model: KnownModel) -> str:
 
 
 def _offline() -> str:
-    return "; HF_HUB_OFFLINE is set, unset it to fetch anything" if is_offline() else ""
+    return "; HF_HUB_OFFLINE is set, unset it to download models" if is_offline() else ""

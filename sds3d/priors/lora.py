@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-# in the names of diffusers; the second line is of attention that image and text share, as in Stable Diffusion 3
+# layer names of diffusers; the second line is for joint attention of image and text, as in Stable Diffusion 3
 PROJECTION = re.compile(
     r"(^|\.)(to_q|to_k|to_v|to_out\.0|"
     r"add_q_proj|add_k_proj|add_v_proj|to_add_out)$"
@@ -17,9 +17,9 @@ PROJECTION = re.compile(
 
 
 def with_lora(module: nn.Module, rank: int) -> tuple[nn.Module, list[nn.Parameter]]:
-    """A copy of `module` that shares its weights, and the corrections of its own, zero at first, to train.
+    """A copy of `module` with LoRA corrections, initially zero, and their parameters to train.
 
-    Every projection into and out of an attention has one. The shared weights are frozen.
+    Every attention projection gets a correction. The copy shares all other weights, which are frozen.
     """
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     twin = copy.deepcopy(module, shared).requires_grad_(False)
@@ -36,7 +36,7 @@ def with_lora(module: nn.Module, rank: int) -> tuple[nn.Module, list[nn.Paramete
 
 
 class Corrected(nn.Module):
-    """A frozen linear layer plus up(down(x)), kept in float32 whatever the layer is in."""
+    """A frozen linear layer plus up(down(x)), kept in float32 for any dtype of the layer."""
 
     def __init__(self, linear: nn.Linear, rank: int, generator: Generator) -> None:
         """`down` starts normal with standard deviation 1 / rank, as in diffusers, `up` with zeros."""

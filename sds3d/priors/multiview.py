@@ -1,4 +1,4 @@
-"""Cross-view attention: what makes a U-Net of diffusers multi-view (MVDream, arXiv:2308.16512)."""
+"""Cross-view attention, which makes a diffusers U-Net multi-view (MVDream, arXiv:2308.16512)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class CrossViewAttention:
-    """Self-attention over the tokens of all views of an object at once; its views are adjacent in the batch."""
+    """Self-attention over the tokens of all views of an object; the views are adjacent in the batch."""
 
     def __init__(self, num_views: int) -> None:
         self.num_views = num_views
@@ -23,7 +23,7 @@ class CrossViewAttention:
 
 
 def attend_across_views(unet: UNet2DConditionModel, num_views: int) -> None:
-    """Let every self-attention of `unet` see `num_views` views; diffusers does not save this: call it after loading."""
+    """Make every self-attention of `unet` span `num_views` views; call it after loading, diffusers does not save it."""
     unet.set_attn_processor(
         {
             name: CrossViewAttention(num_views) if ".attn1." in name else AttnProcessor2_0()

@@ -1,4 +1,4 @@
-"""What a prior draws by itself: DDIM sampling of all its views (Song et al., arXiv:2010.02502)."""
+"""DDIM sampling of all views of a prior (Song et al., arXiv:2010.02502)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sample_views(
 ) -> Tensor:
     """Images [C, 3, H, W] in [0, 1] of `prompt` seen by `cameras`, over `backgrounds` [C, 3]; eta is 0.
 
-    Of a prior that draws normals too, the colours.
+    For a prior with normals, returns the colors only.
     """
     texts = [prior.encode_prompt(prompt), prior.encode_prompt(negative_prompt, negative=True)]
     shape = (len(cameras), 6 if prior.normals else 3, prior.resolution, prior.resolution)
@@ -38,7 +38,7 @@ def sample_views(
         text, negative = prior.predict_noise(latents, timesteps, texts, cameras, backgrounds)
         x0 = (latents - sigma * guide(text, negative, guidance_scale)) / alpha.clamp_min(1e-4)
         x0 = x0.clamp(-1.1, 1.1) if prior.pixel_latents else x0
-        noise = (latents - alpha * x0) / sigma  # that leaves x0
+        noise = (latents - alpha * x0) / sigma  # the noise that x0 implies
         next_alpha, next_sigma = noise_level(prior, next_timesteps)
         latents = next_alpha * x0 + next_sigma * noise
     return prior.decode_latents(x0)[:, :3]

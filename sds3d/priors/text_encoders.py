@@ -1,4 +1,4 @@
-"""Prompts to tokens by the text encoders of Stable Diffusion 1, 2, XL and 3."""
+"""The text encoders of Stable Diffusion 1, 2, XL and 3: functions from a prompt to its tokens [L, D]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T5_LENGTH = 256
 
 
 def load_sd_encoder(folder: Path, dtype: torch.dtype, device: torch.device) -> Encode:
-    """Of Stable Diffusion 1 and 2: the last hidden states, [77, D]."""
+    """The encoder of Stable Diffusion 1 and 2; it returns the last hidden states [77, D]."""
     from transformers import CLIPTextModel
 
     read = _clip(CLIPTextModel, folder, "", dtype, device)
@@ -28,9 +28,9 @@ def load_sd_encoder(folder: Path, dtype: torch.dtype, device: torch.device) -> E
 
 
 def load_sdxl_encoder(folder: Path, dtype: torch.dtype, device: torch.device, zero_empty: bool) -> Encode:
-    """Of Stable Diffusion XL, [77 + 1, D]: the hidden states before the last of both encoders, and the pooled vector.
+    """The encoder of Stable Diffusion XL; it returns the penultimate hidden states of both CLIPs and the pooled vector.
 
-    `zero_empty`: the empty prompt is all zeros, as when the model was trained.
+    The result is [77 + 1, D]. `zero_empty`: encode the empty prompt as zeros, as in the model's training.
     """
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -47,9 +47,10 @@ def load_sdxl_encoder(folder: Path, dtype: torch.dtype, device: torch.device, ze
 
 
 def load_sd3_encoder(folder: Path, dtype: torch.dtype, device: torch.device, width: int) -> Encode:
-    """Of Stable Diffusion 3, [77 + 256 + 1, width]: both CLIPs beside one another, T5 below, and the pooled vectors.
+    """The encoder of Stable Diffusion 3; it returns the tokens of both CLIPs, then of T5, then the pooled vectors.
 
-    Without `folder`/text_encoder_3 the tokens of T5 are zeros, which the model knows from its training.
+    The result is [77 + 256 + 1, width]. Without `folder`/text_encoder_3 the T5 tokens are zeros, for which the model was
+    trained too.
     """
     from transformers import CLIPTextModelWithProjection
 
@@ -67,7 +68,7 @@ def load_sd3_encoder(folder: Path, dtype: torch.dtype, device: torch.device, wid
 
 
 def join_pooled(tokens: Tensor, pooled: Tensor) -> Tensor:
-    """[L + 1, D]: `tokens` [L, D] and `pooled` [P], P <= D, as one more of them, with zeros up to D."""
+    """[L + 1, D]: `tokens` [L, D] and `pooled` [P], P <= D, as an additional token, zero-padded to D."""
     return torch.cat([tokens, F.pad(pooled, (0, tokens.shape[-1] - len(pooled)))[None]])
 
 
@@ -85,7 +86,7 @@ def _clip(cls: type, folder: Path, suffix: str, dtype: torch.dtype, device: torc
 def _t5(folder: Path, dtype: torch.dtype, device: torch.device) -> Callable[[str], Any] | None:
     if not (folder / "text_encoder_3").is_dir():
         warnings.warn(
-            f"{folder / 'text_encoder_3'}: not there; prompts are read by the two CLIP encoders alone, which follow "
+            f"{folder / 'text_encoder_3'}: missing; only the two CLIP encoders read the prompts, and they follow "
             "long prompts less closely",
             stacklevel=2,
         )
@@ -98,11 +99,11 @@ def _t5(folder: Path, dtype: torch.dtype, device: torch.device) -> Callable[[str
 def _reader(
     tokenizer_cls: Any, cls: Any, folder: Path, suffix: str, length: int, dtype: torch.dtype, device: torch.device
 ) -> Callable[[str], Any]:
-    """A prompt to the output of the text encoder, its tokens filled up or cut to `length`."""
+    """A function from a prompt, padded or truncated to `length` tokens, to the output of the text encoder."""
     path = folder / f"tokenizer{suffix}"
     try:
         tokenizer = tokenizer_cls.from_pretrained(str(path), local_files_only=True)
-    except Exception as error:  # anything may come out of the library for a file that is not what it should be
+    except Exception as error:  # a damaged file can make the library raise anything
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: cannot be loaded as a tokenizer ({reason}); download it again") from error
     model = load_model(cls, folder / f"text_encoder{suffix}", dtype).to(device)
@@ -111,8 +112,8 @@ def _reader(
         count = len(tokenizer(prompt).input_ids)
         if count > length:
             warnings.warn(
-                f"the prompt has {count} tokens, of which text_encoder{suffix} reads {length}: its end is not read, "
-                "where the view is said; say it shorter",
+                f"the prompt has {count} tokens, of which text_encoder{suffix} reads {length}: the end, "
+                "which names the view, is ignored; shorten the prompt",
                 stacklevel=2,
             )
         tokens = tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt")

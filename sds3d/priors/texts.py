@@ -1,4 +1,4 @@
-"""Prompts to what a network reads: kept on disk, so that a text encoder is loaded once for each prompt and released."""
+"""Encoded prompts, cached on disk, so that a text encoder is loaded only for new prompts and then released."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class PromptCache:
     def __init__(
         self, load: Callable[[], Encode], folder: Path | None, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """`load` brings the text encoder; `folder`, which is of this encoder alone, keeps results; None keeps none."""
+        """`load` returns the text encoder; `folder` caches the results of this encoder only; None: no cache."""
         self.load, self.folder, self.device, self.dtype = load, folder, device, dtype
         self.encoder: Encode | None = None
         self.known: dict[str, Tensor] = {}
 
     def __call__(self, prompt: str) -> Tensor:
-        """`prompt` as the network reads it, [L, D] in the network's dtype."""
+        """The encoded prompt [L, D] in the network's dtype."""
         if prompt not in self.known:
             self.known[prompt] = self._find(prompt).to(self.device, self.dtype)
         return self.known[prompt]
 
     def release(self) -> None:
-        """Lets go of the text encoder and its memory; a prompt that is not known yet brings it back."""
+        """Releases the text encoder and its memory; the next new prompt loads it again."""
         self.encoder = None
 
     @torch.no_grad()
@@ -45,7 +45,7 @@ class PromptCache:
             try:
                 return load_file(path)["tokens"]
             except (SafetensorError, KeyError, OSError):
-                pass  # damaged: made again below
+                pass  # damaged: encoded again below
         if self.encoder is None:
             self.encoder = self.load()
         tokens = self.encoder(prompt).float().cpu().contiguous()

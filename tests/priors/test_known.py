@@ -103,9 +103,9 @@ def test_the_newest_revision_is_taken_first_and_a_whole_one_before_a_part(caches
     assert locate(SD.name).name == "aaa"
 
 
-def test_what_is_not_here_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_model_error_explains_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = refused("mvdream-sd2.1")
-    assert text.startswith("prior.path: mvdream-sd2.1 is not on this machine; its licence is OpenRAIL; ")
+    assert text.startswith("prior.path: mvdream-sd2.1 is not on this machine; its license is OpenRAIL; ")
     assert "`sds3d prior fetch mvdream-sd2.1`" in text and "`hf download MVDream/MVDream sd-v2.1-base-4view.pt`" in text
     assert "(2.6 GB)" in text and str(tmp_path / "cache" / "sds3d" / "models" / "mvdream-sd2.1") in text
     assert "HF_HUB_OFFLINE" not in text and "hf auth login" not in text
@@ -135,7 +135,7 @@ def test_a_slip_is_guessed() -> None:
     assert "did you mean 'sd-2.1-base'?" in refused("sd-21-base")
 
 
-def test_the_tokenizer_comes_from_any_model_that_is_here(caches: Path) -> None:
+def test_the_tokenizer_is_found_in_any_installed_model(caches: Path) -> None:
     with pytest.raises(UserError, match="vocab.json and merges.txt in a folder `tokenizer` beside the checkpoint"):
         locate_tokenizer()
     snapshot = write_snapshot(find_known("sd-1.5").sources[0], caches, repo=1)
@@ -175,7 +175,7 @@ def test_fetch_takes_the_first_repository_that_has_all(caches: Path, monkeypatch
     assert (found / "unet" / "diffusion_pytorch_model.safetensors").is_file()
     assert not (found / "v2-1_512-ema-pruned.ckpt").exists()
     assert notes == [
-        "sd-2.1-base, licence: CreativeML OpenRAIL++-M",
+        "sd-2.1-base, license: CreativeML OpenRAIL++-M",
         f"fetching 2.6 GB from {gone}",
         f"fetching 2.6 GB from {whole}",
     ]
@@ -183,14 +183,14 @@ def test_fetch_takes_the_first_repository_that_has_all(caches: Path, monkeypatch
     assert fetch(SD, notes.append) == found and not fake.asked
 
 
-def test_fetch_says_what_each_repository_answered(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_fetch_reports_the_error_of_each_repository(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub(monkeypatch, caches, {SD.sources[0].repos[1]: ["vae/config.json"]})
     with pytest.raises(UserError) as caught:
         fetch(SD, print)
     text = str(caught.value)
     assert f"{SD.sources[0].repos[0]}: 404 Client Error for" in text
     assert f"{SD.sources[0].repos[1]}: lacks model_index.json, scheduler/scheduler_config.json" in text
-    with pytest.raises(UserError, match="agree to its licence .* `hf auth login`"):
+    with pytest.raises(UserError, match="agree to its license .* `hf auth login`"):
         fetch(find_known("sd3.5-medium"), print)
 
 
@@ -201,7 +201,7 @@ def test_fetch_brings_the_tokenizer_of_a_single_file(caches: Path, monkeypatch: 
     assert locate_tokenizer().parent.parent.name == "models--openai--clip-vit-large-patch14"
 
 
-def test_fetch_needs_the_line_and_room(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_refuses_when_offline_or_out_of_disk_space(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = hub(monkeypatch, caches, {})
     monkeypatch.setattr("sds3d.priors.fetch.free_bytes", lambda path: 10**9)
     with pytest.raises(UserError, match=r"2.6 GB needed, 1.0 GB free in .*set HF_HOME"):

@@ -307,7 +307,7 @@ def test_a_model_of_single_views_is_refused(sd2, folder, tmp_path):
     config = json.loads((folder / "unet" / "config.json").read_text())
     for change, message in (
         ({"class_embed_type": None}, "takes cameras"),
-        ({"projection_class_embeddings_input_dim": 12}, "cameras of 16 numbers, a matrix, in the U-Net, got 12"),
+        ({"projection_class_embeddings_input_dim": 12}, "U-Net with cameras of 16 numbers .a matrix., got 12"),
         ({"block_out_channels": [60, 120]}, "no network can be built from its config"),
         ({"sample_size": "large"}, "expected the number of latents along a side, got 'large'"),
     ):

@@ -384,7 +384,7 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 def test_what_is_not_read_is_said(folders):
-    with pytest.warns(UserWarning, match=r"text_encoder_3: not there; prompts are read by the two CLIP encoders alone"):
+    with pytest.warns(UserWarning, match=r"text_encoder_3: missing; only the two CLIP encoders read the prompts"):
         load(folders["sd3 without T5"]).encode_prompt(PROMPT)
     with pytest.warns(UserWarning, match=r"the prompt has 92 tokens, of which text_encoder reads 77"):
         load(folders["sd"]).encode_prompt("a" * 90, negative=True)

@@ -39,7 +39,7 @@ def open_mvdream(path: Path) -> MVDreamFiles:
         raise _single_view(path)
     numbers = files.unet.config.get("projection_class_embeddings_input_dim")
     if numbers != CAMERA:
-        raise UserError(f"{path}: expected a U-Net with camera vectors of {CAMERA} numbers (4 x 4 matrices), got {numbers}")
+        raise UserError(f"{path}: expected a U-Net with cameras of {CAMERA} numbers (a matrix), got {numbers}")
     return files
 
 

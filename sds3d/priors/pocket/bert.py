@@ -49,7 +49,7 @@ class Embeddings(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention and a feed-forward layer, each normalised after its sum."""
+    """Self-attention and a feed-forward layer, each with a residual sum and layer normalization."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
