@@ -49,8 +49,8 @@ def load_sdxl_encoder(folder: Path, dtype: torch.dtype, device: torch.device, ze
 def load_sd3_encoder(folder: Path, dtype: torch.dtype, device: torch.device, width: int) -> Encode:
     """The encoder of Stable Diffusion 3; it returns the tokens of both CLIPs, then of T5, then the pooled vectors.
 
-    The result is [77 + 256 + 1, width]. Without `folder`/text_encoder_3 the T5 tokens are zeros, for which the model was
-    trained too.
+    The result is [77 + 256 + 1, width]. Without `folder`/text_encoder_3 the T5 tokens are zeros, as at times
+    in its training.
     """
     from transformers import CLIPTextModelWithProjection
 
