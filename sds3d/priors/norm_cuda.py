@@ -41,7 +41,7 @@ class Norm:
 
     @classmethod
     def of(cls, layer: nn.GroupNorm) -> Norm:
-        """The normalization of a layer."""
+        """The weights and settings of `layer`, in float32."""
         return cls(layer.weight.detach().float(), layer.bias.detach().float(), layer.num_groups, layer.eps)
 
 

@@ -1,4 +1,4 @@
-"""Images to latents and back, by the autoencoder of a latent diffusion model."""
+"""The autoencoder of a latent diffusion model: images to latents and back."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Vae:
         if not self.batch or len(images) <= self.batch:
             return self._latents(images)
         parts = images.split(self.batch)
-        # what the backward pass needs of a part is there only while that part is passed
+        # activations are recomputed in the backward pass, for one part at a time
         return torch.cat([checkpoint(self._latents, x, use_reentrant=False, preserve_rng_state=False) for x in parts])
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A single-view prior told from which side it sees the object, and kept from the other sides (Perp-Neg)."""
+"""Single-view priors with view-dependent prompts, and with Perp-Neg against the views that a camera does not see."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from sds3d.cameras import Cameras
 from sds3d.priors.latent import LatentPrior
 
-VIEWS = (", front view", ", side view", ", back view", ", overhead view")  # what is added to a prompt
+VIEWS = (", front view", ", side view", ", back view", ", overhead view")  # suffixes of a prompt
 FRONT, SIDE, BACK, OVERHEAD = range(4)
 OVERHEAD_ELEVATION = math.radians(60)
 
 
 class SingleViewPrior(LatentPrior):
-    """A latent diffusion model of single images, for which every camera has a text of its own."""
+    """A latent diffusion model of single images that gets a view-dependent prompt for each camera."""
 
     def __init__(self, *args: Any, view_texts: bool, perp_neg: bool, **kwargs: Any) -> None:
         super().__init__(*args, num_views=1, **kwargs)
@@ -72,7 +72,7 @@ class SingleViewPrior(LatentPrior):
 
 
 def seen_sides(cameras: Cameras) -> Tensor:
-    """Which of VIEWS each camera has, [C] long."""
+    """The index in VIEWS of each camera, [C] long."""
     azimuths, overhead = _directions(cameras)
     sides = (azimuths >= math.pi / 4).long() + (azimuths > 3 * math.pi / 4).long()
     return sides.masked_fill(overhead, OVERHEAD)
@@ -89,7 +89,7 @@ def side_mixture(cameras: Cameras) -> Tensor:
 
 
 def perp_neg_weights(cameras: Cameras) -> Tensor:
-    """Weights [2, C], none above 0, of what is said of the front and of the side; 0 from overhead.
+    """Weights [2, C], at most 0, of the front and the side prompt; 0 from overhead.
 
     With -(a exp(-b r) + c) of the position r between two sides; the constants are those of common use.
     """
@@ -105,7 +105,7 @@ def keep_away(base: Tensor, positive: Tensor, front: Tensor, side: Tensor, weigh
     """The positive prediction [C, Z, h, w], moved by `weights` [2, C] along what is new in `front` and `side`.
 
     Perp-Neg (arXiv:2304.04968): base + e_pos + sum_i w_i (e_i - (<e_i, e_pos> / |e_pos|^2) e_pos), with e = prediction
-    - base; what a negative text has in common with the positive one is not taken back.
+    - base; the component that a negative text shares with the positive one is kept.
     """
     towards = positive - base
     length = towards.square().sum((1, 2, 3), keepdim=True).clamp_min(torch.finfo(towards.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Whether weights are whole, by the sha256 of their files, and which weights they are."""
+"""Integrity checks of weights by the sha256 of their files, and ids of weights."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sds3d.errors import UserError
 from sds3d.files import file_sha256
 
 MANIFEST = "sha256.json"
-# What a prior reads; other folders of a pipeline, such as a safety checker's, do not matter.
+# Files that a prior reads; other folders of a pipeline, such as a safety checker's, are ignored.
 PARTS = ("unet/*", "transformer/*", "vae/*", "text_encoder*/*", "tokenizer*/*", "scheduler/*", "model_index.json")
 SAMPLE = 1 << 20  # bytes at the start, in the middle and at the end of a file that tell it from others
 POCKET = Path(__file__).parent / "pocket" / "weights"
 
 
 def verify(folder: Path, remedy: str = "") -> None:
-    """Raises UserError unless every file that `folder`/sha256.json names is there and as it was made.
+    """Raises UserError unless every file that `folder`/sha256.json names exists and is unchanged.
 
     `remedy` says what to do about it where the files are no prior's.
     """
@@ -73,7 +73,7 @@ def known_digests(path: Path) -> dict[Path, str]:
 
 
 def damages(digests: dict[Path, str]) -> list[str]:
-    """What is wrong with each file that is not as `digests` say."""
+    """A message for each file that is missing or does not match `digests`."""
     found = {file: file_sha256(file) if file.is_file() else None for file in digests}
     return [
         f"{file}: missing" if got is None else f"{file}: damaged: expected sha256 {digests[file]}, got {got}"
@@ -83,7 +83,7 @@ def damages(digests: dict[Path, str]) -> list[str]:
 
 
 def _content(path: Path) -> bytes:
-    """What tells the weights at `path` from others."""
+    """Bytes that identify the weights at `path`."""
     if (path / MANIFEST).is_file():
         return (path / MANIFEST).read_bytes()
     if path.is_file():

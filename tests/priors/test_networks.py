@@ -103,7 +103,7 @@ def test_making_the_prior_imports_neither():
     assert done.stdout == "[]\n"
 
 
-def test_the_normalisation_written_out_is_that_of_torch_and_leaves_images_channels_last():
+def test_the_normalization_written_out_is_that_of_torch_and_leaves_images_channels_last():
     """Forward and backward; the two sum in other orders."""
     torch.manual_seed(0)
     layer = GroupNorm(4, 16)

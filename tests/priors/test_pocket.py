@@ -74,7 +74,7 @@ def layers_of(part, cameras, samples):
     return trace(torch.from_numpy(pack([part]))[None], cameras, samples, normals=True)[0].split([4, 3], -1)
 
 
-def test_normals_of_a_ball_point_away_from_its_centre():
+def test_normals_of_a_ball_point_away_from_its_center():
     """In closed form; a ray ends within 1.5e-3 of the surface, at 70 degrees of incidence 4e-3 from where it hits."""
     cameras, radius = turntable(4, 48, elevation_deg=25.0), 0.5
     _, normals = layers_of(Part("ellipsoid", (0.1, 0, 0), (radius,) * 3, (1, 0, 0)), cameras, samples=1)
@@ -114,7 +114,7 @@ def test_normals_are_weighted_by_coverage():
     assert (lengths / coverage)[border].min() > 0.9  # the rays of a pixel meet about the same normal
 
 
-def test_colours_are_the_same_with_normals():
+def test_colors_are_the_same_with_normals():
     rng = random.Random(2)
     packed = torch.from_numpy(pack(sample_object(rng, num_captions=1)[0]))[None]
     cameras = turntable(4, 32)
@@ -142,7 +142,7 @@ def test_parts_beside_a_ray_do_not_change_it():
         assert difference.mean() < 5e-3  # rays that graze a face may end on either side; a lost part changes more
 
 
-def test_a_cut_opens_the_object_and_shows_its_own_colour():
+def test_a_cut_opens_the_object_and_shows_its_own_color():
     solid = Part("ellipsoid", (0, 0, 0), (0.5, 0.5, 0.5), (1, 0, 0))
     cut = Part("box", (0.5, 0, 0), (0.3, 0.2, 0.2), (0, 0, 1), cut=True)
     before, after = picture(solid)[48, 48], picture(solid, cut)[48, 48]
@@ -157,7 +157,7 @@ def test_every_part_lies_in_its_ball():
             assert max(half_extents(part)) <= bounding_radius(part) + 1e-9 <= 2 * corner
 
 
-def test_normalised_objects_touch_but_do_not_leave_their_ball():
+def test_normalized_objects_touch_but_do_not_leave_their_ball():
     parts = normalize([
         Part("box", (1, 0, 0), (0.5, 0.1, 0.1), (1, 1, 1)), Part("capsule", (0, 2, 0), (0.2, 0, 1), (1, 1, 1)),
     ])  # fmt: skip

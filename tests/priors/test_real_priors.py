@@ -191,7 +191,7 @@ def config_of(models: SimpleNamespace, stages: str, out: Path) -> Config:
     return load_config(None, [*SETTINGS, *path, *growth, "representation.num_init=60", stages], PROMPT)
 
 
-def optimise(cfg: Config, stop: Callable[[int], bool] = lambda step: False) -> tuple[Path, bool]:
+def optimize(cfg: Config, stop: Callable[[int], bool] = lambda step: False) -> tuple[Path, bool]:
     """The folder of the run, from its newest checkpoint on, and whether it is finished; `stop` is told the step."""
     run, progress = RunFolder.create(cfg), LineProgress(io.StringIO())
     return run.path, optimize_alone(cfg, run, progress, lambda: stop(progress.step)).finished
@@ -207,7 +207,7 @@ def assert_same_run(run: Path, other: Path) -> None:
 
 
 def test_a_texture_stage_leaves_the_shape_as_it_is(models, tmp_path):
-    run, finished = optimise(config_of(models, two_stages(models), tmp_path / "out"))
+    run, finished = optimize(config_of(models, two_stages(models), tmp_path / "out"))
     steps = read_steps(run)
     shape, texture = steps[6], steps[10]
     assert finished and len(shape["scene.means"]) > 60  # it grew, and would again: densify_every is 2
@@ -222,11 +222,11 @@ def test_a_texture_stage_leaves_the_shape_as_it_is(models, tmp_path):
 @pytest.mark.parametrize("step", [4, 6, 8])
 def test_a_run_of_two_priors_stopped_and_resumed_is_the_same(step, models, tmp_path):
     """In the first stage, between the two, in the second."""
-    straight, _ = optimise(config_of(models, two_stages(models), tmp_path / "straight"))
+    straight, _ = optimize(config_of(models, two_stages(models), tmp_path / "straight"))
     cfg = config_of(models, two_stages(models), tmp_path / "stopped")
-    run, finished = optimise(cfg, lambda reached: reached >= step)
+    run, finished = optimize(cfg, lambda reached: reached >= step)
     assert not finished and max(read_steps(run)) == step
-    assert optimise(cfg) == (run, True)
+    assert optimize(cfg) == (run, True)
     assert_same_run(run, straight)
 
 
@@ -245,16 +245,16 @@ def test_a_prior_is_let_go_before_the_next_is_loaded(stages, models, tmp_path, m
     gc.collect()
     gc.disable()  # as while a prior is loaded: what waits for the collector would be there beside the next prior
     try:
-        optimise(config_of(models, stages(models), tmp_path / "out"))
+        optimize(config_of(models, stages(models), tmp_path / "out"))
     finally:
         gc.enable()
     assert left == [0, 0]
 
 
 def test_what_vsd_has_learnt_survives_a_stop_after_each_block(models, tmp_path):
-    straight, _ = optimise(config_of(models, vsd_stages(models), tmp_path / "straight"))
+    straight, _ = optimize(config_of(models, vsd_stages(models), tmp_path / "straight"))
     cfg = config_of(models, vsd_stages(models), tmp_path / "stopped")
-    finished = [optimise(cfg, lambda step: True)[1] for _ in range(6)]
+    finished = [optimize(cfg, lambda step: True)[1] for _ in range(6)]
     assert finished == [False] * 5 + [True]
     steps = read_steps(only_run(tmp_path / "stopped"))
     for step in range(1, 7):
@@ -340,7 +340,7 @@ def test_texts_are_encoded_once_for_all_runs(models, tmp_path, monkeypatch):
         files = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*.safetensors")}
         for path in files if harm else ():
             harm(path)
-        run, _ = optimise(config_of(models, two_stages(models), tmp_path / str(number)))
+        run, _ = optimize(config_of(models, two_stages(models), tmp_path / str(number)))
         runs.append(run)
         assert [spy.call_count for spy in spies] == [[1, 1], [1, 1], [2, 2]][number]
         assert all(path.read_bytes() == content for path, content in files.items())

@@ -1,4 +1,4 @@
-"""The pocket prior behind the seam that all priors share."""
+"""The pocket prior."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PocketPrior:
         levels = torch.arange(len(alphas_cumprod)).float()
         self.schedule = Schedule(alphas_cumprod, "v_prediction", levels).to(device)
         self.texts: dict[str, Tensor] = {}
-        # On a GPU it is bound by its launches, of which a graph makes one.
+        # On a GPU, kernel launches dominate the time; a CUDA graph replaces them by one launch.
         self.predict_v = CapturedCall(self._predict_v) if device.type == "cuda" else self._predict_v
 
     @property
@@ -83,11 +83,11 @@ class PocketPrior:
         """A twin that shares all weights and has low-rank corrections of its own, zero at first, to train."""
         twin = copy(self)
         twin.unet, parameters = with_lora(self.unet, rank)
-        twin.predict_v = twin._predict_v  # not recorded: what is recorded has no gradient
+        twin.predict_v = twin._predict_v  # not recorded as a CUDA graph, which has no gradient
         return twin, parameters
 
     def _predict_v(self, batch: Tensor, levels: Tensor, context: Tensor, condition: Tensor) -> Tensor:
-        """What the network says, [B, Z, 32, 32] float32; computed in bfloat16 on a GPU."""
+        """The network's v prediction [B, Z, 32, 32] float32; computed in bfloat16 on a GPU."""
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         with torch.autocast(self.device.type, dtype, enabled=self.device.type == "cuda"):
             return self.unet(batch, levels, context, condition).float()
