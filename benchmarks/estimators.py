@@ -127,9 +127,10 @@ def make(cfg: Config, priors: Priors, texts: Sequence[str]) -> Result:
     from sds3d.cli.progress import LineProgress
     from sds3d.imaging.png import render_row
     from sds3d.optimization.loop import optimize
+    from sds3d.priors.kinds import prior_ids
     from sds3d.runs.folder import RunFolder
 
-    run = RunFolder.create(cfg)
+    run = RunFolder.create(cfg, prior_ids(cfg))
     with run.locked():
         result = optimize(cfg, run, priors, LineProgress(io.StringIO()), lambda: False)
     errors = text_errors(priors.get(cfg.prior), result.scene.render, texts).tolist()

@@ -76,10 +76,11 @@ def generate(config: str, out: Path, prompt: str) -> int:
     """Makes one run in this process; the exit code of `sds3d generate`."""
     from sds3d.cli.work import work
     from sds3d.config.load import load_config
+    from sds3d.priors.kinds import prior_ids
     from sds3d.runs.folder import RunFolder
 
     cfg = load_config(Path(config), [f"out={out}"], prompt)
-    return work(cfg, RunFolder.create(cfg), _priors(cfg.device))
+    return work(cfg, RunFolder.create(cfg, prior_ids(cfg)), priors=_priors(cfg.device))
 
 
 @cache

@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     run = RunFolder.create(cfg, prior_ids(cfg, found))
     if run.finished:
         return report_finished(cfg, run)
-    return work(cfg, run)
+    return work(cfg, run, found)
 
 
 def split_literal(argv: list[str]) -> tuple[list[str], list[str]]:

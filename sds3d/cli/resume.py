@@ -21,5 +21,4 @@ def main(argv: list[str]) -> int:
     run, cfg = RunFolder.open(args.run, prior_ids)
     if run.finished:
         return report_finished(cfg, run)
-    preflight(cfg)
-    return work(cfg, run)
+    return work(cfg, run, preflight(cfg))

@@ -6,13 +6,14 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from sds3d.config.schema import Config
+from sds3d.config.schema import Config, PriorConfig
 from sds3d.native.devices import begin_context
 from sds3d.native.gc_pause import no_collection
-from sds3d.priors.kinds import GUESSED, kind_of, unseen_words_of
+from sds3d.priors.kinds import GUESSED, Found, kind_of, unseen_words_of
 from sds3d.representations.viewers import OPENED_BY as SCENE_OPENED_BY
 from sds3d.runs.folder import RunFolder
 
@@ -59,14 +60,16 @@ class Signals:
             raise Interrupted
 
 
-def work(cfg: Config, run: RunFolder, priors: Priors | None = None) -> int:
+def work(
+    cfg: Config, run: RunFolder, found: Mapping[PriorConfig, Found] | None = None, priors: Priors | None = None
+) -> int:
     """Makes the asset of `run`, from its newest checkpoint if it has one; returns the exit code.
 
-    `priors` holds the priors that earlier runs of this process have loaded.
+    `found` holds the weights that preflight has found, `priors` the priors that earlier runs of this process loaded.
     """
     with run.locked(), Signals() as signals:
         try:
-            return _work(cfg, run, signals, priors)
+            return _work(cfg, run, signals, found, priors)
         except Interrupted:
             return _report_stopped(run)
 
@@ -94,7 +97,9 @@ next:
     return text
 
 
-def _work(cfg: Config, run: RunFolder, signals: Signals, priors: Priors | None) -> int:
+def _work(
+    cfg: Config, run: RunFolder, signals: Signals, found: Mapping[PriorConfig, Found] | None, priors: Priors | None
+) -> int:
     from sds3d.cli.progress import make_progress
     from sds3d.native.devices import resolve_device
 
@@ -109,7 +114,7 @@ def _work(cfg: Config, run: RunFolder, signals: Signals, priors: Priors | None) 
     if words := unseen_words_of(cfg):
         progress.note(f"{GUESSED}: {', '.join(words)}")
     try:
-        report = make_asset(cfg, run, priors or Priors(device), progress, lambda: signals.stopped)
+        report = make_asset(cfg, run, priors or Priors(device, found), progress, lambda: signals.stopped)
     finally:
         progress.close()
     if report is None:

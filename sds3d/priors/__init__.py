@@ -11,9 +11,13 @@ if TYPE_CHECKING:
 
     from sds3d.config.schema import PriorConfig
     from sds3d.interfaces import Prior
+    from sds3d.priors.kinds import Found
 
 
-def build_prior(cfg: PriorConfig, device: torch.device) -> Prior:
-    """The prior that `cfg` describes, on `device`; its files are checked first."""
+def build_prior(cfg: PriorConfig, device: torch.device, found: Found | None = None) -> Prior:
+    """The prior that `cfg` describes, on `device`; its files are checked first.
+
+    `found` is where its weights are, if that is known.
+    """
     kind = kind_of(cfg)
-    return kind.load(kind.find("prior.path"), device)
+    return kind.load(found or kind.find("prior.path"), device)

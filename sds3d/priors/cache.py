@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 
 import torch
 
@@ -10,13 +11,15 @@ from sds3d.config.schema import PriorConfig
 from sds3d.interfaces import Prior
 from sds3d.native.gc_pause import no_collection
 from sds3d.priors import build_prior
+from sds3d.priors.kinds import Found
 
 
 class Priors:
     """Loads priors on `device`, one at a time; stages and runs with the same config share the prior."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, found: Mapping[PriorConfig, Found] | None = None) -> None:
+        """`found` are the weights of priors that preflight has found already."""
+        self.device, self.found = device, dict(found or {})
         self.cfg: PriorConfig | None = None
         self.prior: Prior | None = None
 
@@ -28,7 +31,7 @@ class Priors:
             self.cfg = self.prior = None
             gc.collect()
         with no_collection():
-            self.prior = build_prior(cfg, self.device)
+            self.prior = build_prior(cfg, self.device, self.found.get(cfg))
         self.cfg = cfg
         return self.prior
 

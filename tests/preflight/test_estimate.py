@@ -236,8 +236,8 @@ def test_the_default_run_calls_its_network_as_often_as_the_docs_say() -> None:
     assert [stage.targets for stage in stages] == [50, 10, 2]
     assert [stage.network_calls for stage in stages] == [50, 10 * 10, 2 * 6]
     text = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text()
-    steps, calls = sum(stage.steps for stage in stages), sum(stage.network_calls for stage in stages)
-    assert f"{steps} steps call the prior {calls} times" in text
+    steps, targets, calls = (sum(getattr(stage, x) for stage in stages) for x in ("steps", "targets", "network_calls"))
+    assert f"{steps} steps, {targets} targets and {calls} network calls" in text
 
 
 def test_what_is_there_at_once() -> None:

@@ -32,7 +32,7 @@ from sds3d.config.schema import Config, MVDreamConfig, PriorConfig
 from sds3d.interfaces import Prior
 from sds3d.native import cpu as native
 from sds3d.priors import build_prior, stable_diffusion
-from sds3d.priors.kinds import find_priors, prior_ids
+from sds3d.priors.kinds import Found, find_priors, prior_ids
 from sds3d.priors.mvdream import prior as mvdream
 from sds3d.runs.folder import RunFolder
 from tests.helpers.observer import optimize_alone
@@ -235,9 +235,9 @@ def test_a_prior_is_let_go_before_the_next_is_loaded(stages, models, tmp_path, m
     alive: list[weakref.ref] = []
     left: list[int] = []
 
-    def build(cfg: PriorConfig, device: torch.device) -> Prior:
+    def build(cfg: PriorConfig, device: torch.device, found: Found | None) -> Prior:
         left.append(sum(ref() is not None for ref in alive))
-        prior = build_prior(cfg, device)
+        prior = build_prior(cfg, device, found)
         alive.extend(weakref.ref(x) for x in (prior, prior.network, prior.vae.model))
         return prior
 
