@@ -33,7 +33,7 @@ COLUMNS = ("prompt", "wall s", "peak GB", "PSNR dB", "IoU", "faces", "components
 
 @dataclass(frozen=True)
 class Limits:
-    """What is asked for."""
+    """A target."""
 
     wall_s: float
     peak_gb: float = 3.0
@@ -157,7 +157,7 @@ def main() -> int:
     if args.keep:
         args.keep.mkdir(parents=True, exist_ok=True)
     rows = [measure(prompt, args.config, args.device, args.keep) for prompt in args.prompts]
-    notes = f"Asked for: {limits}.\n{machine}; config {args.config}; {datetime.date.today().isoformat()}."
+    notes = f"Target: {limits}.\n{machine}; config {args.config}; {datetime.date.today().isoformat()}."
     spent = sorted(rows[0].seconds.items(), key=lambda part: -part[1])
     spent_text = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent if seconds >= 0.05)
     spent_text = textwrap.fill(f"Seconds of the first: {spent_text}.", 120)

@@ -1,4 +1,4 @@
-"""How long something takes on a GPU."""
+"""Timing on a GPU."""
 
 from __future__ import annotations
 

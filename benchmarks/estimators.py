@@ -1,8 +1,8 @@
-"""One picture and one table of what each estimator makes of the same prompts with the same prior.
+"""An image and a table that compare estimators on the same prompts with the same prior.
 
 python -m benchmarks.estimators [--prompts N] [--estimators NAME ...] [--out FOLDER] [--write docs/estimators.md]
 
-Each asset is optimised and left as Gaussians. Finished runs are kept and a stopped one goes on, so it can be made in
+Each asset is optimized and left as Gaussians. Finished runs are kept and a stopped run continues, so it can be made in
 pieces. The judge is the prior itself: see `text_errors`.
 """
 
@@ -107,7 +107,7 @@ class Result:
     """One asset."""
 
     picture: Tensor  # [TILE, NUM_VIEWS TILE, 3] in [0, 1]
-    seconds: float  # of the optimisation, loading excluded
+    seconds: float  # of the optimization, loading excluded
     error: float  # of x0 under its own text
     fits: bool  # whether no other prompt's text has a smaller error
 
@@ -197,7 +197,7 @@ class Counter:
 
 
 def count_calls(cfg: Config, prior: Prior) -> int:
-    """How often the network is called in an optimisation, a backward pass included in its call."""
+    """How often the network is called in an optimization, a backward pass included in its call."""
     import torch
 
     from sds3d.distillation import build_estimator
@@ -221,8 +221,8 @@ def draw(columns: Sequence[Column], prompts: Sequence[str], results: Sequence[Se
 
     from sds3d.imaging.png import BACKGROUND, to_uint8
 
-    width, grey = NUM_VIEWS * TILE, round(255 * BACKGROUND)
-    sheet = Image.new("RGB", (LABEL + width * len(columns), HEADER + TILE * len(prompts)), (grey, grey, grey))
+    width, gray = NUM_VIEWS * TILE, round(255 * BACKGROUND)
+    sheet = Image.new("RGB", (LABEL + width * len(columns), HEADER + TILE * len(prompts)), (gray, gray, gray))
     pen, style = ImageDraw.Draw(sheet), {"fill": (40, 40, 40), "font": ImageFont.load_default(14), "anchor": "mm"}
     for index, column in enumerate(columns):
         pen.text((LABEL + width * index + width // 2, HEADER // 2), column.name, **style)

@@ -34,7 +34,7 @@ Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 class Shape:
     """A kind of solid, up to its place and few parameters."""
 
-    distance: Distance  # (points [P, 3] about its centre, parameters [K]) -> signed distances [P], negative inside
+    distance: Distance  # (points [P, 3] about its center, parameters [K]) -> signed distances [P], negative inside
     starts: Callable[[np.ndarray], list[list[float]]]  # half sides [3] of a box around it -> parameters to begin with
     most: float = np.inf  # of the last parameter, which is not negative
 

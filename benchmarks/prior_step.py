@@ -3,7 +3,7 @@
 python -m benchmarks.prior_step [--splats N] [--blocks N] [--no-compile] [--no-peer] [--write docs/benchmarks.md]
 
 Needs a GPU and no weights: random ones cost the same. Four views of 256 x 256 pixels, encoder included, of splats on a
-shell, an object late in its optimisation. The peer is eager diffusers in float16, gsplat and torch's Adam. Exits with 1
+shell, an object late in its optimization. The peer is eager diffusers in float16, gsplat and torch's Adam. Exits with 1
 if a limit is missed.
 """
 
@@ -48,7 +48,7 @@ DEVICE = torch.device("cuda")
 DTYPE = torch.float16
 PIXELS = 256
 SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-LIMITS = {  # what is asked for; False: at least
+LIMITS = {  # targets; False: at least
     "step ms, a prior call each": (14.0, True),
     "step ms, a prior call every 4": (5.0, True),
     "share of the prior": (0.85, False),
@@ -224,7 +224,7 @@ def main() -> int:
 
 def report(rows: dict[str, float], args: argparse.Namespace) -> int:
     """Prints the table; 1 if a limit is missed."""
-    lines = ["| | measured | asked for |", "|---|--:|--:|"]
+    lines = ["| | measured | target |", "|---|--:|--:|"]
     missed = []
     for name, value in rows.items():
         limit, at_most = LIMITS.get(name, (None, True))

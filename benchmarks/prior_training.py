@@ -73,7 +73,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         "tracing ms": clock(lambda: render_latents(batch, args.normals), REPEATS),
         "tracing, texts, noise ms": clock(lambda: learner._inputs(batch, 0), REPEATS),
         "forward and backward ms": clock(lambda: learner._replay(inputs), REPEATS),
-        "optimiser ms": clock(learner._apply, REPEATS),
+        "optimizer ms": clock(learner._apply, REPEATS),
         "steps a second": 1 / step,
         "pictures a second": model.NUM_VIEWS * args.batch / step,
         "share of the matrix rate": args.batch * operations(learner) / step / matrix_rate(),
@@ -98,7 +98,7 @@ def print_kernels(function: Callable[[], object]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--normals", action="store_true", help="of a prior that draws normals beside colours")
+    parser.add_argument("--normals", action="store_true", help="of a prior that draws normals beside colors")
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="objects, four views each (default: 64)")
     parser.add_argument("--steps", type=int, default=60, metavar="N", help="that are timed (default: 60)")
     parser.add_argument("--kernels", action="store_true", help="also list what takes longest")
@@ -106,7 +106,7 @@ def main() -> int:
     args = parser.parse_args()
     lines = ["| | measured |", "|---|--:|", *(f"| {name} | {value:,.2f} |" for name, value in measure(args).items())]
     machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {datetime.date.today().isoformat()}"
-    what = "colours and normals" if args.normals else "colours"
+    what = "colors and normals" if args.normals else "colors"
     lines += ["", f"{args.batch} objects, four views each, {what}; {machine}."]
     print("\n".join(lines), flush=True)
     if args.write:

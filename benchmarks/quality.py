@@ -104,7 +104,7 @@ def finished_assets(runs: Sequence[Path], cfg: RendererConfig, device: torch.dev
             torch.stack([render.colors.movedim(-1, 1).clamp(0, 1).cpu() for render in renders]),
             torch.stack([render.alphas.movedim(-1, 1).cpu() for render in renders]),
         )
-        for name, renders in (("optimised Gaussians", splats), ("textured meshes", meshes))
+        for name, renders in (("optimized Gaussians", splats), ("textured meshes", meshes))
     ]
 
 

@@ -2,8 +2,8 @@
 
 python benchmarks/rasterizer.py [--device cpu|cuda] [--repeats 20] [--reference]
 
-On a CPU: the native library with one thread and with all, colours and alpha. On a GPU: our kernels beside gsplat in the
-same process, colours, alpha and depth, each launch by itself ("eager") and replayed as a CUDA graph ("captured").
+On a CPU: the native library with one thread and with all, colors and alpha. On a GPU: our kernels beside gsplat in the
+same process, colors, alpha and depth, each launch by itself ("eager") and replayed as a CUDA graph ("captured").
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REFERENCE_LIMIT = 64 * 64 * 2_000  # pixels of a view times splats: beyond it pl
 
 
 def shell(num: int, generator: torch.Generator) -> list[Tensor]:
-    """Splats on a sphere, as wide as 0.8 of their spacing and opaque: an object late in its optimisation."""
+    """Splats on a sphere, as wide as 0.8 of their spacing and opaque: an object late in its optimization."""
     directions = torch.nn.functional.normalize(torch.randn(num, 3, generator=generator), dim=-1)
     radius = 0.65
     spacing = radius * (4 * torch.pi / num) ** 0.5
@@ -123,7 +123,7 @@ def clock(case: Case, rasterize: Callable[..., tuple], repeats: int) -> tuple[li
 def compare_on_gpu(repeats: int) -> None:
     """Prints a table of medians in milliseconds, forward + backward, and of what was allocated at most."""
     own = partial(splat_op.rasterize, normals=False)
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {NUM_VIEWS} views, colours, alpha and depth\n")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {NUM_VIEWS} views, colors, alpha and depth\n")
     print_cells(
         "scene", "splats", "pixels", "gsplat ms", "eager ms", "captured ms", "eager x", "captured x", "MB", "gsplat MB"
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Many runs at once: processes that each have a share of the machine and make one run after another.
 
-A process loads Python, torch and the prior once. A run that fails takes nothing else with it: what is left goes on in a
-new process, as a GPU may be unusable in the old one.
+A process loads Python, torch and the prior once. A failed run affects no other: the remaining runs continue in a new
+process, since a GPU may be unusable in the old one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def make_runs(prompts: Sequence[str], config: str, out: Path, jobs: int) -> list
         work_through(waiting, partial(generate, config, out), each)
         if failed := missing():
             names = ", ".join(map(repr, failed))
-            raise UserError(f"{len(failed)} of {len(configs)} runs are missing: {names}; the same command goes on")
+            raise UserError(f"{len(failed)} of {len(configs)} runs are missing: {names}; run the command again")
     return [folders[prompt] for prompt in prompts]
 
 
@@ -238,7 +238,7 @@ def _signals_end_it() -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; run the same command again to continue", file=sys.stderr)
         raise
     finally:
         for number, handler in before.items():

@@ -3,7 +3,7 @@
 python -m benchmarks.sheet [NAME] [--jobs N] [--out FOLDER] [--config NAME] [--picture FILE]
 
 NAME is `twelve`, docs/sheet.png, or `pocket`, docs/pocket-sheet.png: 48 prompts, most with something to check by eye.
-Finished runs are kept and a stopped one goes on, so it can be made in pieces.
+Finished runs are kept and a stopped run continues, so the sheet can be made in pieces.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def draw_row(sheet: Sheet, prompt: str, mesh: TexturedMesh) -> Image:
     from sds3d.imaging.png import BACKGROUND, to_uint8
     from sds3d.mesh.render import render_mesh
 
-    grey = round(255 * BACKGROUND)
-    strip = Image.new("RGB", (sheet.label + NUM_VIEWS * sheet.tile, sheet.tile), (grey, grey, grey))
+    gray = round(255 * BACKGROUND)
+    strip = Image.new("RGB", (sheet.label + NUM_VIEWS * sheet.tile, sheet.tile), (gray, gray, gray))
     text = "\n".join(textwrap.fill(line, sheet.letters) for line in sheet.labels[prompt].splitlines())
     ImageDraw.Draw(strip).multiline_text(
         (sheet.label // 2, sheet.tile // 2),
@@ -130,7 +130,7 @@ def figures(prompt: str, report: dict[str, Any]) -> str:
 
 
 def encode(picture: Image, max_bytes: int) -> bytes:
-    """A PNG file of at most `max_bytes`, with as many colours as fit."""
+    """A PNG file of at most `max_bytes`, with as many colors as fit."""
     from PIL import Image
 
     for colors in (None, 256, 128, 64, 32, 16):

@@ -28,13 +28,13 @@ class Adam:
             self.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clears the gradients."""
         for parameter in self._parameters():
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Updates every parameter that has a gradient."""
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
@@ -59,7 +59,7 @@ class Adam:
         return {f"{group['name']}.{key}": x for group in self.param_groups for key, x in self._state(group).items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Goes on from what `tensors` returned for parameters of the same shapes."""
+        """Restores the state that `tensors` returned for parameters of the same shapes."""
         for group in self.param_groups:
             for key, x in self._state(group).items():
                 x.copy_(tensors[f"{group['name']}.{key}"])

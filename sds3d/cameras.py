@@ -42,7 +42,7 @@ class Cameras:
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels [C, P, 2] and camera-space depths [C, P] of world `points` [P, 3].
 
-        Pixels mean nothing where the depth is not positive: such points lie beside or behind the camera.
+        Pixels are meaningless where the depth is not positive: such points lie beside or behind the camera.
         """
         local = points @ self.viewmats[:, :3, :3].transpose(1, 2) + self.viewmats[:, None, :3, 3]
         homogeneous = local @ self.Ks.transpose(1, 2)
@@ -131,9 +131,9 @@ def sample_orbits(
 
 
 def pose_vectors(cameras: Cameras) -> Tensor:
-    """What MVDream (arXiv:2308.16512) knows of a view, [C, 16]: camera-to-world, OpenGL axes, row-major.
+    """The camera conditioning of MVDream (arXiv:2308.16512), [C, 16]: camera-to-world, OpenGL axes, row-major.
 
-    The translation has unit length: neither distance nor field of view is told.
+    The translation has unit length: MVDream is not conditioned on distance or field of view.
     """
     camtoworlds = cameras.camtoworlds.clone()
     camtoworlds[:, :3, 1:3] *= -1  # OpenCV to OpenGL axes

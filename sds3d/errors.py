@@ -2,4 +2,4 @@
 
 
 class UserError(ValueError):
-    """Something the user can mend; the message says what, where, expected, got and the next step."""
+    """An error that the user can fix; the message gives what, where, expected, got and the next step."""

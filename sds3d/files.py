@@ -1,4 +1,4 @@
-"""Files that are either complete or not there, and what to tell the user when a disk refuses."""
+"""Atomic file writes, and error messages for disk errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sds3d.errors import UserError
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     """Puts `content` at `path` in one step: a reader sees the old file or the whole new one, also after a crash.
 
-    A callable writes the file itself, to the temporary path that it is given (same folder, same suffix).
+    A callable writes the file itself, to a temporary path (same folder, same suffix) that it receives.
     """
     partial = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
     needed = None
@@ -33,12 +33,12 @@ def atomic_write(path: Path, content: bytes | str | Callable[[Path], object]) ->
     except OSError as error:
         raise refused(error, path, needed) from error
     finally:
-        with suppress(OSError):  # there is none, or no folder to hold one
+        with suppress(OSError):  # the file or its folder does not exist
             partial.unlink()
 
 
 def fsync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Waits until a file, or the entries of a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -47,7 +47,7 @@ def fsync(path: Path) -> None:
 
 
 def refused(error: OSError, path: Path, needed: int | None = None) -> UserError:
-    """The user's version of `error` while writing `path`: why, how much room there is, what to do."""
+    """A UserError for `error` while writing `path`: the reason, the free space and the next step."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}.get(
             error.errno, "the file size limit is reached"
@@ -81,10 +81,10 @@ def free_bytes(path: Path) -> int:
 
 
 def megabytes(count: int) -> str:
-    """A byte count for people."""
+    """A human-readable byte count."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def cache_folder() -> Path:
-    """Where this user's compiled code, prompts and model weights are kept between runs."""
+    """The user's cache of compiled code, prompt embeddings and model weights."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sds3d"

@@ -32,11 +32,11 @@ def finish(
     run: RunFolder,
     scene: Scene,
     *,
-    seconds: dict[str, float] | None = None,  # of the stages before, for the report
-    guard: dict[str, int] | None = None,  # what the prior answered badly, for the report
+    seconds: dict[str, float] | None = None,  # of the earlier stages, for the report
+    guard: dict[str, int] | None = None,  # counts of non-finite predictions, for the report
     note: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Writes mesh.glb, the files of the scene, turntable.mp4, preview.png and at last report.json; its content."""
+    """Writes mesh.glb, the scene's files, turntable.mp4, preview.png, then report.json; returns the report."""
     from sds3d.mesh import build_mesh
     from sds3d.mesh.export import write_mesh
 
@@ -49,7 +49,7 @@ def finish(
     clock.lap("mesh")
     write_mesh(mesh, run.path / "mesh.glb", "glb")
     clock.lap("glb")
-    note("drawing the turntable and the preview")
+    note("rendering the turntable and the preview")
     atomic_write(run.path / "preview.png", png(preview_sheet(mesh, cfg.preview)))
     clock.lap("preview")
     atomic_write(run.path / "turntable.mp4", lambda partial: write_turntable(mesh, cfg.preview, partial))
@@ -84,7 +84,7 @@ def preview_sheet(mesh: TexturedMesh, cfg: PreviewConfig) -> Tensor:
 
 
 def write_turntable(mesh: TexturedMesh, cfg: PreviewConfig, path: Path) -> None:
-    """An MP4 film (H.264, yuv420p) of one turn around the mesh."""
+    """An MP4 video (H.264, yuv420p) of one turn around the mesh."""
     import imageio_ffmpeg
 
     from sds3d.cameras import turntable
@@ -105,7 +105,7 @@ def write_turntable(mesh: TexturedMesh, cfg: PreviewConfig, path: Path) -> None:
 
 
 def peak_memory() -> dict[str, int]:
-    """The most bytes that this process has held, of memory and of GPU memory."""
+    """Peak bytes of host and GPU memory of this process."""
     import torch
 
     unit = 1 if platform.system() == "Darwin" else 1024
@@ -116,7 +116,7 @@ def peak_memory() -> dict[str, int]:
 
 
 def versions() -> dict[str, str]:
-    """What the result may depend on beside the config."""
+    """The software versions that the result may depend on."""
     import torch
 
     return {"sds3d": __version__, "python": platform.python_version(), "torch": torch.__version__}

@@ -15,9 +15,9 @@ from sds3d.runs.folder import RunFolder
 def make_asset(
     cfg: Config, run: RunFolder, priors: Priors, observer: Observer, stop: Callable[[], bool]
 ) -> dict[str, Any] | None:
-    """Optimizes a scene, meshes it and writes the files of `run`; the content of its report.json.
+    """Optimizes a scene, meshes it and writes the files of `run`; returns the content of report.json.
 
-    None if `stop()` became true before the last step: calling this again goes on. `priors` may serve many runs.
+    None if `stop()` became true before the last step; call this again to continue. `priors` may serve many runs.
     """
     result = optimize(cfg, run, priors, observer, stop)
     if not result.finished:

@@ -1,4 +1,4 @@
-"""How long the parts of a job take."""
+"""Wall time of the parts of a job."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 
 
 class Stopwatch:
-    """`seconds` by name of the laps since it was made."""
+    """`seconds` maps the name of each lap to its duration."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._started = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """Books the time since the last lap under `name`."""
+        """Records the time since the last lap under `name`."""
         now = time.perf_counter()
         self.seconds[name], self._started = now - self._started, now

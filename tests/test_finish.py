@@ -54,7 +54,7 @@ def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
 
 
 def test_splat_ply_reads_what_it_wrote() -> None:
-    """Up to the length and the sign of quaternions, and float32 of colours at the very end of their range."""
+    """Up to the length and the sign of quaternions, and float32 of colors at the very end of their range."""
     scene = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene.quats.data *= 3
     scene.logit_colors.data[0] = torch.tensor([200.0, -200.0, 0])

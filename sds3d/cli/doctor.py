@@ -1,4 +1,4 @@
-"""sds3d doctor: what this machine has, what is missing, and how to get it."""
+"""sds3d doctor: which requirements this machine meets, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_FREE = 1e9  # bytes
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report; `remedy` says how to mend what is not ok."""
+    """One line of the report; `remedy` is the fix if it is not ok."""
 
     name: str
     ok: bool
@@ -27,7 +27,7 @@ class Check:
 
 
 def main(argv: list[str]) -> int:
-    """Prints the report; 0 when everything that a run needs is there, else 1."""
+    """Prints the report; returns 0 if all requirements of a run are met, else 1."""
     parser = argparse.ArgumentParser("sds3d doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
@@ -80,7 +80,7 @@ def _torch() -> Iterator[Check]:
 
 
 def _cuda_kernels(has_gpu: bool) -> Check:
-    """How the kernels of each unit get on the GPU; without a GPU, whether the package carries them."""
+    """How the kernels of each unit are loaded on the GPU; without a GPU, whether the package contains them."""
     from sds3d.native import cuda as cuda_kernels
     from sds3d.native import cuda_build
 
@@ -144,4 +144,4 @@ def _disk(folder: Path) -> Check:
 
     free = free_bytes(folder)
     detail = f"{megabytes(free)} free for {folder.absolute()}"
-    return Check("disk", free >= MIN_FREE, detail, f"make room: a run wants {megabytes(int(MIN_FREE))}")
+    return Check("disk", free >= MIN_FREE, detail, f"make room: a run needs {megabytes(int(MIN_FREE))}")

@@ -1,4 +1,4 @@
-"""sds3d estimate: what memory a run needs, and whether this machine has it, before anything is loaded or fetched."""
+"""sds3d estimate: the memory that a run needs, and whether this machine has it; loads and fetches nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GIB = 2**30
 
 
 def main(argv: list[str]) -> int:
-    """Prints what the run needs; 0 when it fits, 1 when it does not."""
+    """Prints the memory of the run; returns 0 if it fits, else 1."""
     parser = argparse.ArgumentParser(
         "sds3d estimate",
         usage="sds3d estimate [--config FILE] [--prior PATH_OR_NAME] [--gpu-gib N] [--debug] [key=value ...]",
@@ -26,14 +26,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("words", nargs="*", metavar="key=value", help="config values")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of a preset")
     parser.add_argument("--prior", metavar="PATH_OR_NAME", help=HELP)
-    parser.add_argument("--gpu-gib", type=float, metavar="N", help="for a GPU with so much memory, wherever it is")
+    parser.add_argument("--gpu-gib", type=float, metavar="N", help="assume a GPU with N GiB of memory")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     args = parser.parse_intermixed_args(argv)
 
     from sds3d.config.load import load_config
 
     chosen = prior_overrides(args.prior)
-    any_prompt = "an asset"  # none changes what is needed
+    any_prompt = "an asset"  # the prompt does not affect the memory
     cfg = load_config(args.config or preset_for(args.prior), chosen + args.words, any_prompt)
 
     from sds3d.native.devices import resolve_device
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
 
 
 def table(found: Estimate) -> str:
-    """A column for each stage, a row for what its memory is for, in GiB."""
+    """A table with a column for each stage and a row for each use of memory, in GiB."""
     stages = found.stages
     rows = [
         ("stage", *(stage.name for stage in stages)),
@@ -84,7 +84,7 @@ def print_priors(cfg: Config) -> None:
 
 
 def judge(found: Estimate, device_type: str, gpu_gib: float | None) -> tuple[bool, str]:
-    """Whether the run fits, and the numbers that say so."""
+    """Whether the run fits, and the numbers behind that."""
     from sds3d.preflight.estimate import CONTEXT, gpu_memory
 
     host = f"{found.host / GIB:.1f} GiB of the host's"
@@ -96,6 +96,6 @@ def judge(found: Estimate, device_type: str, gpu_gib: float | None) -> tuple[boo
         gpu = gpu_memory()
         have, whose = gpu.free + CONTEXT, f"{gpu.name} has {(gpu.free + CONTEXT) / GIB:.1f} GiB to give"
     else:
-        have, whose = round(gpu_gib * GIB), f"asked for {gpu_gib:g} GiB"
+        have, whose = round(gpu_gib * GIB), f"the given GPU has {gpu_gib:g} GiB"
     needs = f"stage {stage.name} needs about {stage.with_margin / GIB:.1f} GiB of GPU memory, margin included"
     return stage.with_margin <= have, f"{needs}, and {host}; {whose}"

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     check_is_run(args.run)
     outputs = outputs_of(args.run)
     if not outputs:
-        raise UserError(f"{args.run} is not finished, there is nothing to export yet; run `sds3d resume {args.run}`")
+        raise UserError(f"{args.run} is not finished, so there is nothing to export yet; run `sds3d resume {args.run}`")
     scene = next((args.run / name for name in outputs if name.endswith(".ply")), None)
     if scene is None and "ply" in formats:
         raise UserError(f"--format: {args.run} has no .ply file; choose glb or obj")

@@ -1,4 +1,4 @@
-"""sds3d generate: a prompt becomes an asset, or an unfinished run of the same prompt and config goes on."""
+"""sds3d generate: make an asset from a prompt, or continue an unfinished run of the same prompt and config."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
 
 
 def split_literal(argv: list[str]) -> tuple[list[str], list[str]]:
-    """What stands before and after the first `--`; what comes after it is never an option."""
+    """The arguments before and after the first `--`; those after it are never options."""
     if "--" not in argv:
         return argv, []
     place = argv.index("--")

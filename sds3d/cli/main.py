@@ -15,13 +15,13 @@ from sds3d.errors import UserError
 
 VERBS = {
     "generate": "make a textured 3D asset from a prompt",
-    "resume": "go on with a run that was stopped",
+    "resume": "continue a run that was stopped",
     "export": "write the asset of a finished run as glb, obj or ply",
-    "prior": "look at what a prior draws; fetch, convert or train one",
-    "estimate": "say what memory a run needs, and whether this machine has it",
-    "doctor": "say what this machine has, what is missing, and how to get it",
+    "prior": "preview a prior; fetch, convert or train one",
+    "estimate": "estimate the memory of a run, and whether this machine has it",
+    "doctor": "check this machine: what is missing, and how to get it",
 }
-LEAVE_AT_ONCE = ("generate", "resume")  # nothing is left to do at exit: their files are on the disk
+LEAVE_AT_ONCE = ("generate", "resume")  # they need no cleanup at exit: their files are on disk
 USAGE = """\
 usage: sds3d VERB ...
 
@@ -33,19 +33,19 @@ usage: sds3d VERB ...
 def program() -> NoReturn:
     """`main` as a process.
 
-    Python would take 0.2 s, and longer with a GPU, to free what the system frees with the process.
+    Python would take 0.2 s, and longer with a GPU, to free memory that the system frees with the process.
     """
     code = main()
     if sys.argv[1:2] and sys.argv[1] in LEAVE_AT_ONCE:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # its reader has gone, or `main` has closed it
+            with suppress(OSError, ValueError):  # the reader closed the pipe, or `main` closed the stream
                 stream.flush()
         os._exit(code)
     sys.exit(code)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one verb; 0 done, 1 something is missing, or too large, 2 the user can mend it, 75 stopped."""
+    """Runs one verb; returns 0 done, 1 something is missing or too large, 2 an error the user can fix, 75 stopped."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE.format(verbs="\n".join(f"  {verb:<10}{text}" for verb, text in VERBS.items())))
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     # OpenMP's threads spin while they wait, which makes every step slower beside a busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    atexit.register(gc.freeze)  # or Python ends with a search for garbage in all that was imported
+    atexit.register(gc.freeze)  # otherwise Python collects garbage in all imported modules at exit
     try:
         if argv[0] not in VERBS:
             raise UserError(_unknown(argv[0]))
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `sds3d doctor | head`
+    except BrokenPipeError:  # the reader closed our output, as in `sds3d doctor | head`
         sys.stderr.close()
         return 1
 

@@ -1,4 +1,4 @@
-"""sds3d prior: which priors there are, what one draws by itself, and how to get, check and make one."""
+"""sds3d prior: list, preview, fetch, verify, convert and train priors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ usage: sds3d prior preview PROMPT [--prior PATH_OR_NAME] [--out FILE] [--seed N]
   preview   draw the views of PROMPT that the prior imagines: what a run can hope for, in seconds
   list      the known models: how large, under which license, and whether they are on this machine
   fetch     download a known model to the cache of Hugging Face
-  verify    compare the files of a prior with the sha256 that they should have
+  verify    compare the files of a prior with their expected sha256
   convert   any layout of MVDream to a folder of our own, which is smaller and loads faster
   train     train a multi-view prior, also on meshes of your own; `sds3d prior train --help` says more"""
 
@@ -113,8 +113,8 @@ def list_models(argv: list[str]) -> int:
 
 
 def fetch_model(argv: list[str]) -> int:
-    """Downloads a known model unless it is here, and prints where it is; returns the exit code."""
-    parser = _parser("fetch", "download a known model; what came before a broken line is kept")
+    """Downloads a known model unless it is installed, and prints its path; returns the exit code."""
+    parser = _parser("fetch", "download a known model; an interrupted download is resumed")
     parser.add_argument("name", help="of `sds3d prior list`")
     args = parser.parse_args(argv)
 
@@ -129,8 +129,8 @@ def fetch_model(argv: list[str]) -> int:
 
 
 def verify_files(argv: list[str]) -> int:
-    """Says which files of a prior are not as they were made; 0 when all are, else 1."""
-    parser = _parser("verify", "compare files with the sha256 that they should have")
+    """Prints the files of a prior that have changed; returns 0 if there are none, else 1."""
+    parser = _parser("verify", "compare files with their expected sha256")
     parser.add_argument("prior", metavar="PATH_OR_NAME", help=HELP)
     args = parser.parse_args(argv)
 
@@ -142,7 +142,7 @@ def verify_files(argv: list[str]) -> int:
     digests = known_digests(path)
     if not digests:
         raise UserError(
-            f"{path}: nothing says what its files should be: it has no {MANIFEST} and is not in the cache of Hugging "
+            f"{path}: no checksums for its files: it has no {MANIFEST} and is not in the cache of Hugging "
             "Face; `sds3d prior convert` makes a folder that has one"
         )
     damaged = damages(digests)

@@ -1,4 +1,4 @@
-"""--prior PATH_OR_NAME: how to say in a config which prior that is, and which preset suits it."""
+"""--prior PATH_OR_NAME: the config overrides that select the prior, and the preset for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ HELP = "a known model (`sds3d prior list`), a checkpoint, a folder, or pocket, w
 
 
 def prior_overrides(given: str | None) -> list[str]:
-    """The key=value that make `given` the prior of a run; none for None."""
+    """The key=value overrides that select the prior `given`; empty for None."""
     if given is None:
         return []
     from sds3d.priors.kinds import prior_named
@@ -18,7 +18,7 @@ def prior_overrides(given: str | None) -> list[str]:
 
 
 def preset_for(given: str | None) -> Path | None:
-    """The name of the preset that suits the prior `given`, for when the user names none; None for the defaults."""
+    """The name of the preset for the prior `given`, used if the user names none; None for the defaults."""
     if given is None:
         return None
     from sds3d.priors.kinds import kind_of, prior_named

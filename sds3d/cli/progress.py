@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line every half minute anywhere else."""
+"""Progress of a run: a bar on a terminal, otherwise a line every half minute."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 
 def make_progress(stream: IO[str], finishing: Callable[[], None]) -> BarProgress | LineProgress:
-    """What suits `stream` of the two, each an Observer that calls `finishing` when all steps are taken."""
+    """A bar or lines, as suits `stream`: an Observer that calls `finishing` after the last step."""
     progress = BarProgress(stream) if stream.isatty() else LineProgress(stream)
     progress.when_finishing = finishing
     return progress
 
 
 def _nothing() -> None:
-    """Nobody needs to know."""
+    """The default for `when_finishing`: does nothing."""
 
 
 class _Progress:
-    """What both do alike: neither looks at the scene."""
+    """The parts that both share; neither uses the scene."""
 
     when_finishing: Callable[[], None] = staticmethod(_nothing)
 
     def on_block(self, step: int, scene: object) -> None:
-        """Nothing: a picture of the scene is in the run's folder."""
+        """Does nothing: the run's folder has previews of the scene."""
 
     def finishing(self) -> None:
         self.when_finishing()
@@ -48,10 +48,10 @@ class LineProgress(_Progress):
         self.total, self.initial, self.step = total_steps, initial, initial
         self.began = self.printed = self.clock()
         if initial:
-            self.note(f"going on from step {initial} of {total_steps}")
+            self.note(f"continuing from step {initial} of {total_steps}")
 
     def stage(self, name: str) -> None:
-        if name == self.name:  # the loop says it again and again
+        if name == self.name:  # the loop repeats it
             return
         self._print()
         self.name = name
@@ -124,7 +124,7 @@ class BarProgress(_Progress):
 
 
 def duration(seconds: float) -> str:
-    """A duration for people: 7s, 3m05s, 2h07m."""
+    """A human-readable duration: 7s, 3m05s, 2h07m."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

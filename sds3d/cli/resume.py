@@ -1,4 +1,4 @@
-"""sds3d resume: go on with a run from its newest checkpoint; everything it needs is in its folder."""
+"""sds3d resume: continue a run from its newest checkpoint; its folder has everything needed."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What may be asked for: every option with its default, range and meaning, and how a config is read."""
+"""The configuration: every option with its default, range and meaning, and the code that reads a config."""

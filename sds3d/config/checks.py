@@ -1,4 +1,4 @@
-"""What a config may say: types, ranges, and what no field can say by itself. Every problem is found at once."""
+"""Checks of a config: types, ranges, and rules that involve several fields. All problems are reported at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sds3d.config.yaml_text import read_value
 from sds3d.errors import UserError
 
 MAX_PROMPT = 600  # characters
-MIN_DISTANCE = 1.1  # of a camera from the centre of the unit ball
+MIN_DISTANCE = 1.1  # of a camera from the center of the unit ball
 EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")  # 1e-3, which YAML 1.1 reads as text
 EXPECTED = {bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -33,13 +33,13 @@ Problems = list[tuple[str, str]]  # (key, what is wrong)
 
 
 def refuse(problems: Problems, sources: dict[str, str]) -> None:
-    """UserError with all `problems`, if there are any; `sources` says "file:line: " for keys from a file."""
+    """UserError with all `problems`, if there are any; `sources` maps keys from a file to "file:line: "."""
     if problems:
         raise UserError("; ".join(f"{sources.get(key, '')}{key}: {text}" for key, text in problems))
 
 
 class _Wrong(Exception):
-    """A value is not what its field holds."""
+    """A value does not fit its field."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key}: {problem}")
@@ -55,8 +55,8 @@ def field_types(cls: type) -> dict[str, Any]:
 def build(hint: Any, value: Any, base: Any, key: str, problems: Problems, limits: Range | None = None) -> Any:
     """`value` as the type `hint`, or None with the reason in `problems`.
 
-    Where something else than text is expected, text is read as YAML. What a mapping leaves out is as in `base`, or at
-    its default if `base` is of another type. `limits` are those of numbers that name none themselves.
+    Text is read as YAML unless text is expected. Keys that a mapping omits keep their value in `base`, or take their
+    default if `base` has another type. `limits` applies to numbers whose type names no range.
     """
     if get_origin(hint) is Annotated:
         hint, limits = get_args(hint)
@@ -133,11 +133,11 @@ def _scalar(hint: type, value: Any, key: str, limits: Range | None) -> Any:
 
 
 def check_prompt(prompt: str, required: bool = True) -> str | None:
-    """What is wrong with a prompt, or None; any text is allowed that a person can read."""
+    """The problem of a prompt, or None; any readable text is allowed."""
     if required and not prompt.strip():
         return 'the prompt is empty; say what to make, for example "a red mushroom with white dots"'
     if len(prompt) > MAX_PROMPT:
-        return f"{len(prompt)} characters, at most {MAX_PROMPT} are allowed; say it shorter"
+        return f"{len(prompt)} characters, at most {MAX_PROMPT} are allowed; shorten it"
     for character in prompt:
         if unicodedata.category(character) == "Cc":
             return f"holds the control character U+{ord(character):04X}; write it on one line of plain text"
@@ -147,7 +147,7 @@ def check_prompt(prompt: str, required: bool = True) -> str | None:
 
 
 def check_config(cfg: Config) -> Iterator[tuple[str, str]]:
-    """What the fields cannot say one by one: (key, problem)."""
+    """Problems that involve several fields: (key, problem)."""
     for key, text, required in (("prompt", cfg.prompt, True), ("negative_prompt", cfg.negative_prompt, False)):
         problem = check_prompt(text, required)
         if problem:
@@ -160,7 +160,7 @@ def check_config(cfg: Config) -> Iterator[tuple[str, str]]:
     priors = {"prior": cfg.prior} | {f"stages.{index}.prior": stage.prior for index, stage in enumerate(cfg.stages)}
     for key, prior in priors.items():
         if isinstance(prior, StableDiffusionConfig) and prior.perp_neg and not prior.view_texts:
-            yield f"{key}.perp_neg", "keeps away from what view_texts say of the other sides; set view_texts=true"
+            yield f"{key}.perp_neg", "steers away from the view_texts of the other sides; set view_texts=true"
     if not cfg.stages:
         yield "stages", "empty; a run needs at least one stage"
     for index, stage in enumerate(cfg.stages):
@@ -183,13 +183,13 @@ def check_config(cfg: Config) -> Iterator[tuple[str, str]]:
         if nearest < MIN_DISTANCE:
             yield (
                 f"stages.{index}.cameras.distance",
-                f"views may stand {nearest:.3g} from the centre; the object fills the unit ball, so at least "
-                f"{MIN_DISTANCE:g}" + (" = distance / tan(fov_deg / 2), as zoom says" if cameras.zoom else ""),
+                f"cameras may be {nearest:.3g} from the center; the object fills the unit ball, so at least "
+                f"{MIN_DISTANCE:g}" + (" = distance / tan(fov_deg / 2), because zoom is set" if cameras.zoom else ""),
             )
 
 
 def _check_estimator(cfg: Config, stage: StageConfig) -> Iterator[tuple[str, str]]:
-    """What is wrong with the estimator of `stage`: (field, problem)."""
+    """Problems of the estimator of `stage`: (field, problem)."""
     estimator = stage.estimator
     if isinstance(estimator, NFSDConfig) and not cfg.negative_prompt:
         yield (

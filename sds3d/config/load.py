@@ -39,7 +39,7 @@ def load_config(preset: Path | None, overrides: list[str], prompt: str | None) -
 
 
 def dump_config(cfg: Config) -> str:
-    """YAML that load_config reads back equal."""
+    """The config as YAML; `load_config` reads it back as an equal config."""
     import yaml
 
     return yaml.safe_dump(dataclasses.asdict(cfg), sort_keys=False, allow_unicode=True, width=100)
@@ -54,7 +54,7 @@ def from_mapping(cls: type, mapping: dict[str, Any]) -> Any:
 
 
 def find_preset(preset: Path) -> Path:
-    """The file of a preset: the path itself, or the preset with this name; UserError names those there are."""
+    """The file of a preset: the path itself, or the preset with this name; UserError lists the available presets."""
     if preset.is_file():
         return preset
     name = str(preset)
@@ -87,7 +87,7 @@ def _split(overrides: list[str], problems: Problems) -> Iterator[tuple[str, Any]
 
 
 def _merge(tree: dict[str, Any], changes: list[Iterable[tuple[str, Any]]], problems: Problems) -> dict[str, Any]:
-    """`tree` with the values of dotted keys, each of the `changes` over those before."""
+    """`tree` with the values of dotted keys, applied in the order of `changes`."""
     from omegaconf import OmegaConf
 
     merged = OmegaConf.create(_opaque(tree))
@@ -102,7 +102,7 @@ def _update(tree: DictConfig, changes: Iterable[tuple[str, Any]], problems: Prob
     from omegaconf.errors import ConfigIndexError
 
     for key, value in sorted(changes, key=lambda change: _depth_of_kind(change[0])):
-        if not KEY.fullmatch(key):  # brackets, backslashes and spaces mean something to OmegaConf
+        if not KEY.fullmatch(key):  # brackets, backslashes and spaces are syntax in OmegaConf
             problems.append((key, "unknown key; expected names and indexes such as stages.0.steps"))
             continue
         parent = key.removesuffix(".kind")
@@ -113,7 +113,7 @@ def _update(tree: DictConfig, changes: Iterable[tuple[str, Any]], problems: Prob
         except ConfigIndexError as error:
             problems.append((key, f"expected an index from 0 to {len(error.parent_node) - 1}, got {show(error.key)}"))
         except (TypeError, ValueError):
-            problems.append((key, "names nothing that is there; a list has indexes such as stages.0"))
+            problems.append((key, "no such key; list items have indexes such as stages.0"))
 
 
 def _depth_of_kind(key: str) -> float:

@@ -1,4 +1,4 @@
-"""Ranges of numbers, which stand in the type of a field: `rescale: Annotated[float, FRACTION] = 0.0`."""
+"""Ranges of numbers, declared in the type of a field: `rescale: Annotated[float, FRACTION] = 0.0`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ ASIDE = "aside"
 
 
 def aside(default: Any) -> Any:
-    """A field that the result does not depend on, so that it is no part of a run's identity."""
+    """A field that does not affect the result, so it is not part of a run's identity."""
     return field(default=default, metadata={ASIDE: True})
 
 
@@ -25,7 +25,7 @@ class GaussiansConfig:
     init_radius: Annotated[float, UP_TO_ONE] = 0.6  # of the ball that the first means fill, world units
     init_opacity: Annotated[float, INSIDE] = 0.1
     max_gaussians: Annotated[int, Range(1, 5_000_000)] = 6000
-    densify_every: Annotated[int, COUNT] = 100  # optimiser steps
+    densify_every: Annotated[int, COUNT] = 100  # optimizer steps
     densify_until: Annotated[float, FRACTION] = 0.7  # fraction of all steps
     grow_fraction: Annotated[float, FRACTION] = 0.12  # of the splats, ranked by accumulated image-space gradient
     prune_opacity: Annotated[float, INSIDE] = 0.01
@@ -73,8 +73,8 @@ class StableDiffusionConfig:
 
     kind: Literal["stable-diffusion"] = "stable-diffusion"
     path: str = aside("sd-2.1-base")  # a known model's name (`sds3d prior list`) or a folder
-    view_texts: bool = True  # say in the prompt from which side the object is seen
-    perp_neg: bool = False  # and keep away from the other sides, for two more rows of each call
+    view_texts: bool = True  # add the viewing side to the prompt
+    perp_neg: bool = False  # also steer away from the other sides; adds two rows to each call
     dtype: DType = "auto"  # float16 on CUDA (bfloat16 for Stable Diffusion 3), float32 on a CPU
     compile: bool = aside(True)  # on CUDA: a slower start, faster steps
     vae_batch: Annotated[int, Range(0, 1024)] = aside(0)  # images that the VAE encodes at once; 0 = all
@@ -101,18 +101,18 @@ class CSDConfig:
 
     recordable: ClassVar[bool] = True
     kind: Literal["csd"] = "csd"
-    # s (cond - uncond), which is all there is: a weight against the regularisers
+    # s (cond - uncond), which is all there is: a weight relative to the regularizers
     guidance_scale: Annotated[float, GUIDANCE] = 7.5
 
 
 @dataclass(frozen=True)
 class NFSDConfig:
-    """Noise-free score distillation; needs a negative prompt that says what bad images look like."""
+    """Noise-free score distillation; needs a negative prompt that describes bad images."""
 
     recordable: ClassVar[bool] = True
     kind: Literal["nfsd"] = "nfsd"
     guidance_scale: Annotated[float, GUIDANCE] = 7.5  # null + s (cond - null), where null is the empty prompt
-    # fraction of T from which on the negative prompt stands for what is out of the domain
+    # fraction of T above which the negative prompt represents out-of-domain images
     t_switch: Annotated[float, FRACTION] = 0.2
 
 
@@ -120,7 +120,7 @@ class NFSDConfig:
 class ISMConfig:
     """Interval score matching."""
 
-    recordable: ClassVar[bool] = False  # inverts in as many steps as the values of the timesteps say
+    recordable: ClassVar[bool] = False  # the number of inversion steps depends on the values of the timesteps
     kind: Literal["ism"] = "ism"
     guidance_scale: Annotated[float, GUIDANCE] = 7.5  # uncond + s (cond - uncond); 1 means no guidance
     delta_s: Annotated[float, UP_TO_ONE] = 0.2  # fraction of T that a step of the inversion spans
@@ -135,15 +135,15 @@ class SDIConfig:
     kind: Literal["sdi"] = "sdi"
     # cond + s (cond - uncond) in the authors' code, with 7.5 and -7.5: one more here
     guidance_scale: Annotated[float, GUIDANCE] = 8.5  # uncond + s (cond - uncond); 1 means no guidance
-    inversion_guidance_scale: Annotated[float, Range(-1000, 1000)] = -6.5  # the same, on the way to noise
+    inversion_guidance_scale: Annotated[float, Range(-1000, 1000)] = -6.5  # the same, during the inversion
     # from the render to T; proportionally fewer to a lower noise level
     inversion_steps: Annotated[int, Range(1, 1000)] = 10
-    eta: Annotated[float, FRACTION] = 0.3  # of the noise of stochastic DDIM, added on the way; 0 = none
+    eta: Annotated[float, FRACTION] = 0.3  # of the noise of stochastic DDIM, added during the inversion; 0 = none
 
 
 @dataclass(frozen=True)
 class SDEditConfig:
-    """What the prior draws, in several steps, from the noised render."""
+    """SDEdit: the target is an image that the prior samples in several steps from the noised render."""
 
     recordable: ClassVar[bool] = True
     kind: Literal["sdedit"] = "sdedit"
@@ -168,7 +168,7 @@ EstimatorConfig = SDSConfig | CSDConfig | NFSDConfig | ISMConfig | SDIConfig | S
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """Where the training views stand."""
+    """The cameras of the training views."""
 
     elevation_deg: Annotated[tuple[float, float], Range(-90, 90)] = (-20.0, 60.0)
     distance: Annotated[tuple[float, float], Range(0.1, 100)] = (2.7, 2.7)
@@ -178,7 +178,7 @@ class CameraConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the regularisers; the distillation loss itself has weight 1."""
+    """Weights of the regularizers; the distillation loss itself has weight 1."""
 
     sparsity: Annotated[float, NON_NEGATIVE] = 0.0  # mean sqrt(alpha^2 + 0.01)
     opaque: Annotated[float, NON_NEGATIVE] = 0.0  # binary entropy of alpha: visible means solid
@@ -187,15 +187,15 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stretch of the optimisation with its own resolution, noise levels and losses."""
+    """One stage of the optimization with its own resolution, noise levels and losses."""
 
     name: str = "shape"
-    steps: Annotated[int, Range(1, 10_000_000)] = 200  # optimiser steps
-    prior_every: Annotated[int, Range(1, 1000)] = 4  # optimiser steps that reuse one prior call
-    prior: PriorConfig | None = None  # None: that of the run
+    steps: Annotated[int, Range(1, 10_000_000)] = 200  # optimizer steps
+    prior_every: Annotated[int, Range(1, 1000)] = 4  # optimizer steps that reuse one prior call
+    prior: PriorConfig | None = None  # None: the prior of the run
     num_orbits: Annotated[int, Range(1, 64)] = 1  # orbits a step; each has as many views as the prior
     resolution: Annotated[int, PIXELS] = 64  # pixels of the rendered views
-    trains: Literal["all", "colors"] = "all"  # colors: the shape stays as it is
+    trains: Literal["all", "colors"] = "all"  # colors: the shape is frozen
     t_min: Annotated[Ramp, FRACTION] = Ramp(0.98, 0.8)  # fractions of T
     t_max: Annotated[Ramp, FRACTION] = Ramp(1.0, 0.95)
     estimator: EstimatorConfig = field(default_factory=SDSConfig)
@@ -203,9 +203,9 @@ class StageConfig:
     loss: LossConfig = LossConfig(sparsity=10.0)
 
 
-# The mean of what the text could mean: where there is something, and roughly of what colour.
+# Targets are means over all interpretations of the text: they give coarse shape and color.
 SHAPE = StageConfig()
-# Then pictures, drawn whole: each from what the last one left, and each time with less of it to be drawn anew.
+# Then targets are complete images; each starts from the previous result, with less noise every time.
 DETAIL = StageConfig(
     name="detail",
     steps=400,
@@ -216,7 +216,7 @@ DETAIL = StageConfig(
     estimator=SDEditConfig(guidance_scale=4.0, steps=10),
     loss=LossConfig(sparsity=10.0, opaque=200.0),
 )
-# A mesh has one colour at each point and a hard edge; soft layers of splats have neither. Hardened earlier, haze would
+# A mesh has one color at each point and a hard edge; soft layers of splats have neither. Hardened earlier, haze would
 # become matter where the shape is still open: under a cap, between the legs of a chair.
 CRISP = replace(
     DETAIL,
@@ -243,7 +243,7 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class PreviewConfig:
-    """The pictures of a finished run."""
+    """The preview images of a finished run."""
 
     resolution: Annotated[int, PIXELS] = 384  # pixels
     frames: Annotated[int, Range(2, 1000)] = 72  # of the turntable
@@ -255,7 +255,7 @@ class CheckpointConfig:
 
     every_steps: Annotated[int, COUNT] = 200
     every_seconds: Annotated[float, POSITIVE] = 30.0
-    keep: Annotated[int, Range(2, 1000)] = 2  # one is whole while another is being saved
+    keep: Annotated[int, Range(2, 1000)] = 2  # one stays valid while the next is being saved
 
 
 @dataclass(frozen=True)

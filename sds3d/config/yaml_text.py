@@ -14,7 +14,7 @@ MAX_DEPTH = 30
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The mapping in a YAML file, and for each of its keys by dotted path where it stands, as "file:line: "."""
+    """The mapping in a YAML file, and the position of each key by dotted path, as "file:line: "."""
     import yaml
 
     lines: dict[str, int] = {}
@@ -82,7 +82,7 @@ def _plain(loader: Any, node: Any, key: str, lines: dict[str, int]) -> Any:
         if not isinstance(name, str):
             raise _error("keys must be plain", place)
         if name in plain:
-            raise _error(f"the key {json.dumps(name, ensure_ascii=False)} is there twice", place)
+            raise _error(f"the key {json.dumps(name, ensure_ascii=False)} appears twice", place)
         path = f"{key}.{name}" if key else name
         lines[path] = place.start_mark.line + 1
         plain[name] = _plain(loader, child, path, lines)

@@ -1,1 +1,1 @@
-"""Images: PNG, another size, normals as images."""
+"""Images: PNG encoding, resizing, sRGB, normals as images."""

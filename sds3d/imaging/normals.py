@@ -1,4 +1,4 @@
-"""Normals of what is rendered, and as images: for priors that see the shape beside the colours."""
+"""Normals of rendered surfaces, as vectors and as images, for priors that take normals beside colors."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from torch import Tensor
 
 from sds3d.cameras import Cameras
 
-COVERED = 0.1  # alpha; below, a pixel is haze, whose depth says nothing of a surface
+COVERED = 0.1  # alpha; below it, a pixel is haze, whose depth is not that of a surface
 
 
 def normal_images(normals: Tensor) -> Tensor:
-    """Alpha-weighted `normals` in [-1, 1] as values in [0, 1]; where nothing is, they are 0.5 exactly."""
+    """Alpha-weighted `normals` in [-1, 1] as values in [0, 1]; empty pixels are exactly 0.5."""
     return 0.5 + 0.5 * normals
 
 
 def depth_normals(depths: Tensor, alphas: Tensor, cameras: Cameras) -> Tensor:
     """World-space normals [C, H, W, 3] of the surface at `depths` [C, H, W, 1], times `alphas` [C, H, W, 1].
 
-    Of the points that the depths say are there, the cross product of central differences; one-sided ones at the border
-    of what is covered. In that order the product faces the camera whatever the depths are, since each neighbour lies on
+    The cross product of central differences of the unprojected points; differences are one-sided at the border
+    of the covered area. In that order the product faces the camera whatever the depths are, since each neighbor lies on
     its own side of the pixel's ray. The gradient goes to the depths alone: a surface whose normals are wrong should
-    turn, not fade, and coverage is what the colours tell.
+    turn, not fade; coverage is trained by the colors.
     """
     points = _camera_points(depths, cameras)
     covered = alphas.detach() >= COVERED
@@ -34,7 +34,7 @@ def depth_normals(depths: Tensor, alphas: Tensor, cameras: Cameras) -> Tensor:
 
 
 def _camera_points(depths: Tensor, cameras: Cameras) -> Tensor:
-    """Points [C, H, W, 3] in camera axes that the pixel centres see at `depths` [C, H, W, 1]."""
+    """Points [C, H, W, 3] in camera axes that the pixel centers see at `depths` [C, H, W, 1]."""
     columns, rows = (  # made on the device: a CUDA graph that is being recorded allows no copy to it
         torch.arange(count, device=depths.device, dtype=depths.dtype) for count in (cameras.width, cameras.height)
     )
@@ -44,9 +44,9 @@ def _camera_points(depths: Tensor, cameras: Cameras) -> Tensor:
 
 
 def _difference(points: Tensor, covered: Tensor, dim: int) -> Tensor:
-    """The neighbour of each pixel behind it less the one before it along `dim`; it stands in for one not covered."""
+    """The neighbor of each pixel behind it less the one before it along `dim`; it stands in for one not covered."""
     before, behind = (
-        torch.where(neighbours(covered, dim), neighbours(points, dim), points) for neighbours in (_before, _behind)
+        torch.where(neighbors(covered, dim), neighbors(points, dim), points) for neighbors in (_before, _behind)
     )
     return behind - before
 

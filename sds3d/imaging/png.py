@@ -1,4 +1,4 @@
-"""Pictures: of splats while they are optimised, and how any picture becomes a PNG file."""
+"""Preview images of a scene, and PNG encoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sds3d.interfaces import Renderer
 
-BACKGROUND = 0.93  # light grey
+BACKGROUND = 0.93  # light gray
 
 
 def render_row(renderer: Renderer, device: torch.device, num_views: int = 4, resolution: int = 128) -> Tensor:

@@ -1,4 +1,4 @@
-"""Images in another size, with gradients that are equal bit for bit in every run."""
+"""Image resizing with gradients that are equal bit for bit in every run."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 @cache
 def _resizing(before: int, after: int, device: torch.device) -> Tensor:
-    """How rows of `before` pixels become rows of `after`, [after, before]."""
+    """The resampling matrix from `before` to `after` pixels, [after, before]."""
     columns = torch.eye(before, device=device)[None, None]
     return F.interpolate(columns, size=(after, before), mode="bilinear", align_corners=False, antialias=True)[0, 0]

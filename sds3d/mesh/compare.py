@@ -1,4 +1,4 @@
-"""How closely a mesh looks like the splats it was made from."""
+"""Similarity of a mesh to the splats that it was made from."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def write_mesh(mesh: TexturedMesh, path: Path, format: MeshFormat) -> list[Path]
 
 
 def check(mesh: TexturedMesh) -> None:
-    """Raises UserError for what other programs cannot read: nothing at all, or numbers that are not."""
+    """Raises UserError for meshes that other programs cannot read: empty or non-finite."""
     if len(mesh.faces) == 0 or len(mesh.vertices) == 0:
         raise UserError("mesh: it has no triangles, so no file was written; raise steps, or try another seed")
     for name in ("vertices", "normals", "uvs", "texture"):

@@ -44,8 +44,8 @@ class Field:
 def carved_density(density: Density, alphas: Tensor, cameras: Cameras, grid: int) -> Field:
     """`density` times the visual hull of `alphas`, on a grid that fits tightly, `grid` samples along its longest side.
 
-    Where the hull is empty, so is the product, and the density is not even asked for: haze costs neither time nor
-    shape.
+    Where the hull is empty the product is 0 and the density is not evaluated, so haze costs no time and does not
+    change the shape.
     """
     device = alphas.device
     axis = torch.linspace(-EXTENT, EXTENT, COARSE, device=device)
@@ -113,7 +113,7 @@ def best_threshold(maxima: Tensor, masks: Tensor, low: float, high: float) -> tu
     """The highest threshold between `low` and `high` whose silhouettes `maxima > t` match `masks`, and its IoU.
 
     Both [C, H, W]; to match is to come within SLACK of the best IoU. Splats are soft: at the threshold of the best
-    IoU the surface floats above what frontal views show, and colours baked from several views disagree. The highest
+    IoU the surface floats above what frontal views show, and colors baked from several views disagree. The highest
     that still matches lies closer to it.
     """
     candidates = torch.linspace(np.log(low), np.log(high), 64).exp().tolist()

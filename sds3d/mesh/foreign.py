@@ -1,4 +1,4 @@
-"""Meshes that other programs wrote, GLB or OBJ, in world axes; the files are hostile until they are read."""
+"""Meshes that other programs wrote, GLB or OBJ, in world axes; the files are untrusted input."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Solid:
 def read_solid(name: str, files: Mapping[str, Path]) -> Solid:
     """The mesh `name` of `files`: all files, by their paths relative to a folder, that it may refer to.
 
-    Raises UserError that says what is wrong with it, without its name.
+    Raises UserError with the problem, without the name of the file.
     """
     suffix = posixpath.splitext(name)[1].lower()
     data = _read(files[name], MAX_BYTES)
@@ -62,7 +62,7 @@ def read_solid(name: str, files: Mapping[str, Path]) -> Solid:
         solid = _load(data, suffix, beside, textured)
     except UserError:
         raise
-    except Exception as error:  # the parsers of trimesh raise whatever a file makes them stumble over
+    except Exception as error:  # the parsers of trimesh raise any exception on malformed files
         why = f"cannot be read ({type(error).__name__}: {str(error)[:200]!r})"
         raise UserError("; ".join(beside.problems[:SHOWN]) or why) from error
     if beside.problems:

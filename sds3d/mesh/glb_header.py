@@ -1,4 +1,4 @@
-"""What the header of a GLB says, checked before anything is read by it."""
+"""Checks of the header of a GLB before its content is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRIANGLES, STRIP = 4, 5  # modes of primitives
 
 
 def check_glb(data: bytes) -> int:
-    """How many of its triangle primitives have a base colour picture.
+    """How many of its triangle primitives have a base color picture.
 
     Raises UserError for arrays larger than any honest file's, and for what trimesh would read as something else.
     """
@@ -50,15 +50,15 @@ def _check(header: dict[str, Any], size: int) -> int:
         if "TEXCOORD_0" in attributes and accessors[attributes["TEXCOORD_0"]]["componentType"] != FLOAT:
             raise UserError("has texture coordinates in integers; export them as floats")
         if "COLOR_0" in attributes and material is None and accessors[attributes["COLOR_0"]]["componentType"] == UINT16:
-            raise UserError("has 16-bit vertex colours and no material; give it one")
+            raise UserError("has 16-bit vertex colors and no material; give it one")
         if material is not None and primitive.get("mode", TRIANGLES) in (TRIANGLES, STRIP):
             textured += "baseColorTexture" in materials[material].get("pbrMetallicRoughness", {})
     return textured
 
 
 def _total(counts: Iterable[Any]) -> int:
-    """The sum of `counts`, all of which must be what counts can be."""
+    """The sum of `counts`, each of which must be a non-negative integer."""
     counts = list(counts)
     if not all(isinstance(count, int) and count >= 0 for count in counts):
-        raise ValueError("a count that is none")
+        raise ValueError("a count is not a non-negative integer")
     return sum(counts)

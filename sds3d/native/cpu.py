@@ -1,4 +1,4 @@
-"""Finds, builds if need be, and loads the native CPU library of cuda_ext.
+"""Finds, builds if necessary, and loads the native CPU library of cuda_ext.
 
 setup.py loads this file alone to build the library: it imports nothing of sds3d at the top.
 """
@@ -35,7 +35,7 @@ class NativeStatus:
 
 
 def load_library() -> ctypes.CDLL | None:
-    """The loaded library, or None; `status()` says why."""
+    """The loaded library, or None; `status()` gives the reason."""
     return _load()[0]
 
 

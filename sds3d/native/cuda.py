@@ -1,4 +1,4 @@
-"""Finds, compiles if need be, and loads the CUDA kernels of cuda_ext.
+"""Finds, compiles if necessary, and loads the CUDA kernels of cuda_ext.
 
 Three ways, in this order: the fatbin that setup.py made where there was an nvcc; what NVRTC made on an earlier run, in
 the user's cache; NVRTC now. The environment variable SDS3D_CUDA_KERNELS=prebuilt or =nvrtc (the last two) leaves out
@@ -42,7 +42,7 @@ Way = Callable[[str, int], tuple[Module, KernelStatus]]
 def load(unit: str, device: torch.device | str | int) -> Module:
     """Kernels by name of `unit`, one of cuda_build.UNITS, on a CUDA `device`; loaded once, so cheap to call again.
 
-    UserError if there is no way to load them.
+    UserError if they cannot be loaded.
     """
     module, found = _load(unit, _index(device))
     if module is None:

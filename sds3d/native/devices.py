@@ -25,7 +25,7 @@ def resolve_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
 
 
 def begin_context(name: Literal["auto", "cpu", "cuda"]) -> None:
-    """Starts making the primary context of the first GPU in a thread, so that it is there when torch is imported.
+    """Starts making the primary context of the first GPU in a thread, so that it exists when torch is imported.
 
     Torch uses the context that the process has (CUDA Driver API, Primary Context Management). Where it cannot be made,
     torch reports why at its first use.

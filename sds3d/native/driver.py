@@ -58,7 +58,7 @@ class Kernel:
         """Queues the kernel: `grid` blocks of `block` threads, each with `shared_bytes` of dynamic shared memory.
 
         The driver copies `params` before this returns; its fields must be those of the kernel's struct, in their order.
-        RuntimeError with the driver's words if the launch, or an earlier one that is found out here, failed.
+        RuntimeError with the driver's message if this launch failed, or an earlier one whose error surfaces here.
         """
         if shared_bytes > self._granted:
             self._grant(shared_bytes)
@@ -99,7 +99,7 @@ class _Context:
 
 
 def check(code: int, what: str) -> None:
-    """Raises RuntimeError with the driver's words for `code`, unless it is 0."""
+    """Raises RuntimeError with the driver's message for `code`, unless it is 0."""
     if code:
         name, words = c_char_p(), c_char_p()
         _driver().cuGetErrorName(code, byref(name))

@@ -23,7 +23,7 @@ def library() -> ctypes.CDLL:
     packages = Path(torch.__file__).parents[1]
     folders = [*packages.glob("nvidia/*/lib"), packages / "torch" / "lib"]
     major = torch.version.cuda.split(".")[0]
-    for folder in folders:  # NVRTC opens this by its bare name, and NVIDIA's wheels do not tell it where
+    for folder in folders:  # NVRTC opens this by its bare name, and NVIDIA's wheels do not set its path
         for path in folder.glob(f"libnvrtc-builtins.so.{major}.*"):
             ctypes.CDLL(str(path))
     name = f"libnvrtc.so.{major}"
@@ -54,7 +54,7 @@ def compile_sources(sources: dict[str, str], architecture: str, flags: Sequence[
     """A cubin for an `architecture` like "sm_90", PTX for one like "compute_120".
 
     `sources` holds texts by file name, the program first, then the headers that it may include by these names.
-    RuntimeError with the compiler's words if it fails.
+    RuntimeError with the compiler's message if it fails.
     """
     (name, program), *headers = [(key.encode(), text.encode()) for key, text in sources.items()]
     names = (c_char_p * len(headers))(*(key for key, _ in headers))

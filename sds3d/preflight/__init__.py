@@ -1,1 +1,1 @@
-"""Before a run: what is missing, and how much memory it takes."""
+"""Checks before a run: missing files, and the memory that it needs."""

@@ -1,4 +1,4 @@
-"""What a run needs and can be known to be missing before it begins: its priors, and room for them on the GPU."""
+"""Checks before a run that its priors are installed and fit in GPU memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sds3d.priors.kinds import Found, find_priors, kind_of, named_priors
 
 
 def preflight(cfg: Config) -> dict[PriorConfig, Found]:
-    """The weights of the run's priors; UserError with all that is missing, or with the memory that is. Writes nothing.
+    """The weights of the run's priors; UserError lists everything missing, or the lack of memory. Writes nothing.
 
-    Memory is measured only where it can be short.
+    Memory is checked only for large priors on a GPU.
     """
     found = find_priors(cfg)
     if all(kind_of(prior).small for prior in found):
@@ -29,7 +29,7 @@ def preflight(cfg: Config) -> dict[PriorConfig, Found]:
 
 
 def _check_compiler(priors: dict[PriorConfig, str]) -> None:
-    """What torch.compile needs on a GPU: Triton builds a small extension of Python for each kernel."""
+    """Checks for a C compiler and Python.h: Triton builds a small Python extension for each kernel."""
     compiling = [key for prior, key in priors.items() if kind_of(prior).compiles]
     if not compiling:
         return
@@ -39,11 +39,11 @@ def _check_compiler(priors: dict[PriorConfig, str]) -> None:
         raise UserError(f"{key}: needs a C compiler, got none of $CC, gcc, clang; apt-get install gcc, or {key}=false")
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if not header.is_file():
-        raise UserError(f"{key}: needs {header}, which is not there; apt-get install python3-dev, or {key}=false")
+        raise UserError(f"{key}: needs {header}, which does not exist; apt-get install python3-dev, or {key}=false")
 
 
 def _check_room(cfg: Config) -> None:
-    """Refuses what is sure not to fit; the margin of an estimate is no reason to."""
+    """UserError if the run certainly does not fit; the margin of the estimate is not counted."""
     from sds3d.preflight.estimate import CONTEXT, GIB, estimate, gpu_memory
 
     stage = estimate(cfg, "cuda").largest

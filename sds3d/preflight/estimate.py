@@ -1,4 +1,4 @@
-"""What a run needs before it starts: memory of the GPU and of the host, by its real networks without their weights."""
+"""Estimates the GPU and host memory of a run from its real networks, without their weights."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sds3d.priors.kinds import kind_of
 from sds3d.representations.memory import scene_bytes
 
 GIB = 2**30
-CONTEXT = GIB // 2  # what CUDA and the libraries on it take before the first tensor
+CONTEXT = GIB // 2  # allocated by CUDA and its libraries before the first tensor
 MARGIN = 0.15  # of the rest: workspaces of convolutions, and memory that the allocator cannot use
-LEVELS = 1000  # timesteps of every prior that we know
+LEVELS = 1000  # timesteps of every known prior
 HOST = {"cpu": 1.2 * GIB, "cuda": 2.5 * GIB}  # Python and libraries; meshing and baking; docs/benchmarks.md
-# Bytes a pixel: colours, alphas and depths, their gradients and those of the regularisers, and the rasterizer's state.
+# Bytes a pixel: colors, alphas and depths, their gradients and those of the regularizers, and the rasterizer's state.
 PIXEL = 4 * (5 + 5 + 8 + 2)
 PRIOR_PIXEL = 4 * 9  # of the images that the prior sees: resized, scaled, and their gradient
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """What a stage needs on its device, in bytes by what for."""
+    """The memory of a stage on its device, in bytes by purpose."""
 
     name: str
     prior: str
@@ -36,44 +36,44 @@ class StageEstimate:
     num_images: int  # of a target
     rows: int  # of the largest network call: its images, each under several texts
     parts: dict[str, int]
-    needed: int  # all parts that are there at once
+    needed: int  # peak: all parts that are allocated at once
 
     @property
     def with_margin(self) -> int:
-        """What is safe."""
+        """Bytes including the safety margin."""
         context = self.parts["context"]
         return context + round((self.needed - context) * (1 + MARGIN))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run needs."""
+    """The memory of a run."""
 
     stages: tuple[StageEstimate, ...]
     host: int  # bytes of the host's memory
 
     @property
     def largest(self) -> StageEstimate:
-        """The stage that needs most on its device."""
+        """The stage that needs the most device memory."""
         return max(self.stages, key=lambda stage: stage.needed)
 
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """The first GPU, and what of its memory this process may still take, in bytes."""
+    """The first GPU, and the bytes of its memory that this process can still allocate."""
 
     name: str
     free: int
 
 
 def gpu_memory() -> GpuMemory:
-    """Asks CUDA, which takes its own memory first."""
+    """Queries CUDA, which allocates its own context first."""
     free, _ = torch.cuda.mem_get_info()
     return GpuMemory(torch.cuda.get_device_name(), free)
 
 
 def estimate(cfg: Config, device_type: str) -> Estimate:
-    """What a run of `cfg` needs on a "cuda" or "cpu" device; UserError if one of its priors is neither here nor known.
+    """What a run of `cfg` needs on a "cuda" or "cpu" device; UserError if a prior is neither installed nor known.
 
     One prior is on the device at a time.
     """
@@ -110,7 +110,7 @@ def estimate(cfg: Config, device_type: str) -> Estimate:
 
 
 def together(parts: dict[str, int], device_type: str) -> int:
-    """Bytes that are there at once: the text encoder is let go of before the first step.
+    """Bytes that are allocated at once: the text encoder is freed before the first step.
 
     A recorded CUDA graph keeps its memory, so calls add up on a GPU and share theirs on a CPU.
     """
@@ -120,21 +120,21 @@ def together(parts: dict[str, int], device_type: str) -> int:
 
 
 def call_bytes(blueprint: Blueprint, count: int) -> int:
-    """The most that the network needs at once beside its weights, for `count` noisy latents."""
+    """Peak bytes of a network call beside its weights, for `count` noisy latents."""
     with PeakMemory() as memory, fused_attention(), torch.no_grad():
         blueprint.predict(_latents(blueprint, count))
     return memory.peak
 
 
 def learning_bytes(blueprint: Blueprint, count: int) -> int:
-    """The same with all that is kept for a gradient; the low-rank corrections themselves are small."""
+    """The same including the activations kept for a gradient; the low-rank corrections themselves are small."""
     with PeakMemory() as memory, fused_attention():
         blueprint.predict(_latents(blueprint, count).requires_grad_()).sum().backward()
     return memory.peak
 
 
 def encoding_bytes(blueprint: Blueprint, count: int) -> int:
-    """The most that encoding `count` images and the way back need at once beside the weights."""
+    """Peak bytes of encoding `count` images and its backward pass, beside the weights."""
     size = blueprint.resolution
     with PeakMemory() as memory, fused_attention():
         images = torch.empty(count, 3, size, size, device=META, requires_grad=True)
@@ -143,7 +143,7 @@ def encoding_bytes(blueprint: Blueprint, count: int) -> int:
 
 
 def calls_of(stage: StageConfig) -> list[Calls]:
-    """The calls of the network for each target of `stage`, at the most noise that may be drawn for it."""
+    """The calls of the network for each target of `stage`, at the highest noise level that may be sampled for it."""
     found = []
     for step in range(0, stage.steps, stage.prior_every):
         timestep = min(max(int(stage.t_max.at(step / stage.steps) * LEVELS), 1), LEVELS - 1)
@@ -157,7 +157,7 @@ def num_texts(prior: PriorConfig, stage: StageConfig) -> int:
 
 
 def label(prior: PriorConfig) -> str:
-    """How to call a prior in a line of text."""
+    """The name of a prior in a line of text."""
     return prior.path or prior.kind
 
 

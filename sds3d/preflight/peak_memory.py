@@ -1,4 +1,4 @@
-"""How much memory a computation takes at most, also without doing it: torch's meta device has shapes and no data."""
+"""Peak memory of a computation, also without running it: torch's meta device has shapes and no data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 class PeakMemory(TorchDispatchMode):
     """Inside this block, the bytes of all tensors made in it and still needed: `live` now, `peak` at most.
 
-    What an operation takes while it runs and gives back, such as a convolution's workspace, is not seen.
+    Memory that an operation frees before it returns, such as a convolution's workspace, is not counted.
     """
 
     def __init__(self) -> None:
@@ -54,8 +54,8 @@ class PeakMemory(TorchDispatchMode):
 def fused_attention() -> Iterator[None]:
     """Attention as a GPU computes it, whose scores are never in memory; on the meta device torch would count them.
 
-    The function is replaced for all threads: torch's own ways to do it end where a backward pass begins, and that
-    computes again what was not kept.
+    The function is replaced for all threads: torch's context managers end before the backward pass, which
+    recomputes checkpointed activations.
     """
     before = F.scaled_dot_product_attention
     F.scaled_dot_product_attention = _attend

@@ -107,9 +107,9 @@ def _choose(device: torch.device | str) -> Backend:
     if not missing:
         return "native"
     if torch.device(device).type == "cuda" and _has_gsplat():
-        _warn_once(f"drawing with gsplat, slower than our own kernels: {missing}")
+        _warn_once(f"rendering with gsplat, slower than our own kernels: {missing}")
         return "gsplat"
-    _warn_once(f"drawing with plain torch, 20 to 60 times slower: {missing}")
+    _warn_once(f"rendering with plain torch, 20 to 60 times slower: {missing}")
     return "torch"
 
 

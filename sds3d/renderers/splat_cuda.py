@@ -170,7 +170,7 @@ class AdamState:
     epsilon: float
     stat_gradients: Tensor  # [N] += means2d_grad_norm
     stat_counts: Tensor  # [N] += views that saw the splat
-    others: Sequence[Tensor | None] = (None,) * 5  # gradients by terms of the loss that do not see the drawing
+    others: Sequence[Tensor | None] = (None,) * 5  # gradients of loss terms that do not depend on the images
 
 
 def adam_step(

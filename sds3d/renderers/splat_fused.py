@@ -94,7 +94,7 @@ class FusedSplatScene(SplatScene):
 
     @torch.enable_grad()
     def _regularization_gradient(self, log_scales: Tensor, cfg: LossConfig) -> Tensor | None:
-        """Of a leaf of its own: a parameter's gradient would be gathered on the stream where that was made."""
+        """Gradients of new leaves: a parameter's would accumulate on the stream that created the parameter."""
         if not cfg.scales:
             return None
         log_scales = log_scales.detach().requires_grad_()

@@ -134,7 +134,7 @@ def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
 def _gradients(
     ctx: Any, needed: Arguments, v_images: tuple, backward: Callable[..., tuple], grad_norm: Tensor
 ) -> Arguments:
-    """Gradients of all arguments of `_forward`; `needed` says which are needed."""
+    """Gradients of all arguments of `_forward`; `needed` marks the needed ones."""
     given = Arguments(*ctx.saved_tensors[:NUM_TENSORS], *ctx.options)
     drawing = Drawing(*ctx.saved_tensors[NUM_TENSORS:])
     *gradients, v_offsets = backward(

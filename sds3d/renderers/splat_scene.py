@@ -17,7 +17,7 @@ from sds3d.representations.gaussians.splats import Gaussians
 
 
 class Surface:
-    """Gaussians that move and turn, and nothing else: what normals, the slopes of depths, may change.
+    """Gaussians that only move and turn: the parameters that normals, the slopes of depths, may change.
 
     By growing and by gaining opacity splats smooth a surface, too; with each step it would come to lie further out.
     """
@@ -26,7 +26,7 @@ class Surface:
         self.gaussians = gaussians
 
     def activated(self) -> Splats:
-        """Those of the Gaussians, with gradients of means and quats only."""
+        """The activated fields of the Gaussians, with gradients of means and quats only."""
         splats = self.gaussians.activated()
         return Splats(splats.means, splats.quats, *(x.detach() for x in splats[2:]))
 
@@ -56,7 +56,7 @@ class SplatScene:
         return self.gaussians.regularization(cfg)
 
     def update(self, step: int, optimizer: Adam, render: Render) -> None:
-        """Notes what this step's gradients say and, now and then, grows and prunes."""
+        """Adds this step's gradient statistics; at intervals, grows and prunes."""
         self.densifier.observe(render.info)
         self.densifier.intervene(self.gaussians, step, optimizer)
 

@@ -1,4 +1,4 @@
-"""How much memory the optimization of a scene takes, known without the scene."""
+"""Memory of the optimization of a scene, computed from its config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPLAT_VIEW = 32 + 4 + 40 + 8 * 6
 
 
 def scene_bytes(cfg: GaussiansConfig, images: int) -> int:
-    """The most that a scene takes with its optimizer, and its renderer for so many `images` at once."""
+    """Peak bytes of a scene, its optimizer, and its renderer for `images` images at once."""
     match cfg:
         case GaussiansConfig():
             return cfg.max_gaussians * (SPLAT + SPLAT_VIEW * images)

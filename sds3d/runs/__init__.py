@@ -1,1 +1,1 @@
-"""What is on disk: a run's folder."""
+"""The folder of a run on disk."""

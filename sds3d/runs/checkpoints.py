@@ -1,4 +1,4 @@
-"""The checkpoints of a run: whatever happens to the disk or the process, the newest whole one is found again."""
+"""The checkpoints of a run: the newest valid one is found after any crash or disk error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATE = "state.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `Checkpoints.save` was given, and one message for each newer checkpoint that was damaged."""
+    """The arguments of `Checkpoints.save`, and one message for each newer checkpoint that was damaged."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -34,7 +34,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The folder `checkpoints` of a run, one folder a step in it."""
+    """The folder `checkpoints` of a run, which holds one folder a step."""
 
     def __init__(self, run: Path, config_hash: str, keep: int) -> None:
         """`run` is the run's folder; `keep` is how many checkpoints stay."""
@@ -43,7 +43,7 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any], metrics_bytes: int) -> None:
-        """Adds a checkpoint; the older ones stay valid whatever happens on the way. `state` must fit in JSON.
+        """Adds a checkpoint; older checkpoints stay valid even if this fails. `state` must fit in JSON.
 
         `metrics_bytes` is the size of the log up to this step.
         """
@@ -84,7 +84,7 @@ class Checkpoints:
         self._prune(final)
 
     def load_latest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole, or None in a new run."""
+        """The newest valid checkpoint, or None in a new run."""
         for leftover in self.folder.glob("*.tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         messages: list[str] = []
@@ -116,7 +116,7 @@ class Checkpoints:
         return sorted(names, key=lambda path: int(path.name[5:]), reverse=True)
 
     def _prune(self, newest: Path) -> None:
-        """Removes all but the newest checkpoints, once `newest` reads back whole."""
+        """Removes all but the newest checkpoints, once `newest` has been read back and verified."""
         try:
             head = _read_state(newest)
             if file_sha256(newest / TENSORS) != head["files"][TENSORS]["sha256"]:
@@ -128,7 +128,7 @@ class Checkpoints:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    """state.json of a checkpoint; ValueError when it is not what was written."""
+    """state.json of a checkpoint; ValueError if it was changed or damaged."""
     try:
         head = json.loads((path / STATE).read_bytes())
         checksum = head.pop("sha256")

@@ -1,4 +1,4 @@
-"""The run folder: config, lock, log, previews, reports. What is in it survives a kill at any moment."""
+"""The run folder: config, lock, log, previews, reports. Its content survives a kill at any moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def outputs_of(path: Path) -> dict[str, str]:
     """Name and sha256 of the files of the finished run at `path`, as its report lists them.
 
-    Empty if it is not finished or one of them is not as it was written.
+    Empty if the run is not finished or a file has changed.
     """
     try:
         outputs = json.loads((path / "report.json").read_text())["outputs"]
@@ -37,14 +37,14 @@ def outputs_of(path: Path) -> dict[str, str]:
 def check_is_run(path: Path) -> None:
     """UserError unless there is a run at `path`, of whatever version."""
     if not (path / "config.yaml").is_file():
-        raise UserError(f"{path} is no run folder: it has no config.yaml; give the folder that a run printed")
+        raise UserError(f"{path} is not a run folder: it has no config.yaml; give the folder that a run printed")
 
 
 class RunFolder:
     """One run on disk; `create` it from a config or `open` it again."""
 
     def __init__(self, path: Path, cfg: Config, prior_ids: Sequence[str] = ()) -> None:
-        """`prior_ids` tell the weights of each stage's prior from others: with others, it is another run."""
+        """`prior_ids` identify the weights of each stage's prior; other weights make another run."""
         self.path = path
         self.prior_ids = tuple(prior_ids)
         self.config_hash = config_hash(cfg, prior_ids)
@@ -54,11 +54,11 @@ class RunFolder:
 
     @classmethod
     def create(cls, cfg: Config, prior_ids: Sequence[str] = ()) -> RunFolder:
-        """The folder of `cfg` inside cfg.out, made if it is not there yet."""
+        """The folder of `cfg` inside cfg.out, created if it does not exist."""
         out = Path(cfg.out)
         path = out / run_name(cfg, prior_ids)
         if path.is_symlink() or path.resolve().parent != out.resolve():
-            raise UserError(f"{path} leads out of {out.resolve()}; remove that link")
+            raise UserError(f"{path} points outside {out.resolve()}; remove that link")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -68,7 +68,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path, find_ids: Callable[[Config], Sequence[str]] = lambda cfg: ()) -> tuple[RunFolder, Config]:
-        """An existing run and its config; `find_ids` says the ids of its priors' weights."""
+        """An existing run and its config; `find_ids` returns the ids of its priors' weights."""
         check_is_run(path)
         cfg = load_config(path / "config.yaml", [], None)
         return cls(path, cfg, find_ids(cfg)), cfg
@@ -80,7 +80,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether report.json is of this run and lists files that are as they were written."""
+        """Whether report.json belongs to this run and all files that it lists are unchanged."""
         try:
             report = json.loads((self.path / "report.json").read_text())
             return report["config_hash"] == self.config_hash and bool(self.outputs)
@@ -99,7 +99,7 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UserError(f"{self.path}: another process works on this run; wait for it or stop it") from error
+                raise UserError(f"{self.path}: another process is using this run; wait for it or stop it") from error
             yield
 
     def log(self, step: int, **numbers: float) -> None:
@@ -121,25 +121,25 @@ class RunFolder:
         atomic_write(path, picture)
 
     def forget_failure(self) -> None:
-        """Removes failed.json of an earlier try."""
+        """Removes the failed.json of an earlier attempt."""
         (self.path / "failed.json").unlink(missing_ok=True)
 
     def save_failure(self, report: dict[str, Any]) -> None:
-        """Says in failed.json why the run ended before its end."""
+        """Writes to failed.json why the run failed."""
         atomic_write(self.path / "failed.json", json.dumps(report, indent=1) + "\n")
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Adds a checkpoint; the older ones stay valid whatever happens on the way. `state` must fit in JSON."""
+        """Adds a checkpoint; older checkpoints stay valid even if this fails. `state` must fit in JSON."""
         self.checkpoints.save(step, tensors, state, self._flush_log())
 
     def load_latest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole, or None in a new run; takes metrics.jsonl back to its step."""
+        """The newest valid checkpoint, or None in a new run; truncates metrics.jsonl to its step."""
         checkpoint = self.checkpoints.load_latest()
         self._truncate_log(checkpoint.metrics_bytes if checkpoint else 0)
         return checkpoint
 
     def _flush_log(self) -> int:
-        """The size of metrics.jsonl, all of it on the disk."""
+        """The size of metrics.jsonl in bytes, after a sync to disk."""
         if self._log is None:
             return self.metrics.stat().st_size if self.metrics.exists() else 0
         try:
@@ -150,7 +150,7 @@ class RunFolder:
         return self.metrics.stat().st_size
 
     def _truncate_log(self, size: int) -> None:
-        """Cuts metrics.jsonl to `size` bytes and to whole lines."""
+        """Truncates metrics.jsonl to at most `size` bytes and to complete lines."""
         if self._log is not None:
             self._log.close()
             self._log = None

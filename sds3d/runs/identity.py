@@ -1,4 +1,4 @@
-"""Which run a config describes: two configs with the same result have the same hash."""
+"""The identity of a run: configs with the same result have the same hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from sds3d.config.schema import ASIDE, Config
 
-SCHEMA = 2  # of checkpoints and hashes; a new number makes older runs start anew
+SCHEMA = 2  # of checkpoints and hashes; a new number invalidates older checkpoints
 
 
 def identity(value: Any) -> Any:
@@ -25,7 +25,7 @@ def identity(value: Any) -> Any:
 
 
 def config_hash(cfg: Config, prior_ids: Sequence[str] = ()) -> str:
-    """Hex sha256 of all that the result depends on; `prior_ids` tell the weights of each stage's prior from others."""
+    """Hex sha256 of all that the result depends on; `prior_ids` identify the weights of each stage's prior."""
     return hashlib.sha256(json.dumps([SCHEMA, [*prior_ids], identity(cfg)]).encode()).hexdigest()
 
 

@@ -109,7 +109,7 @@ if __name__ == "__main__":
     parent.send_signal(number)
     assert parent.wait(30) == (128 + number if number != signal.SIGKILL else -number)
     if number != signal.SIGKILL:
-        assert parent.stderr.read().decode().endswith("stopped; the same command goes on\n")
+        assert parent.stderr.read().decode().endswith("stopped; run the same command again to continue\n")
     parent.stderr.close()
     ended = found if number != signal.SIGKILL else ["good"]
     until = time.monotonic() + 10
@@ -144,7 +144,7 @@ def test_finished_runs_are_not_repeated_and_missing_ones_are_named(
 
     monkeypatch.setattr(runs, "work_through", make_two)
     finish_run(tmp_path, "b")
-    with pytest.raises(UserError, match=r"2 of 5 runs are missing: 'd', \"it's\"; the same command goes on"):
+    with pytest.raises(UserError, match=r"2 of 5 runs are missing: 'd', \"it's\"; run the command again"):
         runs.make_runs(["a", "b", "c", "d", "it's"], "smoke", tmp_path, jobs=3)
     folders = runs.make_runs(["d", "b", "it's"], "smoke", tmp_path, jobs=3)
     assert asked == [["a", "c", "d", "it's"], ["d", "it's"]]

@@ -75,7 +75,7 @@ def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
         for words in ("trained", "held-out")
         for name, number in (
             ("samples of the prior", "2"),
-            ("optimised Gaussians", "3"),
+            ("optimized Gaussians", "3"),
             ("textured meshes", "3"),
             ("true objects", "200"),
         )

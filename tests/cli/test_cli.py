@@ -91,8 +91,8 @@ def test_mistakes_cost_one_line(capsys: pytest.CaptureFixture, tmp_path: Path) -
     assert "no such file, did you mean 'smoke'?" in fails(capsys, "generate", "x", "--config", "smoek", out)
     assert "did you mean 'generate'?" in fails(capsys, "generat", "x")
     assert 'sds3d generate "PROMPT"' in fails(capsys, "a red mushroom")
-    assert "is no run folder" in fails(capsys, "resume", str(tmp_path))
-    assert "is no run folder" in fails(capsys, "export", str(tmp_path))
+    assert "is not a run folder" in fails(capsys, "resume", str(tmp_path))
+    assert "is not a run folder" in fails(capsys, "export", str(tmp_path))
     assert "no known model" in fails(capsys, "generate", "x", "--prior", "sd-9", out)
     assert "got 'stl'" in fails(capsys, "export", str(tmp_path), "--format", "glb,stl")
     assert "ends in .png" in fails(capsys, "prior", "preview", "x", "--out", "x.jpg")
@@ -225,7 +225,7 @@ def test_line_progress_prints_every_half_minute_and_at_stage_ends() -> None:
         progress.advance(step, loss=0.5)
     progress.close()
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "going on from step 20 of 100"
+    assert lines[0] == "continuing from step 20 of 100"
     steps = [line.split("step ")[1].split("/")[0] for line in lines if "steps/s" in line]
     assert steps == ["50", "60", "91", "100"]
     assert "shape  step 50/100 (50%)  1.0 steps/s  50s left  loss 0.5" in lines

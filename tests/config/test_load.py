@@ -129,7 +129,7 @@ def test_unknown_keys_are_answered_with_the_known_one() -> None:
     assert "did you mean 'cuda'?" in problem("device=cdua")
     assert problem("seed.x=1") == "seed.x: seed is one value and has no keys"
     assert problem("stages.3.steps=1") == "stages.3.steps: expected an index from 0 to 2, got 3"
-    assert problem("stages.x=1") == "stages.x: names nothing that is there; a list has indexes such as stages.0"
+    assert problem("stages.x=1") == "stages.x: no such key; list items have indexes such as stages.0"
     assert "expected names and indexes" in problem("stages[0].steps=1")
     assert "expected names and indexes" in problem(".".join("a" * 2000) + "=1")
     assert "did you mean 'smoke'?" in problem(preset=Path("smok"))
@@ -204,7 +204,7 @@ def test_an_override_of_a_key_does_not_blame_the_file(tmp_path: Path) -> None:
     [
         (b"a: [", "not valid YAML"),
         (b"- 1", "expected keys and values"),
-        (b"seed: 1\nseed: 2", ":2: not valid YAML: the key \"seed\" is there twice"),
+        (b"seed: 1\nseed: 2", ":2: not valid YAML: the key \"seed\" appears twice"),
         (b"a: &x [1]\nb: *x", "aliases"),
         (b"a: !!python/object/apply:os.system ['touch x']", "are not allowed"),
         (b"seed: !!int x", "not valid YAML"),

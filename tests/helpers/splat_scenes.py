@@ -45,7 +45,7 @@ def make_scene(num, cameras, scale=(0.02, 0.15), opacity=(0.05, 0.95), spread=0.
 
 
 def oblong_cameras(num_views=2, width=50, height=37):
-    """Views with unequal focal lengths and a principal point off the centre."""
+    """Views with unequal focal lengths and a principal point off the center."""
     square = turntable(num_views, 40)
     K = torch.tensor([[66.0, 0, 0.45 * width], [0, 54.0, 0.57 * height], [0, 0, 1]])
     return Cameras(square.viewmats, K.expand(num_views, 3, 3).contiguous(), width, height)

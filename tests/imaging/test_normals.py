@@ -109,7 +109,7 @@ class Shell:
 def test_normals_of_a_rendered_shell():
     """Off by as much as the renderer's depths are too near where a surface is seen aslant.
 
-    Those are of the splats' centres, and of overlapping splats the nearer ones are seen. It falls with their size.
+    Those are of the splats' centers, and of overlapping splats the nearer ones are seen. It falls with their size.
     """
     cameras = turntable(4, 64, elevation_deg=20.0)
     _, _, expected = ball(cameras, 0.6)
@@ -136,7 +136,7 @@ def test_normals_face_the_camera_whatever_the_depths_are():
 
 
 def test_the_gradient_is_that_of_the_formula_and_goes_to_the_depths_alone():
-    """Also beside empty pixels, and for a pixel that has no neighbour in its row, where there is nothing to follow."""
+    """Also beside empty pixels, and for a pixel that has no neighbor in its row, where there is nothing to follow."""
     cameras = in_double(turntable(1, 6))
     depths = 2 + torch.rand(1, 6, 6, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     alphas = torch.ones_like(depths)
@@ -162,7 +162,7 @@ def test_what_normals_say_moves_and_turns_splats_and_does_nothing_else_to_them()
     assert moved == {"means", "quats"}
 
 
-def test_a_prior_of_normals_is_shown_both_and_one_of_colours_the_same_as_before(tmp_path):
+def test_a_prior_of_normals_is_shown_both_and_one_of_colors_the_same_as_before(tmp_path):
     depths, alphas, normals = ball(turntable(4, 128), 0.6)
     colors = torch.rand(4, 128, 128, 3, generator=torch.Generator().manual_seed(0))
     render = Render(colors, alphas, depths)
@@ -179,7 +179,7 @@ def test_a_prior_of_normals_is_shown_both_and_one_of_colours_the_same_as_before(
     torch.testing.assert_close(middle, expected, atol=0.01, rtol=0)  # averages over pixels four times as small
 
 
-def test_training_latents_hold_colours_as_before_and_normals_that_are_zero_beside_the_object():
+def test_training_latents_hold_colors_as_before_and_normals_that_are_zero_beside_the_object():
     batch = data.ProceduralObjects(0, 2, range(1), TextEncoder(POCKET / "text_encoder"))[0]
     both, alone = data.render_latents(batch, normals=True), data.render_latents(batch)
     assert both.shape == (8, 24, 32, 32) and torch.equal(both[:, :12], alone)
@@ -187,7 +187,7 @@ def test_training_latents_hold_colours_as_before_and_normals_that_are_zero_besid
     lengths = images[:, 3:].norm(dim=1)
     backgrounds = 2 * batch.backgrounds[..., None, None] - 1
     empty = (images[:, :3] - backgrounds).abs().amax(1) < 1e-6
-    assert (lengths[empty] == 0).float().mean() > 0.99  # the object may have the very colour of its background
+    assert (lengths[empty] == 0).float().mean() > 0.99  # the object may have the very color of its background
     assert lengths.max() < 1 + 1e-5 and (lengths > 0.999).float().mean() > 0.05
 
 
@@ -196,7 +196,7 @@ def options(out: Path, *more: str) -> list[str]:
     return ["--out", str(out), *small, *more]
 
 
-def test_a_widened_network_draws_colours_as_before_whatever_the_normals_are(tmp_path):
+def test_a_widened_network_draws_colors_as_before_whatever_the_normals_are(tmp_path):
     plain = write_tiny_prior(tmp_path / "plain")
     widened = Learner(train.parse(options(tmp_path / "out", "--init", str(plain), "--normals")), CPU).unet
     generator = torch.Generator().manual_seed(0)
@@ -210,14 +210,14 @@ def test_a_widened_network_draws_colours_as_before_whatever_the_normals_are(tmp_
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny prior of colours, widened and trained for two steps."""
+    """A tiny prior of colors, widened and trained for two steps."""
     folder = tmp_path_factory.mktemp("normals")
     plain = write_tiny_prior(folder / "plain")
     train.main(options(folder / "trained", "--init", str(plain), "--normals", "--steps", "2", "--lr", "0.01"))
     return folder / "trained"
 
 
-def test_a_trained_prior_draws_normals_and_shows_colours(trained):
+def test_a_trained_prior_draws_normals_and_shows_colors(trained):
     prior = PocketPrior(trained, CPU)
     assert prior.normals and not PocketPrior(trained.parent / "plain", CPU).normals
     weights = prior.unet.conv_out.weight.flatten(1).norm(dim=1)

@@ -1,4 +1,4 @@
-"""Meshes that other programs wrote: what is refused, and that what is read has its colours."""
+"""Meshes that other programs wrote: what is refused, and that what is read has its colors."""
 
 import json
 import struct
@@ -41,7 +41,7 @@ def triangle(vertices=((0, 0, 0), (1, 0, 0), (0, 1, 0)), **changes):
     return glb(header | changes, binary)
 
 
-def test_colours_of_vertices_multiply_the_factor_of_their_material(tmp_path):
+def test_colors_of_vertices_multiply_the_factor_of_their_material(tmp_path):
     material = {"pbrMetallicRoughness": {"baseColorFactor": [1.0, 1.0, 1.0, 1.0]}}
     data = triangle(primitive={"attributes": {"POSITION": 0, "COLOR_0": 1}, "material": 0}, materials=[material])
     (tmp_path / "x.glb").write_bytes(data)
@@ -57,11 +57,11 @@ BAD = {
     "nan.glb": (triangle([(np.nan, 0, 0), (1, 0, 0), (0, 1, 0)]), "vertices hold NaN or infinity"),
     "point.glb": (triangle([(1, 1, 1)] * 3), "has no extent"),
     "bomb.glb": (triangle(accessors=[{"componentType": 5126, "count": 10**12, "type": "VEC3"}]), "at most 16,000,000"),
-    "minus.glb": (triangle(accessors=[{"count": 10**12}, {"count": -(10**12)}]), "a count that is none"),
+    "minus.glb": (triangle(accessors=[{"count": 10**12}, {"count": -(10**12)}]), "a count is not a non-negative integer"),
     "views.glb": (triangle(bufferViews=[{"buffer": 0, "byteLength": 10**4}] * 10), "have 6 items; .* all in the file"),
     "draco.glb": (triangle(extensionsRequired=["KHR_draco_mesh_compression"]), "needs 'KHR_draco_mesh_compression'"),
     "texcoord.glb": (triangle(primitive={"attributes": {"POSITION": 0, "TEXCOORD_0": 1}}), "coordinates in integers"),
-    "colors16.glb": (triangle(primitive={"attributes": {"POSITION": 0, "COLOR_0": 1}}), "16-bit vertex colours"),
+    "colors16.glb": (triangle(primitive={"attributes": {"POSITION": 0, "COLOR_0": 1}}), "16-bit vertex colors"),
     "outside.glb": (triangle(buffers=[{"byteLength": 56, "uri": "../secret.bin"}]), "refers to '../secret.bin': no"),
     "picture.glb": (
         triangle(images=[{"uri": "data:image/png;base64,AAAA"}], textures=[{"source": 0}],

@@ -20,7 +20,7 @@ def test_charts_do_not_overlap_and_cover_every_face():
     corners = uvs[split]
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     areas = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2
-    large = np.flatnonzero(areas * 512**2 > 8)  # texels: a sliver may miss every texel centre
+    large = np.flatnonzero(areas * 512**2 > 8)  # texels: a sliver may miss every texel center
     assert np.isin(large, texels.faces[texels.mask].unique().numpy()).all() and len(large) > 0.5 * len(faces)
     assert texels.mask.float().mean().item() == pytest.approx(areas.sum(), rel=0.03)  # overlap would cover less
 

@@ -98,7 +98,7 @@ def test_sigterm_saves_and_the_rest_is_the_same(folder: Path, uninterrupted) -> 
     assert code == 75, output
     code, output = run_until(start(folder, "term"), 30, signal.SIGINT)
     assert code == 75, output
-    assert "going on from step" in output
+    assert "continuing from step" in output
     process = start(folder, "term")
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output

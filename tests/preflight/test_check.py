@@ -148,7 +148,7 @@ def test_list_fetch_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert rows[SD.name] == str(folder) and rows["sd-1.5"] == "-"
     assert main(["prior", "fetch", SD.name]) == 0 and capsys.readouterr().out == f"{folder}\n"
     assert main(["prior", "fetch", "sd-2.2"]) == 2 and "no known model" in capsys.readouterr().err
-    assert main(["prior", "verify", SD.name]) == 2 and "nothing says what its files" in capsys.readouterr().err
+    assert main(["prior", "verify", SD.name]) == 2 and "no checksums for its files" in capsys.readouterr().err
     (folder / "sha256.json").write_text(f'{{"vae/config.json": "{"0" * 64}"}}')
     assert main(["prior", "verify", SD.name]) == 1
     assert capsys.readouterr().out.startswith(f"{folder / 'vae/config.json'}: damaged: expected sha256 000")

@@ -281,7 +281,7 @@ def test_the_verb_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFix
     assert (rows["targets"], rows["network calls"]) == (["3", "2"], ["3", "2"])
     assert (rows["images a target"], rows["rows a call"]) == (["4", "4"], ["8", "8"])
     assert lines[-2].startswith("prior.path: mvdream-sd2.1 is not on this machine")
-    assert lines[-1].startswith("fits: stage a needs about ") and lines[-1].endswith("asked for 16 GiB")
+    assert lines[-1].startswith("fits: stage a needs about ") and lines[-1].endswith("the given GPU has 16 GiB")
     assert main([*command, "--gpu-gib", "2"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("does not fit: ")
     assert main(["estimate", "--prior", "mvdream"]) == 2

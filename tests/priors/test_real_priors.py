@@ -285,7 +285,7 @@ def test_a_process_killed_between_two_priors_goes_on(models, tmp_path):
     assert not (runs[1] / "report.json").exists()
     resumed = start("resume", str(runs[1]))
     output, _ = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0 and "going on from step 6 of 10" in output, output
+    assert resumed.returncode == 0 and "continuing from step 6 of 10" in output, output
     assert_same_run(runs[1], runs[0])
     assert all((runs[1] / name).is_file() for name in OUTPUTS)
 

@@ -196,5 +196,5 @@ def test_the_twin_that_learns_has_views_but_no_perp_neg(monkeypatch):
 @pytest.mark.parametrize("key", ["prior", "stages.1.prior"])
 def test_perp_neg_without_view_texts_is_refused(key):
     choice = [f"{key}.kind=stable-diffusion", f"{key}.perp_neg=true", f"{key}.view_texts=false"]
-    with pytest.raises(UserError, match=rf"{key}.perp_neg: keeps away .* set view_texts=true"):
+    with pytest.raises(UserError, match=rf"{key}.perp_neg: steers away .* set view_texts=true"):
         load_config(None, choice, "a red mushroom")

@@ -85,7 +85,7 @@ class TestCuda:
             assert torch.equal(x[:24], y)
 
     def test_depth_and_normals_do_not_change_the_other_gradients(self):
-        """Colours and alpha alone take a shorter backward kernel, with depth another one."""
+        """Colors and alpha alone take a shorter backward kernel, with depth another one."""
         scene = make_scene(100, turntable(2, 40), seed=10)
         results = []
         for weights in ((0, 0), (1e-30, 0), (1e-30, 1e-30)):

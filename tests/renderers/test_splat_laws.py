@@ -28,7 +28,7 @@ BACKENDS = [
 
 
 def one_splat(rasterize, dtype, scale=0.1, opacity=0.7, distance=2.5, background=0.0, quat=(1.0, 0, 0, 0), offset=0.0):
-    """An isotropic splat on the optical axis of a camera with odd width, so that it sits on a pixel's centre."""
+    """An isotropic splat on the optical axis of a camera with odd width, so that it sits on a pixel's center."""
     viewmats = torch.eye(4, dtype=dtype)[None]
     Ks = torch.tensor([[[30.0, 0, 15.5], [0, 30.0, 15.5], [0, 0, 1]]], dtype=dtype)
     splats = Splats(

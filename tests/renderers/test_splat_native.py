@@ -57,7 +57,7 @@ def test_native_is_bitwise_independent_of_threads(use_simd):
 
 @needs_native
 def test_native_without_geometry_cotangents_has_the_same_gradient():
-    """Colours and alpha alone take a shorter backward kernel."""
+    """Colors and alpha alone take a shorter backward kernel."""
     scene = make_scene(100, turntable(2, 40), seed=10)
     gradients = []
     for weight in (None, 0.0):
@@ -89,7 +89,7 @@ def test_native_without_normals_draws_the_rest_bit_for_bit(use_simd):
 
 @needs_native
 def test_native_draws_no_broken_splat():
-    """A splat with NaN or infinity leaves the others as they are, and its neighbours' gradients finite."""
+    """A splat with NaN or infinity leaves the others as they are, and its neighbors' gradients finite."""
     expected, actual = with_broken_splats(splat_native.rasterize)
     for x, y in zip(actual[0], expected[0], strict=True):
         assert torch.equal(x, y)

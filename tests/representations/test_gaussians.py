@@ -87,7 +87,7 @@ def test_growth_splits_the_splats_with_the_largest_gradients_and_keeps_the_other
     assert 7 not in kept and 42 not in kept and len(kept) == 98
     torch.testing.assert_close(optimizer.state[scene.means]["exp_avg"][:98], moments[kept])
     assert (optimizer.state[scene.means]["exp_avg"][98:] == 0).all()
-    step(scene, optimizer)  # the optimiser goes on with the new parameters
+    step(scene, optimizer)  # the optimizer goes on with the new parameters
 
 
 def test_oversized_splats_split_first():

@@ -249,7 +249,7 @@ def test_a_link_out_of_the_folder_is_refused(cfg: Config, tmp_path: Path) -> Non
     out = Path(cfg.out)
     out.mkdir()
     (out / run_name(cfg)).symlink_to(tmp_path)
-    with pytest.raises(UserError, match="leads out of"):
+    with pytest.raises(UserError, match="points outside"):
         RunFolder.create(cfg)
 
 
@@ -290,7 +290,7 @@ def test_a_report_without_outputs_is_of_no_finished_run(outputs: object, run: Ru
 
 
 def test_open_wants_a_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         RunFolder.open(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""GLB, the binary form of glTF; the owner of glTF's axes: y up, front +z, metres."""
+"""GLB, the binary form of glTF; the owner of glTF's axes: y up, front +z, meters."""
 
 from __future__ import annotations
 

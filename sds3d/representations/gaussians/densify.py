@@ -29,7 +29,7 @@ class Densifier:
         self.counts = torch.zeros(0)  # [N] views that saw the splat
 
     def observe(self, info: Mapping[str, Tensor]) -> None:
-        """Note what one step's gradients say."""
+        """Adds the gradient statistics of one step."""
         self.gradients += info["means2d_grad_norm"]
         self.counts += (info["radii"] > 0).sum(0)
 
@@ -43,7 +43,7 @@ class Densifier:
             self._intervene(scene, step, optimizer, step + 1 <= self.cfg.densify_until * self.total_steps)
 
     def reset(self, scene: Gaussians) -> None:
-        """Forget everything."""
+        """Resets the statistics."""
         self.gradients = torch.zeros(len(scene), device=scene.means.device)
         self.counts = torch.zeros_like(self.gradients)
 
@@ -51,9 +51,9 @@ class Densifier:
     def _intervene(self, scene: Gaussians, step: int, optimizer: Adam, grow: bool) -> None:
         opacities, scales = scene.logit_opacities.sigmoid(), scene.log_scales.exp()
         keep = opacities > self.cfg.prune_opacity
-        keep &= scene.means.norm(dim=-1) < 1.2  # what left the unit ball is a floater
+        keep &= scene.means.norm(dim=-1) < 1.2  # splats far outside the unit ball are floaters
         if not keep.any():
-            return  # everything faded: leave it to the optimiser rather than end with nothing
+            return  # all splats are faint: keep them and let the optimizer continue
         room = max(0, self.cfg.max_gaussians - int(keep.sum()))
         budget = min(room, int(self.cfg.grow_fraction * int(keep.sum()))) if grow else 0
         score = self.gradients / self.counts.clamp_min(1)

@@ -31,7 +31,7 @@ def splat_ply(scene: Gaussians) -> bytes:
     columns = [means @ AXES.T, torch.zeros_like(means), (colors - 0.5) / SH0, opacities, log_scales, quats]
     table = torch.cat(columns, 1)  # [N, 17]
     if not table.isfinite().all():
-        raise UserError("the optimisation diverged (NaN or infinity in the splats); try another seed=N")
+        raise UserError("the optimization diverged (NaN or infinity in the splats); try another seed=N")
     return _header(len(table)) + table.numpy().astype(np.dtype("<f4")).tobytes()
 
 
@@ -48,7 +48,7 @@ def read_splat_ply(data: bytes) -> Gaussians:
         "quats": multiply_quats(AXES_QUAT * torch.tensor([1.0, -1, -1, -1]), quats),
         "log_scales": log_scales,
         "logit_opacities": opacities[:, 0],
-        "logit_colors": (0.5 + SH0 * colors).logit(eps=1e-6),  # a colour of 0 or 1 has none
+        "logit_colors": (0.5 + SH0 * colors).logit(eps=1e-6),  # a color of 0 or 1 has none
     }
     return Gaussians(tensors, GaussiansConfig())
 

@@ -19,7 +19,7 @@ NAMES = ("means", "quats", "log_scales", "logit_opacities", "logit_colors")
 
 
 class Gaussians(nn.Module):
-    """N splats: means, unit quaternions wxyz, scales, opacities and view-independent colours."""
+    """N splats: means, unit quaternions wxyz, scales, opacities and view-independent colors."""
 
     def __init__(self, tensors: Mapping[str, Tensor], cfg: GaussiansConfig) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Gaussians(nn.Module):
 
     @classmethod
     def random_ball(cls, cfg: GaussiansConfig, generator: torch.Generator) -> Gaussians:
-        """Grey splats spread evenly in a ball of `cfg.init_radius`, as wide as their mean spacing."""
+        """Gray splats spread evenly in a ball of `cfg.init_radius`, as wide as their mean spacing."""
         n = cfg.num_init
         directions = nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=-1)
         radii = cfg.init_radius * torch.rand(n, 1, generator=generator) ** (1 / 3)
@@ -52,7 +52,7 @@ class Gaussians(nn.Module):
         return len(self.means)
 
     def activated(self) -> Splats:
-        """What a rasterizer draws, differentiable in the parameters."""
+        """The fields of Splats, differentiable in the parameters."""
         return Splats(
             self.means,
             self.quats,
@@ -85,7 +85,7 @@ class Gaussians(nn.Module):
         axes = quats_to_rotations(quats) / scales.clamp_min(1e-4)[:, None, :]  # [N, 3, 3], whitening columns
         reach = 4 * scales.amax(-1, keepdim=True)
         cells = ((points + 2) / CELL).long()
-        order = ((cells[:, 0] * 4096 + cells[:, 1]) * 4096 + cells[:, 2]).argsort()  # neighbours in one chunk
+        order = ((cells[:, 0] * 4096 + cells[:, 1]) * 4096 + cells[:, 2]).argsort()  # neighbors in one chunk
         density = points.new_zeros(len(points))
         for chunk in order.split(CHUNK[points.device.type]):
             local = points[chunk]
@@ -97,7 +97,7 @@ class Gaussians(nn.Module):
         return density
 
     def is_finite(self) -> Tensor:
-        """Whether all parameters are numbers, a truth value []."""
+        """Whether all parameters are finite, a bool tensor []."""
         norms = torch._foreach_norm([getattr(self, name).detach() for name in NAMES])
         return torch.isfinite(torch.stack(norms)).all()
 
@@ -106,6 +106,6 @@ class Gaussians(nn.Module):
         return {name: getattr(self, name).detach() for name in NAMES}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over the parameters that `tensors` returned; there may be more splats or fewer."""
+        """Restores the parameters that `tensors` returned; the number of splats may differ."""
         for name in NAMES:
             setattr(self, name, nn.Parameter(tensors[name].to(self.means.device)))
