@@ -57,7 +57,7 @@ BAD = {
     "nan.glb": (triangle([(np.nan, 0, 0), (1, 0, 0), (0, 1, 0)]), "vertices hold NaN or infinity"),
     "point.glb": (triangle([(1, 1, 1)] * 3), "has no extent"),
     "bomb.glb": (triangle(accessors=[{"componentType": 5126, "count": 10**12, "type": "VEC3"}]), "at most 16,000,000"),
-    "minus.glb": (triangle(accessors=[{"count": 10**12}, {"count": -(10**12)}]), "a count is not a non-negative integer"),
+    "minus.glb": (triangle(accessors=[{"count": 10**12}, {"count": -(10**12)}]), "count is not a non-negative integer"),
     "views.glb": (triangle(bufferViews=[{"buffer": 0, "byteLength": 10**4}] * 10), "have 6 items; .* all in the file"),
     "draco.glb": (triangle(extensionsRequired=["KHR_draco_mesh_compression"]), "needs 'KHR_draco_mesh_compression'"),
     "texcoord.glb": (triangle(primitive={"attributes": {"POSITION": 0, "TEXCOORD_0": 1}}), "coordinates in integers"),
