@@ -1,8 +1,8 @@
 # make asset PROMPT="a red mushroom with white dots"   a textured 3D asset in outputs/
-# make test                                            style, types and tests; MARK= runs the slow ones too
-# make test-gpu                                        every CUDA test on this machine's GPU, plain and under the sanitizer
-# make bench                                           how fast this machine is; fails if an asset misses its limits
-# make clean                                           removes .venv and build products, never outputs/
+# make test                                            style, types and tests; MARK= includes the slow tests
+# make test-gpu                                        all CUDA tests on this machine's GPU, plain and under compute-sanitizer
+# make bench                                           measures this machine; fails if an asset misses its limits
+# make clean                                           removes .venv and build products, but not outputs/
 
 PYTHON ?= python3
 VENV ?= .venv
