@@ -106,7 +106,7 @@ def test_recorded_steps_end_where_the_others_do(estimator):
 
 @pytest.mark.parametrize("estimator", [ISMConfig(), SDIConfig()], ids=lambda cfg: cfg.kind)
 def test_estimators_that_cannot_be_recorded_run_between_the_recorded_steps(estimator):
-    stages = (replace(STAGES[0], estimator=estimator, steps=8),)
+    stages = (replace(STAGES[0], estimator=estimator),)
     cfg = replace(CONFIG, stages=stages)
     one, *_ = optimise(Steps, PriorOnGpu(pixel_latents=True), cfg)
     other, *_ = optimise(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
