@@ -320,7 +320,7 @@ def test_what_is_not_there_is_said_before_there_is_a_run_folder(models, tmp_path
         assert "no such file or folder, and no known model" in error
     alone = tmp_path / "alone.pt"
     alone.symlink_to(models.original)
-    assert "needs the tokenizer of CLIP, which is not here" in fails(capsys, *command(alone, out))
+    assert "needs the tokenizer of CLIP, which is not installed" in fails(capsys, *command(alone, out))
     lost = two_stages(models).replace(str(models.sd), "nowhere")
     assert "stages.1.prior.path: " in fails(capsys, *command(models.mvdream, out, lost))
     assert not out.exists()
