@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from sds3d.config.schema import Config, PriorConfig
 from sds3d.native.devices import begin_context
 from sds3d.native.gc_pause import no_collection
-from sds3d.priors.kinds import GUESSED, Found, kind_of, unseen_words_of
+from sds3d.priors.kinds import GUESSED, kind_of, unseen_words_of
+from sds3d.priors.weights import Found
 from sds3d.representations.viewers import OPENED_BY as SCENE_OPENED_BY
 from sds3d.runs.folder import RunFolder
 

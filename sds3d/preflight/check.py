@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sds3d.config.schema import Config, PriorConfig
 from sds3d.errors import UserError
-from sds3d.priors.kinds import Found, find_priors, kind_of, named_priors
+from sds3d.priors.kinds import find_priors, kind_of, named_priors
+from sds3d.priors.weights import Found
 
 
 def preflight(cfg: Config) -> dict[PriorConfig, Found]:

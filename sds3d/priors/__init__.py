@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sds3d.config.schema import PriorConfig
     from sds3d.interfaces import Prior
-    from sds3d.priors.kinds import Found
+    from sds3d.priors.weights import Found
 
 
 def build_prior(cfg: PriorConfig, device: torch.device, found: Found | None = None) -> Prior:

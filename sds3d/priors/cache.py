@@ -11,7 +11,7 @@ from sds3d.config.schema import PriorConfig
 from sds3d.interfaces import Prior
 from sds3d.native.gc_pause import no_collection
 from sds3d.priors import build_prior
-from sds3d.priors.kinds import Found
+from sds3d.priors.weights import Found
 
 
 class Priors:

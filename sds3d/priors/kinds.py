@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.priors.known import existing_path, find_known, locate, unknown_model
-from sds3d.priors.weights import POCKET, content_id, read_manifest
+from sds3d.priors.weights import POCKET, Found, content_id, read_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 GUESSED = "words that the prior has not seen in training, so it guesses their meaning"
 OTHER_DTYPE = "choose another prior.dtype (bfloat16 or float32)"
-
-
-@dataclass(frozen=True)
-class Found:
-    """Weights on this machine."""
-
-    path: Path  # a folder or a file
-    id: str  # 16 hex digits that change with the weights, wherever they are
 
 
 @dataclass(frozen=True)

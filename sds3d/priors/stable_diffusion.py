@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from sds3d.config.schema import StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.files import cache_folder
-from sds3d.priors.kinds import Found
 from sds3d.priors.pretrained import choose_dtype, load_model, read_json
 from sds3d.priors.schedule import Schedule, read_schedule
 from sds3d.priors.text_encoders import load_sd3_encoder, load_sd_encoder, load_sdxl_encoder, split_pooled
 from sds3d.priors.texts import Encode, PromptCache
 from sds3d.priors.vae import Vae
 from sds3d.priors.views import SingleViewPrior
+from sds3d.priors.weights import Found
 
 if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel

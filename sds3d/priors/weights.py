@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from sds3d.errors import UserError
@@ -15,6 +16,14 @@ MANIFEST = "sha256.json"
 PARTS = ("unet/*", "transformer/*", "vae/*", "text_encoder*/*", "tokenizer*/*", "scheduler/*", "model_index.json")
 SAMPLE = 1 << 20  # bytes at the start, in the middle and at the end of a file that tell it from others
 POCKET = Path(__file__).parent / "pocket" / "weights"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Weights on this machine."""
+
+    path: Path  # a folder or a file
+    id: str  # 16 hex digits that change with the weights, wherever they are
 
 
 def verify(folder: Path, remedy: str = "") -> None:

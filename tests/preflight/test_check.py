@@ -16,9 +16,9 @@ from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, SDSConfig, 
 from sds3d.errors import UserError
 from sds3d.preflight.check import preflight
 from sds3d.preflight.estimate import GIB, GpuMemory, estimate
-from sds3d.priors.kinds import Found, named_priors
+from sds3d.priors.kinds import named_priors
 from sds3d.priors.known import find_known
-from sds3d.priors.weights import POCKET, content_id
+from sds3d.priors.weights import POCKET, Found, content_id
 from sds3d.runs.folder import RunFolder
 from tests.helpers.fake_models import write_configs, write_source
 

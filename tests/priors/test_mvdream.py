@@ -17,10 +17,9 @@ from sds3d.errors import UserError
 from sds3d.priors import convert, known, ldm
 from sds3d.priors.checkpoints import Section, build
 from sds3d.priors.clip_text import read_tokenizer, tokenize
-from sds3d.priors.kinds import Found
 from sds3d.priors.mvdream.files import open_mvdream
 from sds3d.priors.mvdream.prior import MultiViewUNet, load_mvdream
-from sds3d.priors.weights import content_id, verify
+from sds3d.priors.weights import Found, content_id, verify
 from tests.helpers import ldm_modules
 from tests.helpers.hostile import HOSTILE
 from tests.helpers.tiny_mvdream import END, LAYOUTS, NUM_WORDS, START, make_tiny_mvdream, write_layout, write_tokenizer

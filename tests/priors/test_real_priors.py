@@ -32,8 +32,9 @@ from sds3d.config.schema import Config, MVDreamConfig, PriorConfig
 from sds3d.interfaces import Prior
 from sds3d.native import cpu as native
 from sds3d.priors import build_prior, stable_diffusion
-from sds3d.priors.kinds import Found, find_priors, prior_ids
+from sds3d.priors.kinds import find_priors, prior_ids
 from sds3d.priors.mvdream import prior as mvdream
+from sds3d.priors.weights import Found
 from sds3d.runs.folder import RunFolder
 from tests.helpers.observer import optimize_alone
 from tests.helpers.tiny_diffusers import write_tiny_sd

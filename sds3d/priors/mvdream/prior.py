@@ -11,7 +11,6 @@ from sds3d.config.schema import MVDreamConfig
 from sds3d.files import cache_folder
 from sds3d.priors.checkpoints import build
 from sds3d.priors.clip_text import load_text_encoder
-from sds3d.priors.kinds import Found
 from sds3d.priors.latent import LatentPrior
 from sds3d.priors.multiview import attend_across_views
 from sds3d.priors.mvdream.files import open_mvdream
@@ -19,6 +18,7 @@ from sds3d.priors.pretrained import choose_dtype
 from sds3d.priors.schedule import make_schedule
 from sds3d.priors.texts import PromptCache
 from sds3d.priors.vae import Vae
+from sds3d.priors.weights import Found
 
 NUM_VIEWS = 4
 
