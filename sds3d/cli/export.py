@@ -6,32 +6,32 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-FORMATS = ("glb", "obj", "ply")  # those of mesh.export, whose import takes long, and the scene
-
 
 def main(argv: list[str]) -> int:
     """Writes the files and prints their paths; returns the exit code."""
     parser = argparse.ArgumentParser("sds3d export", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
-    parser.add_argument("--format", default="glb", metavar="LIST", help="of glb, obj, ply, with commas (default: glb)")
+    parser.add_argument("--format", default="glb", metavar="LIST", help="such as glb,obj,ply (default: glb)")
     parser.add_argument("--to", type=Path, metavar="DIR", help="where the files go (default: RUN/export)")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     args = parser.parse_args(argv)
 
     from sds3d.errors import UserError
+    from sds3d.mesh.export import MeshFormat
     from sds3d.runs.folder import check_is_run, outputs_of
 
+    known = (*get_args(MeshFormat), "ply")
     formats = [name.strip() for name in args.format.split(",")]
     for name in formats:
-        if name not in FORMATS:
-            raise UserError(f"--format: expected some of {', '.join(FORMATS)}, got {name!r}")
+        if name not in known:
+            raise UserError(f"--format: expected some of {', '.join(known)}, got {name!r}")
     check_is_run(args.run)
     outputs = outputs_of(args.run)
     if not outputs:
         raise UserError(f"{args.run} is not finished, so there is nothing to export yet; run `sds3d resume {args.run}`")
     scene = next((args.run / name for name in outputs if name.endswith(".ply")), None)
     if scene is None and "ply" in formats:
-        raise UserError(f"--format: {args.run} has no .ply file; choose glb or obj")
+        raise UserError(f"--format: {args.run} has no .ply file; choose {' or '.join(get_args(MeshFormat))}")
     for path in export(args.run, scene, formats, args.to or args.run / "export"):
         print(path)
     return 0
