@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from sds3d.config.ramp import Ramp
 from sds3d.config.ranges import COUNT, FRACTION, GUIDANCE, INSIDE, NON_NEGATIVE, PIXELS, POSITIVE, UP_TO_ONE, Range
@@ -87,7 +87,6 @@ PriorConfig = PocketConfig | MVDreamConfig | StableDiffusionConfig
 class SDSConfig:
     """Score distillation."""
 
-    recordable: ClassVar[bool] = True
     kind: Literal["sds"] = "sds"
     form: Literal["x0", "epsilon"] = "x0"  # weight sigma / alpha, a pull to x0; or sigma^2, as first published
     guidance_scale: Annotated[float, GUIDANCE] = 2.0  # uncond + s (cond - uncond); 1 means no guidance
@@ -99,7 +98,6 @@ class SDSConfig:
 class CSDConfig:
     """Classifier score distillation."""
 
-    recordable: ClassVar[bool] = True
     kind: Literal["csd"] = "csd"
     # s (cond - uncond), which is all there is: a weight relative to the regularizers
     guidance_scale: Annotated[float, GUIDANCE] = 7.5
@@ -109,7 +107,6 @@ class CSDConfig:
 class NFSDConfig:
     """Noise-free score distillation; needs a negative prompt that describes bad images."""
 
-    recordable: ClassVar[bool] = True
     kind: Literal["nfsd"] = "nfsd"
     guidance_scale: Annotated[float, GUIDANCE] = 7.5  # null + s (cond - null), where null is the empty prompt
     # fraction of T above which the negative prompt represents out-of-domain images
@@ -120,7 +117,6 @@ class NFSDConfig:
 class ISMConfig:
     """Interval score matching."""
 
-    recordable: ClassVar[bool] = False  # the number of inversion steps depends on the values of the timesteps
     kind: Literal["ism"] = "ism"
     guidance_scale: Annotated[float, GUIDANCE] = 7.5  # uncond + s (cond - uncond); 1 means no guidance
     delta_s: Annotated[float, UP_TO_ONE] = 0.2  # fraction of T that a step of the inversion spans
@@ -131,7 +127,6 @@ class ISMConfig:
 class SDIConfig:
     """Score distillation via inversion."""
 
-    recordable: ClassVar[bool] = False  # the same
     kind: Literal["sdi"] = "sdi"
     # cond + s (cond - uncond) in the authors' code, with 7.5 and -7.5: one more here
     guidance_scale: Annotated[float, GUIDANCE] = 8.5  # uncond + s (cond - uncond); 1 means no guidance
@@ -145,7 +140,6 @@ class SDIConfig:
 class SDEditConfig:
     """SDEdit: the target is an image that the prior samples in several steps from the noised render."""
 
-    recordable: ClassVar[bool] = True
     kind: Literal["sdedit"] = "sdedit"
     guidance_scale: Annotated[float, GUIDANCE] = 5.0  # uncond + s (cond - uncond); 1 means no guidance
     steps: Annotated[int, Range(1, 1000)] = 8  # of DDIM from the noise level to the picture: as many prior calls
@@ -155,7 +149,6 @@ class SDEditConfig:
 class VSDConfig:
     """Variational score distillation: a copy of the prior learns what the renders look like."""
 
-    recordable: ClassVar[bool] = False  # learns
     kind: Literal["vsd"] = "vsd"
     guidance_scale: Annotated[float, GUIDANCE] = 7.5  # uncond + s (cond - uncond); 1 means no guidance
     rank: Annotated[int, Range(1, 256)] = 16  # of the copy's low-rank corrections (LoRA)

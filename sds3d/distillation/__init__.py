@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 
@@ -15,38 +17,65 @@ from sds3d.config.schema import (
     SDSConfig,
     VSDConfig,
 )
+from sds3d.distillation.calls import Calls
 from sds3d.distillation.csd import csd
-from sds3d.distillation.ism import ism
+from sds3d.distillation.ism import ism, ism_calls
 from sds3d.distillation.nfsd import nfsd
 from sds3d.distillation.sdedit import sdedit
-from sds3d.distillation.sdi import sdi
+from sds3d.distillation.sdi import sdi, sdi_calls
 from sds3d.distillation.sds import sds
 from sds3d.distillation.vsd import VSD
 from sds3d.interfaces import Estimator
 
 
-def build_estimator(cfg: EstimatorConfig) -> Estimator:
-    """The estimator that `cfg` describes: a function that returns the gradient [C, Z, h, w]; VSD is also Stateful."""
+@dataclass(frozen=True)
+class EstimatorKind:
+    """A configured estimator, and what is known of it without calling it."""
+
+    build: Callable[[], Estimator]  # a function that returns the gradient [C, Z, h, w]; one that learns is Stateful
+    calls: Callable[[int, int], Calls]  # for a gradient at a timestep, of so many
+    recordable: bool  # a CUDA graph can hold it: its launches depend on shapes only
+
+
+def kind_of(cfg: EstimatorConfig) -> EstimatorKind:
+    """The estimator that `cfg` describes."""
     match cfg:
         case SDSConfig():
-            return partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale)
+            sds_of = partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale)
+            return EstimatorKind(lambda: sds_of, _always(Calls(1, texts=2)), recordable=True)
         case CSDConfig():
-            return partial(csd, guidance_scale=cfg.guidance_scale)
+            csd_of = partial(csd, guidance_scale=cfg.guidance_scale)
+            return EstimatorKind(lambda: csd_of, _always(Calls(1, texts=2)), recordable=True)
         case NFSDConfig():
-            return partial(nfsd, guidance_scale=cfg.guidance_scale, t_switch=cfg.t_switch)
-        case ISMConfig():
-            return partial(ism, guidance_scale=cfg.guidance_scale, delta_s=cfg.delta_s, delta_t=cfg.delta_t)
-        case SDIConfig():
-            return partial(
+            nfsd_of = partial(nfsd, guidance_scale=cfg.guidance_scale, t_switch=cfg.t_switch)
+            return EstimatorKind(lambda: nfsd_of, _always(Calls(1, texts=3)), recordable=True)
+        case ISMConfig():  # the number of inversion steps depends on the values of the timesteps
+            ism_of = partial(ism, guidance_scale=cfg.guidance_scale, delta_s=cfg.delta_s, delta_t=cfg.delta_t)
+            return EstimatorKind(lambda: ism_of, partial(ism_calls, cfg.delta_s, cfg.delta_t), recordable=False)
+        case SDIConfig():  # the same
+            sdi_of = partial(
                 sdi,
                 guidance_scale=cfg.guidance_scale,
                 inversion_guidance_scale=cfg.inversion_guidance_scale,
                 inversion_steps=cfg.inversion_steps,
                 eta=cfg.eta,
             )
+            return EstimatorKind(lambda: sdi_of, partial(sdi_calls, cfg.inversion_steps), recordable=False)
         case SDEditConfig():
-            return partial(sdedit, guidance_scale=cfg.guidance_scale, steps=cfg.steps)
-        case VSDConfig():
-            return VSD(cfg)
+            sdedit_of = partial(sdedit, guidance_scale=cfg.guidance_scale, steps=cfg.steps)
+            return EstimatorKind(lambda: sdedit_of, _always(Calls(cfg.steps, texts=2)), recordable=True)
+        case VSDConfig():  # calls the prior and its twin, then trains the twin
+            calls = Calls(2 + cfg.train_steps, texts=2, learns=True)
+            return EstimatorKind(partial(VSD, cfg), _always(calls), recordable=False)
         case _:
             assert_never(cfg)
+
+
+def build_estimator(cfg: EstimatorConfig) -> Estimator:
+    """The estimator that `cfg` describes; see EstimatorKind.build."""
+    return kind_of(cfg).build()
+
+
+def _always(calls: Calls) -> Callable[[int, int], Calls]:
+    """As many calls at every timestep."""
+    return lambda timestep, num_timesteps: calls

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Generator, Tensor
 
+from sds3d.distillation.calls import Calls
 from sds3d.distillation.diffusion import (
     as_image_gradient,
     ddim_step,
@@ -46,3 +49,10 @@ def ism(
     alpha, sigma = noise_level(prior, timesteps)
     gradient = sigma / alpha * (guided - noise)
     return as_image_gradient(prior, latents, gradient)
+
+
+def ism_calls(delta_s: float, delta_t: float, timestep: int, num_timesteps: int) -> Calls:
+    """The network calls of `ism`; `timestep`, of `num_timesteps`, is that of the noisiest orbit in the batch."""
+    previous = max(0, timestep - max(1, round(delta_t * num_timesteps)))
+    inversion = math.ceil(previous / max(1, round(delta_s * num_timesteps)))
+    return Calls(inversion + 2, texts=2)  # plus one call at each end of the interval

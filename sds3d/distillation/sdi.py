@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from sds3d.distillation.calls import Calls
 from sds3d.distillation.diffusion import (
     as_image,
     ddim_step,
@@ -53,3 +54,9 @@ def ddim_spread(prior: Prior, timesteps: Tensor, noisier_timesteps: Tensor) -> T
     alpha, sigma = noise_level(prior, timesteps)
     noisier_alpha, noisier_sigma = noise_level(prior, noisier_timesteps)
     return sigma / noisier_sigma * (1 - (noisier_alpha / alpha).square()).sqrt()
+
+
+def sdi_calls(inversion_steps: int, timestep: int, num_timesteps: int) -> Calls:
+    """The network calls of `sdi`; `timestep`, of `num_timesteps`, is that of the noisiest orbit in the batch."""
+    inversion = math.ceil(timestep / math.ceil(num_timesteps / inversion_steps))
+    return Calls(inversion + 1, texts=2)

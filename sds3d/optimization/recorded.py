@@ -17,6 +17,7 @@ from torch import Tensor
 from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 from sds3d.config.schema import Config, StageConfig
+from sds3d.distillation import kind_of
 from sds3d.interfaces import Drawing, FusedScene, ImageGradients, Prior, Render
 from sds3d.native.graphs import CapturedCall, recording
 from sds3d.optimization.inputs import Block, Inputs
@@ -160,7 +161,7 @@ class RecordedSteps(Steps):
                 inputs = Inputs(Cameras(viewmats, Ks, width, height), backgrounds, timesteps, self.generator)
                 return find_target(self.prior, images, partial(self.estimate, stage, inputs), lasting)
 
-            self.finders[key] = CapturedCall(find, self.generator) if stage.estimator.recordable else find
+            self.finders[key] = CapturedCall(find, self.generator) if kind_of(stage.estimator).recordable else find
         return self.finders[key]
 
     def take_step(self, stage: StageConfig, is_shown: bool) -> None:

@@ -8,11 +8,12 @@ from functools import cache
 import torch
 
 from sds3d.config.schema import Config, PriorConfig, StageConfig
-from sds3d.distillation.calls import Calls, network_calls
+from sds3d.distillation import kind_of as estimator_of
+from sds3d.distillation.calls import Calls
 from sds3d.preflight.peak_memory import PeakMemory, fused_attention
 from sds3d.priors.blueprint import META, Blueprint, bytes_of
 from sds3d.priors.kinds import kind_of
-from sds3d.representations.memory import scene_bytes
+from sds3d.renderers.scenes import scene_of
 
 GIB = 2**30
 CONTEXT = GIB // 2  # allocated by CUDA and its libraries before the first tensor
@@ -96,7 +97,7 @@ def estimate(cfg: Config, device_type: str) -> Estimate:
             "network call": call(prior, rows),
             "learning": learn(prior, images) if calls[0].learns else 0,
             "encoder call": encode(prior, images),
-            "scene": scene_bytes(cfg.representation, images),
+            "scene": scene_of(cfg).peak_bytes(images),
             "renders": images * (PIXEL * stage.resolution**2 + PRIOR_PIXEL * blueprint.resolution**2),
         }
         total, needed = sum(each.count for each in calls), together(parts, device_type)
@@ -147,7 +148,7 @@ def calls_of(stage: StageConfig) -> list[Calls]:
     found = []
     for step in range(0, stage.steps, stage.prior_every):
         timestep = min(max(int(stage.t_max.at(step / stage.steps) * LEVELS), 1), LEVELS - 1)
-        found.append(network_calls(stage.estimator, timestep, LEVELS))
+        found.append(estimator_of(stage.estimator).calls(timestep, LEVELS))
     return found
 
 

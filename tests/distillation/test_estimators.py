@@ -15,8 +15,7 @@ from sds3d.cli.progress import LineProgress
 from sds3d.config.checks import field_types
 from sds3d.config.load import dump_config, from_mapping, load_config
 from sds3d.config.schema import Config, CSDConfig, ISMConfig, NFSDConfig, SDEditConfig, SDIConfig, SDSConfig, VSDConfig
-from sds3d.distillation import build_estimator
-from sds3d.distillation.calls import network_calls
+from sds3d.distillation import build_estimator, kind_of
 from sds3d.distillation.vsd import VSD
 from sds3d.errors import UserError
 from sds3d.interfaces import Condition, Prompts, Stateful
@@ -536,5 +535,5 @@ def test_calls_are_known_without_calling(cfg, timestep, condition):
 
     prior = Counting(0.5, torch.float64)
     estimate(cfg, prior, condition, timestep)
-    calls = network_calls(cfg, timestep, len(prior.alphas_cumprod))
+    calls = kind_of(cfg).calls(timestep, len(prior.alphas_cumprod))
     assert (calls.count, calls.texts) == (len(prior.calls), max(prior.calls))
