@@ -280,7 +280,8 @@ def test_a_manifest_stands_for_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "", "\0", "x" * 5000, "\ud800"])
-def test_no_name_breaks_the_search(name: str) -> None:
+def test_no_name_breaks_the_search(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where ../../etc/passwd leads nowhere
     for cfg in (MVDreamConfig(path=name), StableDiffusionConfig(path=name)):
         if existing_path(name):  # such as "/"
             assert len(prior_id(cfg)) == 16
