@@ -22,11 +22,12 @@ Backend = Literal["native", "gsplat", "torch"]
 OPTIONAL_PACKAGES = {"gsplat": "pip install 'sds3d[gsplat]' for another CUDA rasterizer"}  # how to get each
 
 
-class SplatScene(Protocol):
-    """A scene made of splats."""
+class SplatSource(Protocol):
+    """What holds splats: Gaussians, or a view of them with other gradients."""
 
-    def activated(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The fields of Splats as they are now, differentiable in the scene's parameters."""
+    def activated(self) -> Splats:
+        """The splats as they are now, differentiable in the scene's parameters."""
+        ...
 
 
 def rasterize(
@@ -65,12 +66,12 @@ def rasterize(
     return splat_native.rasterize(splats, view, normals=True, deterministic=deterministic)
 
 
-def build_renderer(cfg: RendererConfig, scene: SplatScene, device: torch.device | str) -> Renderer:
+def build_renderer(cfg: RendererConfig, scene: SplatSource, device: torch.device | str) -> Renderer:
     """Renders `scene`, as it is at each call, on `device`."""
     backend = _rasterizer(resolve_backend(cfg.backend, device), torch.device(device).type, cfg.deterministic)
 
     def render(cameras: Cameras, backgrounds: Tensor) -> Render:
-        splats = Splats(*scene.activated())
+        splats = scene.activated()
         view = View(cameras.viewmats, cameras.Ks, backgrounds, cameras.width, cameras.height)
         check_shapes(splats, view)
         # No normals: priors with normals compare those of the depths, and these cost time.

@@ -11,7 +11,7 @@ import trimesh
 from sds3d.cameras import Cameras, pixel_rays, turntable
 from sds3d.config.schema import Config, GaussiansConfig, PocketConfig, RendererConfig, StageConfig, VSDConfig
 from sds3d.imaging.normals import COVERED, depth_normals, normal_images
-from sds3d.interfaces import Render
+from sds3d.interfaces import Render, Splats
 from sds3d.optimization.targets import shown
 from sds3d.priors.blueprint import pocket_blueprint
 from sds3d.priors.pocket import data, model, train
@@ -100,9 +100,9 @@ class Shell:
         quats = torch.stack([1 + normals[:, 2], -normals[:, 1], normals[:, 0], torch.zeros(count)], -1)
         spacing = radius * math.sqrt(4 * math.pi / count)
         scales = torch.tensor([spacing, spacing, 0.1 * spacing]).expand(count, 3)
-        self.splats = (radius * normals, quats, scales, torch.full((count,), 0.95), torch.full((count, 3), 0.5))
+        self.splats = Splats(radius * normals, quats, scales, torch.full((count,), 0.95), torch.full((count, 3), 0.5))
 
-    def activated(self) -> tuple[torch.Tensor, ...]:
+    def activated(self) -> Splats:
         return self.splats
 
 
