@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Generator, Tensor
 
+from sds3d.distillation.detached import detached
 from sds3d.distillation.diffusion import as_image_gradient, draw_noise, noise_level, predict
 from sds3d.interfaces import Condition, Prior
 
 
-@torch.no_grad()
+@detached
 def csd(
     prior: Prior,
     latents: Tensor,  # [C, Z, h, w]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Generator, Tensor
 
 from sds3d.distillation.calls import Calls
+from sds3d.distillation.detached import detached
 from sds3d.distillation.diffusion import (
     as_image_gradient,
     ddim_step,
@@ -19,7 +19,7 @@ from sds3d.distillation.diffusion import (
 from sds3d.interfaces import Condition, Prior
 
 
-@torch.no_grad()
+@detached
 def ism(
     prior: Prior,
     latents: Tensor,  # [C, Z, h, w]

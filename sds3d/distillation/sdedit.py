@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Generator, Tensor
 
+from sds3d.distillation.detached import detached
 from sds3d.distillation.diffusion import as_image, ddim_step, draw_noise, noise_level, predict_guided
 from sds3d.interfaces import Condition, Prior
 
 
-@torch.no_grad()
+@detached
 def sdedit(
     prior: Prior,
     latents: Tensor,  # [C, Z, h, w]

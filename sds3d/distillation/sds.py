@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Generator, Tensor
 
+from sds3d.distillation.detached import detached
 from sds3d.distillation.diffusion import as_image, draw_noise, guide, noise_level, predict
 from sds3d.interfaces import Condition, Prior
 
 
-@torch.no_grad()
+@detached
 def sds(
     prior: Prior,
     latents: Tensor,  # [C, Z, h, w]

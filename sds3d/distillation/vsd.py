@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from sds3d.adam import Adam
 from sds3d.config.schema import VSDConfig
+from sds3d.distillation.detached import detached
 from sds3d.distillation.diffusion import as_image_gradient, draw_noise, noise_level, predict, predict_guided
 from sds3d.interfaces import AdaptablePrior, Condition, Prior
 
@@ -24,7 +25,7 @@ class VSD:
         self.optimizer: Adam | None = None
         self.saved: dict[str, Tensor] = {}  # the state for a twin that does not exist yet
 
-    @torch.no_grad()
+    @detached
     def __call__(
         self,
         prior: Prior,  # an AdaptablePrior, the same object in every call

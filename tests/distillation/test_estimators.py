@@ -412,6 +412,19 @@ def test_the_same_seed_gives_the_same_gradient(cfg, condition):
     assert torch.equal(first, other) == (cfg.kind == "ism")  # ISM draws nothing
 
 
+@pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
+def test_inputs_that_require_gradients_receive_none_and_change_nothing(cfg, condition):
+    expected = estimate(cfg, AnyPrior(0, torch.float64), condition, 300)
+    latents, backgrounds = LATENTS.clone().requires_grad_(), condition.backgrounds.clone().requires_grad_()
+    prompts = Prompts(*(text.clone().requires_grad_() for text in condition.prompts))
+    cameras = condition.cameras
+    cameras = replace(cameras, viewmats=cameras.viewmats.clone().requires_grad_())
+    attached = Condition(prompts, cameras, backgrounds)
+    gradient = estimate(cfg, AnyPrior(0, torch.float64), attached, 300, latents=latents)
+    assert torch.equal(gradient, expected) and not gradient.requires_grad
+    assert all(x.grad is None for x in (latents, backgrounds, *prompts, cameras.viewmats))
+
+
 @pytest.mark.parametrize("cfg", [*(cfg for cfg in CONFIGS if cfg.kind != "sdedit"), SDEditConfig(steps=1)], ids=kind)
 def test_the_target_is_an_image_where_latents_are_pixels(cfg, condition):
     priors = (GaussianPrior(0.5, torch.float64, pixel_latents=pixels) for pixels in (False, True))
