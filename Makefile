@@ -34,7 +34,7 @@ test-gpu: $(VENV)/.installed-dev
 	$(bin)/python tests/tools/gpu_suite.py --write docs/benchmarks.md
 
 bench: $(VENV)/.installed
-	$(bin)/python benchmarks/rasterizer.py
+	$(bin)/python -m benchmarks.rasterizer
 	$(bin)/python -m benchmarks.asset
 
 clean:

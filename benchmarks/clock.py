@@ -1,4 +1,4 @@
-"""Timing on a GPU."""
+"""Timing on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from collections.abc import Callable
 import torch
 
 
-def clock(function: Callable[[], object], repeats: int, warm_up: int = 3) -> float:
-    """Median milliseconds from an idle GPU to an idle GPU, after `warm_up` calls that do not count."""
+def durations(function: Callable[[], object], repeats: int, warm_up: int = 3) -> list[float]:
+    """Sorted milliseconds of `repeats` calls, after `warm_up` calls that do not count.
+
+    Each call is timed from an idle GPU to an idle GPU, if there is one.
+    """
+    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     times = []
     for _ in range(warm_up + repeats):
-        torch.cuda.synchronize()
-        begun = time.perf_counter()
+        synchronize()
+        started = time.perf_counter()
         function()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - begun)
-    return 1e3 * statistics.median(times[warm_up:])
+        synchronize()
+        times.append(1e3 * (time.perf_counter() - started))
+    return sorted(times[warm_up:])
+
+
+def clock(function: Callable[[], object], repeats: int, warm_up: int = 3) -> float:
+    """Median milliseconds of a call; see `durations`."""
+    return statistics.median(durations(function, repeats, warm_up))

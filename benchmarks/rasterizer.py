@@ -1,22 +1,24 @@
 """Times of the Gaussian rasterizers: forward, and forward + backward from parameters to parameter gradients.
 
-python benchmarks/rasterizer.py [--device cpu|cuda] [--repeats 20] [--reference]
+python -m benchmarks.rasterizer [--device cpu|cuda] [--repeats 30] [--reference]
 
-On a CPU: the native library with one thread and with all, colors and alpha. On a GPU: our kernels beside gsplat in the
-same process, colors, alpha and depth, each launch by itself ("eager") and replayed as a CUDA graph ("captured").
+On a CPU, this measures the native library with one thread and with all threads, rendering colors and alpha. On a GPU,
+it compares our kernels with gsplat in the same process, rendering colors, alpha and depth. Our kernels run eagerly and
+as a CUDA graph ("captured").
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import time
+import statistics
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from benchmarks.clock import clock, durations
 from sds3d.cameras import Cameras, turntable
 from sds3d.interfaces import Splats
 from sds3d.native import cpu as native
@@ -29,11 +31,12 @@ GPU_CASES = (
     (64, 5_000), (64, 20_000), (256, 5_000), (256, 20_000),
     (512, 100_000), (1024, 100_000), (512, 500_000), (1024, 500_000),
 )  # fmt: skip
-REFERENCE_LIMIT = 64 * 64 * 2_000  # pixels of a view times splats: beyond it plain torch takes gigabytes
+REFERENCE_LIMIT = 64 * 64 * 2_000  # pixels of a view times splats; above this, plain torch needs gigabytes
+GPU_WARM_UP = 10  # steps
 
 
 def shell(num: int, generator: torch.Generator) -> list[Tensor]:
-    """Splats on a sphere, as wide as 0.8 of their spacing and opaque: an object late in its optimization."""
+    """Opaque splats on a sphere, with scales of about 0.8 of their spacing, as late in an optimization."""
     directions = torch.nn.functional.normalize(torch.randn(num, 3, generator=generator), dim=-1)
     radius = 0.65
     spacing = radius * (4 * torch.pi / num) ** 0.5
@@ -43,7 +46,7 @@ def shell(num: int, generator: torch.Generator) -> list[Tensor]:
 
 
 def ball(num: int, generator: torch.Generator) -> list[Tensor]:
-    """Faint splats throughout a ball: an object at the start."""
+    """Faint splats that fill a ball, as at the start of an optimization."""
     means, quats, _, _, colors = shell(num, generator)
     means = means * torch.rand(num, 1, generator=generator) ** (1 / 3)
     spacing = 0.65 * (4 / 3 * torch.pi / num) ** (1 / 3)
@@ -51,7 +54,7 @@ def ball(num: int, generator: torch.Generator) -> list[Tensor]:
 
 
 class Case:
-    """A scene seen by NUM_VIEWS views of `resolution` pixels, ready on a device."""
+    """A scene of `num` splats and NUM_VIEWS cameras of `resolution` x `resolution` pixels, on `device`."""
 
     def __init__(self, scene: Callable[..., list[Tensor]], num: int, resolution: int, device: str) -> None:
         splats = scene(num, torch.Generator().manual_seed(0))
@@ -61,7 +64,7 @@ class Case:
         self.cotangents = [torch.ones(NUM_VIEWS, resolution, resolution, n, device=device) for n in (3, 1, 1)]
 
     def forward(self, rasterize: Callable[..., tuple], num_images: int) -> list[Tensor]:
-        """The first of colors, alphas, depths."""
+        """The first `num_images` of colors, alphas and depths."""
         cameras = self.cameras
         view = View(cameras.viewmats, cameras.Ks, self.backgrounds, cameras.width, cameras.height)
         return list(rasterize(self.splats, view)[:num_images])
@@ -75,7 +78,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--reference", action="store_true", help="on a CPU also the torch reference, seconds a step")
+    parser.add_argument(
+        "--reference",
+        action="store_true",
+        help="on a CPU, also measure the torch reference, which takes seconds per step",
+    )
     args = parser.parse_args()
     if args.device == "cuda":
         compare_on_gpu(args.repeats)
@@ -102,27 +109,16 @@ def measure_on_cpu(repeats: int, reference: bool) -> None:
             for name, num_threads, rasterize in backends:
                 if name == "torch" and resolution**2 * num > REFERENCE_LIMIT:
                     continue
-                forward, both = clock(case, rasterize, 2 if name == "torch" else repeats)
-                times = (f"{1e3 * x:.2f}" for t in (forward, both) for x in (t[0], t[len(t) // 2]))
+                count = 2 if name == "torch" else repeats
+                forward = durations(partial(case.forward, rasterize, 2), count)
+                both = durations(partial(both_passes, case, rasterize, 2), count)
+                times = (f"{x:.2f}" for t in (forward, both) for x in (t[0], statistics.median(t)))
                 print_row(name, num_threads, scene.__name__, NUM_VIEWS, f"{resolution}^2", num, *times)
 
 
-def clock(case: Case, rasterize: Callable[..., tuple], repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of the forward pass and of both passes on the CPU, sorted."""
-    forward, both = [], []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        images = case.forward(rasterize, 2)
-        middle = time.perf_counter()
-        case.backward(images)
-        forward.append(middle - start)
-        both.append(time.perf_counter() - start)
-    return sorted(forward[2:]), sorted(both[2:])
-
-
 def compare_on_gpu(repeats: int) -> None:
-    """Prints a table of medians in milliseconds, forward + backward, and of what was allocated at most."""
-    own = partial(splat_op.rasterize, normals=False)
+    """Prints a table of median milliseconds, forward + backward, and of the peak memory."""
+    ours = partial(splat_op.rasterize, normals=False)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {NUM_VIEWS} views, colors, alpha and depth\n")
     print_cells(
         "scene", "splats", "pixels", "gsplat ms", "eager ms", "captured ms", "eager x", "captured x", "MB", "gsplat MB"
@@ -131,25 +127,26 @@ def compare_on_gpu(repeats: int) -> None:
     for scene in (shell, ball):
         for resolution, num in GPU_CASES:
             case = Case(scene, num, resolution, "cuda")
-            eager, memory = measure_on_gpu(partial(both_passes, case, own), repeats)
-            captured, _ = measure_on_gpu(record(partial(both_passes, case, own)), repeats)
+            eager, memory = measure_on_gpu(partial(both_passes, case, ours, 3), repeats)
+            captured, _ = measure_on_gpu(record(partial(both_passes, case, ours, 3)), repeats)
             row = [scene.__name__, f"{num:,}", f"{resolution}^2"]
             if importlib.util.find_spec("gsplat") is None:
                 print_cells(*row, "absent", f"{eager:.2f}", f"{captured:.2f}", "", "", f"{memory:.0f}", "")
                 continue
-            gsplat, gsplat_memory = measure_on_gpu(partial(both_passes, case, splat_gsplat.rasterize), repeats)
+            gsplat, gsplat_memory = measure_on_gpu(partial(both_passes, case, splat_gsplat.rasterize, 3), repeats)
             print_cells(
                 *row, f"{gsplat:.2f}", f"{eager:.2f}", f"{captured:.3f}", f"{gsplat / eager:.1f}",
                 f"{gsplat / captured:.1f}", f"{memory:.0f}", f"{gsplat_memory:.0f}",
             )  # fmt: skip
 
 
-def both_passes(case: Case, rasterize: Callable[..., tuple]) -> tuple[Tensor, ...]:
-    return case.backward(case.forward(rasterize, 3))
+def both_passes(case: Case, rasterize: Callable[..., tuple], num_images: int) -> tuple[Tensor, ...]:
+    """Gradients of the parameters, from one forward and one backward pass."""
+    return case.backward(case.forward(rasterize, num_images))
 
 
 def record(step: Callable[[], tuple[Tensor, ...]]) -> Callable[[], None]:
-    """Replays `step` as a CUDA graph."""
+    """A function that replays `step` as a CUDA graph."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -162,19 +159,13 @@ def record(step: Callable[[], tuple[Tensor, ...]]) -> Callable[[], None]:
 
 
 def measure_on_gpu(step: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median milliseconds from an idle GPU to an idle GPU, and megabytes allocated at most during a step."""
-    for _ in range(10):
+    """Median milliseconds of `step`, and the peak megabytes that it allocates."""
+    for _ in range(GPU_WARM_UP):
         step()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    times = []
-    for _ in range(repeats):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        step()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return 1e3 * sorted(times)[repeats // 2], (torch.cuda.max_memory_allocated() - before) / 2**20
+    milliseconds = clock(step, repeats, warm_up=0)
+    return milliseconds, (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def print_row(*cells: object) -> None:

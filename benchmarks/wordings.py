@@ -1,6 +1,6 @@
 """Measures how much a caption still helps when it uses words that the prior was never trained on.
 
-python benchmarks/wordings.py [--path FOLDER] [--objects 40] [--seed 0]
+python -m benchmarks.wordings [--path FOLDER] [--objects 40] [--seed 0]
 
 Views of procedural objects are noised, and the prior denoises them under four texts: the true caption, the same with
 unseen synonyms, the caption of another object, and none. The error is the mean square of x0 in latents, which lie in
