@@ -1,11 +1,11 @@
-"""How well a judge that is not the prior finds captions from pictures, and whether assets are one sound thing.
+"""Scores of an independent judge: how well pictures match their captions, and whether objects are sound.
 
 python -m benchmarks.quality --judge FOLDER [--samples N] [--prompts N] [--jobs N] [--write docs/pocket.md]
 
-Of what the prior draws by itself, of the Gaussians and the textured meshes of finished runs, and of true objects, which
-are the ceiling; all from the captions of one pool, which no training contains: once in words that the prior knows, once
-each with a word that it never saw. Finished runs are kept and a stopped one goes on, so it can be made in pieces. What
-was taken for what is printed at the end.
+The judge scores samples of the prior, Gaussians and textured meshes of finished runs, and true objects, which are the
+upper bound. All captions come from one pool that no training contains. They are scored in two wordings: in words that
+the prior knows, and with at least one word that it never saw. Finished runs are kept and a stopped run resumes, so the
+table can be made in pieces. The program also prints which captions were confused.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 JUDGE = ROOT / "sds3d" / "evaluation" / "weights"
 SIZE = 200  # of the pool
-NUM_VIEWS = 4  # in one ring, from the front on: as many as the prior draws together
+NUM_VIEWS = 4  # in one ring that starts at the front; as many as the prior generates together
 RESOLUTION = 128  # pixels, of assets and true objects
-MAX_MISSES = 40  # lines that say what was taken for what
+MAX_MISSES = 40  # rows in the table of confusions
 HEADINGS = (
     "captions in",
     "pictures of",
@@ -52,15 +52,15 @@ HEADINGS = (
 
 @dataclass(frozen=True)
 class Pictures:
-    """Views of things that the first K captions of the pool are said of, in that order."""
+    """Views of K objects, made from the first K captions of the pool in that order."""
 
     name: str
     images: Tensor  # [K, NUM_VIEWS, 3, H, W] in [0, 1]
-    alphas: Tensor | None = None  # [K, NUM_VIEWS, 1, H, W]; what the prior draws has none
+    alphas: Tensor | None = None  # [K, NUM_VIEWS, 1, H, W]; samples of the prior have none
 
 
 def prior_samples(prior: Prior, cfg: Config, captions: Sequence[str]) -> Pictures:
-    """What the prior draws by itself."""
+    """Views that the prior generates for `captions`."""
     import torch
 
     from sds3d.cameras import turntable
@@ -80,7 +80,7 @@ def prior_samples(prior: Prior, cfg: Config, captions: Sequence[str]) -> Picture
 
 
 def finished_assets(runs: Sequence[Path], cfg: RendererConfig, device: torch.device) -> list[Pictures]:
-    """The Gaussians of `runs`, and the textured meshes that were made of them."""
+    """The Gaussians of `runs`, and their textured meshes."""
     import torch
 
     from sds3d.cameras import turntable
@@ -109,7 +109,7 @@ def finished_assets(runs: Sequence[Path], cfg: RendererConfig, device: torch.dev
 
 
 def true_objects() -> Pictures:
-    """The objects that the captions of the pool were made for."""
+    """The objects for which the captions of the pool were generated."""
     import torch
 
     from sds3d.cameras import turntable
@@ -121,7 +121,7 @@ def true_objects() -> Pictures:
 
 
 def embed(judge: Judge, pictures: Pictures) -> Tensor:
-    """What the judge makes of each view, [K, NUM_VIEWS, D] unit vectors."""
+    """The judge's embeddings of all views, [K, NUM_VIEWS, D] unit vectors."""
     import torch
 
     return torch.stack([judge.embed_images(views) for views in pictures.images]).cpu()
@@ -134,50 +134,54 @@ def line(pictures: Pictures, embedded: Tensor, texts: Tensor, truth: Pictures) -
     from sds3d.evaluation.metrics import r_precision, view_consistency, views_together
 
     count = len(embedded)
-    own = torch.arange(count)
-    together = r_precision(views_together(embedded), texts, own)
-    alone = r_precision(embedded.flatten(0, 1), texts, own.repeat_interleave(NUM_VIEWS))
+    correct = torch.arange(count)
+    together = r_precision(views_together(embedded), texts, correct)
+    alone = r_precision(embedded.flatten(0, 1), texts, correct.repeat_interleave(NUM_VIEWS))
     consistency = view_consistency(embedded)
     cells = [f"{together:.3f}", f"{alone:.3f}", f"{consistency.score:.3f}", f"{consistency.opposite:.3f}"]
     return f"| {' | '.join([pictures.name, str(count), *cells, *shape_cells(pictures, truth)])} |"
 
 
-def misses(names: Sequence[str], embedded: Sequence[Tensor], texts: Tensor, captions: Sequence[str]) -> str:
-    """A table of the captions for which something was made that does not find them, with what it was taken for.
+def confusions(names: Sequence[str], embedded: Sequence[Tensor], texts: Tensor, captions: Sequence[str]) -> str:
+    """A table of the captions that are not the nearest to what was made from them, with the nearest other caption.
 
-    One column for each of `names`, of what is `embedded` [K, NUM_VIEWS, D]: "" where it was taken for what it is, "-"
-    where there is none. The last is of true objects, which stand beside the others and make no row of their own.
+    There is a column for each of `names`, of the views `embedded` [K, NUM_VIEWS, D]. A cell is "" where the correct
+    caption is the nearest, and "-" where nothing was made. The last column is of true objects; a caption that is
+    confused only there has no row.
     """
-    taken = [taken_for(views, texts) for views in embedded]
+    confused = [confused_with(views, texts) for views in embedded]
     counts = [len(views) for views in embedded]
-    wrong = sorted(set().union(*taken[:-1]))
+    wrong = sorted(set().union(*confused[:-1]))
     rows = [["caption", *names], ["---"] * (1 + len(names))]
     for index in wrong[:MAX_MISSES]:
         cells = [
             "-" if index >= count else captions[found[index]] if index in found else ""
-            for found, count in zip(taken, counts, strict=True)
+            for found, count in zip(confused, counts, strict=True)
         ]
         rows.append([captions[index], *cells])
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
     left = len(wrong) - MAX_MISSES
-    return "\n".join(["Taken for something else:", "", *lines, *([f"and {left} more"] if left > 0 else [])])
+    return "\n".join(["Confused captions:", "", *lines, *([f"and {left} more"] if left > 0 else [])])
 
 
-def taken_for(embedded: Tensor, texts: Tensor) -> dict[int, int]:
-    """The nearest other caption, by the views together, of each thing to which its own is not nearer."""
+def confused_with(embedded: Tensor, texts: Tensor) -> dict[int, int]:
+    """For each object whose correct caption is not the nearest: the index of the nearest other caption.
+
+    Distances are those of the views together. A tie counts as a confusion.
+    """
     import torch
 
     from sds3d.evaluation.metrics import views_together
 
     cosines = views_together(embedded) @ texts.T
-    own = cosines.diagonal().clone()
+    correct = cosines.diagonal().clone()
     cosines.fill_diagonal_(-torch.inf)
     nearest, others = cosines.max(1)
-    return {index: int(others[index]) for index in (nearest >= own).nonzero()[:, 0].tolist()}
+    return {index: int(others[index]) for index in (nearest >= correct).nonzero()[:, 0].tolist()}
 
 
 def shape_cells(pictures: Pictures, truth: Pictures) -> list[str]:
-    """The worst haze, how many are in one piece, how many have a second face."""
+    """Cells: the worst haze, how many objects are in one piece, how many have a second face."""
     from sds3d.evaluation.metrics import components, has_second_face, haze
 
     if pictures.alphas is None:
@@ -190,7 +194,7 @@ def shape_cells(pictures: Pictures, truth: Pictures) -> list[str]:
 
 
 def sides(pictures: Pictures) -> list[float]:
-    """How much front and back differ, for each thing."""
+    """The color difference between front and back of each object."""
     from sds3d.evaluation.metrics import side_difference
 
     back = NUM_VIEWS // 2
@@ -201,7 +205,7 @@ def sides(pictures: Pictures) -> list[float]:
 
 
 def check_pool(folder: Path) -> None:
-    """UserError if the judge in `folder` is ours and was trained when the pool was another one."""
+    """Raises UserError if the judge in `folder` is ours and was trained with another pool."""
     from sds3d.errors import UserError
     from sds3d.evaluation.judge import OURS, TRAIN, read_config
     from sds3d.procedural.objects.held_out import pool_id
@@ -209,13 +213,26 @@ def check_pool(folder: Path) -> None:
     config = read_config(folder)
     if config.get("model_type") == OURS and config.get("pool") != pool_id():
         raise UserError(
-            f"{folder}: the objects or their captions have changed since this judge was trained, so that it may have "
-            f"seen captions of the pool; train it anew with `{TRAIN}`"
+            f"{folder}: the objects or their captions have changed since this judge was trained, so it may have seen "
+            f"captions of the pool; train it again with `{TRAIN}`"
         )
 
 
-def compare(args: argparse.Namespace) -> tuple[str, str]:
-    """Makes what is missing; the table, with what it was made, and others of the misses."""
+@dataclass(frozen=True)
+class Comparison:
+    """The options of the program."""
+
+    judge: Path  # folder
+    samples: int
+    prompts: int
+    config: str
+    jobs: int
+    out: Path  # of the runs
+    write: Path | None
+
+
+def compare(options: Comparison) -> tuple[str, str]:
+    """The table of scores with its notes, and the tables of confusions; makes the missing runs."""
     from sds3d.config.load import load_config
     from sds3d.errors import UserError
     from sds3d.evaluation.judge import load_judge
@@ -223,39 +240,37 @@ def compare(args: argparse.Namespace) -> tuple[str, str]:
     from sds3d.priors import build_prior
     from sds3d.procedural.objects.held_out import held_out_pool
 
-    check_pool(args.judge)
+    check_pool(options.judge)
     pool = held_out_pool()
-    cfg = load_config(Path(args.config), [f"out={args.out}"], pool[0].plain)
+    cfg = load_config(Path(options.config), [f"out={options.out}"], pool[0].plain)
     begin_context(cfg.device)
     device = resolve_device(cfg.device)
-    judge = load_judge(args.judge, device)
+    judge = load_judge(options.judge, device)
     prior = build_prior(cfg.prior, device)
     if prior.num_views != NUM_VIEWS:
-        raise UserError(f"--config {args.config}: expected a prior of {NUM_VIEWS} views, got {prior.num_views}")
+        raise UserError(f"--config {options.config}: expected a prior of {NUM_VIEWS} views, got {prior.num_views}")
     truth = true_objects()
     lines = [f"| {' | '.join(HEADINGS)} |", f"|---|---|{' --: |' * (len(HEADINGS) - 2)}"]
-    missed = []
+    confused = []
     for words, captions in (("trained", [held.plain for held in pool]), ("held-out", [held.caption for held in pool])):
         texts = judge.embed_texts(captions).cpu()
-        runs = make_runs(captions[: args.prompts], args.config, args.out, args.jobs)
+        runs = make_runs(captions[: options.prompts], options.config, options.out, options.jobs)
         assets = finished_assets(runs, cfg.renderer, device)
-        rows = [prior_samples(prior, cfg, captions[: args.samples]), *assets, truth]
+        rows = [prior_samples(prior, cfg, captions[: options.samples]), *assets, truth]
         embedded = [embed(judge, pictures) for pictures in rows]
         for pictures, views in zip(rows, embedded, strict=True):
             lines.append(f"| {words} words {line(pictures, views, texts, truth)}")
-        missed.append(misses([pictures.name for pictures in rows], embedded, texts, captions))
+        confused.append(confusions([pictures.name for pictures in rows], embedded, texts, captions))
     notes = (
-        f"The nearest of {SIZE} captions by {judge.name}; {NUM_VIEWS} views of each; config {args.config}; "
+        f"The nearest of {SIZE} captions by {judge.name}; {NUM_VIEWS} views of each; config {options.config}; "
         f"{describe_machine(cfg.device)}; {datetime.date.today().isoformat()}."
     )
     table = "\n".join(lines)
-    return f"{table}\n\n{textwrap.fill(notes, 120)}", "\n\n".join(missed)
+    return f"{table}\n\n{textwrap.fill(notes, 120)}", "\n\n".join(confused)
 
 
-def main() -> int:
-    from sds3d.errors import UserError
-
-    counts = range(2, SIZE + 1)  # two things at least, to compare views of one with views of another
+def parse() -> Comparison:
+    counts = range(2, SIZE + 1)  # view consistency compares different objects, so it needs two
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", type=Path, default=JUDGE, metavar="FOLDER", help="ours, or a CLIP model")
     parser.add_argument("--samples", type=int, choices=counts, default=SIZE, metavar="N", help=f"default: {SIZE}")
@@ -264,14 +279,20 @@ def main() -> int:
     add_jobs(parser)
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "quality", metavar="FOLDER", help="of the runs")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block of quality in FILE")
-    args = parser.parse_args()
+    return Comparison(**vars(parser.parse_args()))
+
+
+def main() -> int:
+    from sds3d.errors import UserError
+
+    options = parse()
     try:
-        block, missed = compare(args)
+        block, confused = compare(options)
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(f"{block}\n\n{missed}")
-    if args.write:
-        write_block(args.write, "quality", block)
+    print(f"{block}\n\n{confused}")
+    if options.write:
+        write_block(options.write, "quality", block)
     return 0
 
 

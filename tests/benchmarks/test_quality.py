@@ -1,4 +1,4 @@
-"""`benchmarks/quality.py`: what the judge finds among samples, assets and true objects, and where it is written."""
+"""The judge's scores of samples, assets and true objects (`benchmarks/quality.py`)."""
 
 import importlib
 import sys
@@ -27,7 +27,7 @@ quality = importlib.import_module("benchmarks.quality")
 
 
 def leave_run(folder: Path) -> Path:
-    """What a run leaves to look at: as Gaussians a ball, as a mesh two triangles that are seen from the front alone."""
+    """A run folder with a ball of Gaussians, and with a mesh of two triangles that only the front view shows."""
     scene = Gaussians.random_ball(GaussiansConfig(num_init=300), torch.Generator().manual_seed(0))
     scene.logit_opacities.data += 6  # solid
     folder.mkdir(parents=True)
@@ -42,7 +42,7 @@ def leave_run(folder: Path) -> Path:
 def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """With a prior and a judge that know nothing, of runs that are finished."""
+    """With an untrained prior, an untrained judge and finished runs."""
     prior = write_tiny_prior(tmp_path / "prior")
     torch.manual_seed(0)
     sizes = {"channels": [8], "text_width": 16}
@@ -53,11 +53,11 @@ def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
     arguments = ["--judge", tmp_path / "judge", "--samples", "2", "--prompts", "3", "--config", config]
     arguments += ["--jobs", "5", "--out", tmp_path / "runs", "--write", page]
     monkeypatch.setattr(sys, "argv", ["quality.py", *map(str, arguments)])
-    asked = []
+    calls = []
 
     def make_runs(prompts: list[str], *arguments: object) -> list[Path]:
-        asked.append((prompts, *arguments))
-        return [leave_run(tmp_path / f"{len(asked)} {index}") for index in range(len(prompts))]
+        calls.append((prompts, *arguments))
+        return [leave_run(tmp_path / f"{len(calls)} {index}") for index in range(len(prompts))]
 
     monkeypatch.setattr(quality, "make_runs", make_runs)
     monkeypatch.setattr(quality, "describe_machine", lambda device: "a machine")
@@ -65,8 +65,8 @@ def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
     monkeypatch.setattr("sds3d.priors.sample.sample_views", partial(sample_views, steps=2))
     assert quality.main() == 0
     pool = held_out_pool()
-    asked_for = [[held.plain for held in pool[:3]], [held.caption for held in pool[:3]]]
-    assert asked == [(captions, str(config), tmp_path / "runs", 5) for captions in asked_for]
+    wordings = [[held.plain for held in pool[:3]], [held.caption for held in pool[:3]]]
+    assert calls == [(captions, str(config), tmp_path / "runs", 5) for captions in wordings]
     text = page.read_text()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:12]]
     assert all(len(row) == len(quality.HEADINGS) for row in rows)
@@ -81,17 +81,17 @@ def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
         )
     ]
     rows = [row[1:] for row in rows]
-    assert rows[2][6:] == ["", "", ""]  # what the prior draws has no alpha
+    assert rows[2][6:] == ["", "", ""]  # samples of the prior have no alpha
     assert rows[3][7] == "3 of 3"  # a ball
     assert rows[4][6:8] == ["0.0000", "0 of 3"]  # a mesh has no haze; this one is in two pieces
-    assert rows[5][6:] == ["0.0000", "200 of 200", "0 of 200"]  # true objects are sound, or a metric is not
+    assert rows[5][6:] == ["0.0000", "200 of 200", "0 of 200"]  # true objects are sound
     assert "our dual encoder" in text and "a machine" in text
     printed = capsys.readouterr().out
-    assert "Taken for something else:" in printed and "Taken for" not in text
+    assert "Confused captions:" in printed and "Confused" not in text
 
 
-def test_quality_says_what_was_taken_for_what() -> None:
-    """Also where another caption is as near, which R-precision does not count as found."""
+def test_confusions_include_ties() -> None:
+    """R-precision does not count a tie as found."""
     texts, words_for = torch.eye(5), ["a", "b", "c", "d", "e"]
 
     def seen(*numbers: int) -> torch.Tensor:
@@ -99,20 +99,24 @@ def test_quality_says_what_was_taken_for_what() -> None:
 
     between = torch.nn.functional.normalize(torch.tensor([[0.0, 0, 1, 1, 0]]), dim=-1)[:, None].expand(-1, 4, -1)
     few, many, true = torch.cat([seen(0, 3), between]), seen(0, 1, 2, 0, 4), seen(1, 1, 0, 3, 3)
-    table = quality.misses(["few", "many", "true"], [few, many, true], texts, words_for)
-    rows = ["| b | d |  |  |", "| c | d |  | a |", "| d | - | a |  |"]  # not a nor e, which only true objects miss
+    table = quality.confusions(["few", "many", "true"], [few, many, true], texts, words_for)
+    rows = [
+        "| b | d |  |  |",
+        "| c | d |  | a |",
+        "| d | - | a |  |",
+    ]  # not a and e, which are confused only for true objects
     assert table.splitlines()[2:] == ["| caption | few | many | true |", "| --- | --- | --- | --- |", *rows]
 
 
-def test_quality_shows_the_first_misses() -> None:
+def test_only_the_first_confusions_are_listed() -> None:
     captions = [f"caption {index}" for index in range(quality.MAX_MISSES + 3)]
     texts = torch.eye(len(captions))
     wrong = texts.roll(1, 0)[:, None].expand(-1, quality.NUM_VIEWS, -1)
-    lines = quality.misses(["all", "true"], [wrong, wrong], texts, captions).splitlines()
+    lines = quality.confusions(["all", "true"], [wrong, wrong], texts, captions).splitlines()
     assert lines[-2].startswith(f"| caption {quality.MAX_MISSES - 1} | ") and lines[-1] == "and 3 more"
 
 
-def test_quality_tells_how_to_train_a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quality_without_a_judge_names_the_training_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["quality.py", "--judge", str(tmp_path)])
     with pytest.raises(SystemExit, match="no judge there .* train one with `python -m sds3d.evaluation.train_judge"):
         quality.main()
@@ -128,7 +132,7 @@ def test_quality_refuses_a_judge_of_another_pool(tmp_path: Path) -> None:
 
 
 def test_quality_finds_the_right_captions_and_no_others() -> None:
-    """A judge that reads a number from the pictures and from the texts, and errs by one in one view of four."""
+    """The fake judge reads a number from each picture and each text; one of four views has the wrong number."""
 
     class Counting:
         def embed_images(self, images: torch.Tensor) -> torch.Tensor:
@@ -141,7 +145,7 @@ def test_quality_finds_the_right_captions_and_no_others() -> None:
     assert [cell.strip() for cell in row.strip("|").split("|")][:4] == ["numbers", "3", "1.000", f"{11 / 12:.3f}"]
 
 
-def test_the_pocket_page_has_places_for_its_tables() -> None:
+def test_the_pocket_page_has_the_blocks_of_its_tables() -> None:
     assert quality.SIZE == SIZE
     text = (ROOT / "docs" / "pocket.md").read_text()
     assert all(report.replace_block(text, name, "x") != text for name in ("quality", "prior training"))
