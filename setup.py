@@ -5,31 +5,24 @@ The rest is in pyproject.toml.
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 
 from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))  # a build frontend runs this file without its folder on the path
+
+from sds3d.files import read_cached  # noqa: E402
+from sds3d.native import cpu as native  # noqa: E402
+from sds3d.native import cuda_build  # noqa: E402
+
 SOURCES = ROOT / "cuda_ext"
 PRESETS = sorted((ROOT / "configs").glob("*.yaml"))
 KERNEL_SOURCES = sorted(path for path in SOURCES.glob("**/*") if path.is_file())
-
-
-def load_alone(name: str) -> ModuleType:
-    """A module of sds3d by itself: the package may not be importable while it is being built."""
-    spec = importlib.util.spec_from_file_location(f"sds3d_{name}_for_build", ROOT / "sds3d" / "native" / f"{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-native, cuda_build = load_alone("cpu"), load_alone("cuda_build")
 
 
 class BuildWithNative(build_py):
@@ -69,7 +62,7 @@ def compile_cpu_library(folder: Path) -> None:
         return
     target = folder / native.library_name(SOURCES)
     remove_others(folder, "libsds3d_cpu-*.so", target)
-    if not target.is_file():
+    if not is_whole(target):
         try:
             native.compile_library(SOURCES, target, compiler)
         except OSError as error:
@@ -86,10 +79,18 @@ def compile_cuda_kernels(folder: Path) -> None:
         try:
             target = folder / cuda_build.fatbin_name(SOURCES, unit)
             remove_others(folder, f"sds3d_{unit}-*.fatbin", target)
-            if not target.is_file():
+            if not is_whole(target):
                 cuda_build.compile_fatbin(SOURCES, unit, target, nvcc)
         except OSError as error:
             print(f"sds3d: the CUDA kernels of {unit} are not built (NVRTC compiles them): {one_line(error)}")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether an earlier build left all of `path`."""
+    try:
+        return bool(read_cached(path))
+    except OSError:
+        return False
 
 
 def remove_others(folder: Path, pattern: str, kept: Path) -> None:

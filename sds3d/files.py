@@ -1,4 +1,4 @@
-"""Atomic file writes, and error messages for disk errors."""
+"""Atomic file writes, files of the user's cache with their digests, and error messages for disk errors."""
 
 from __future__ import annotations
 
@@ -12,26 +12,49 @@ from pathlib import Path
 
 from sds3d.errors import UserError
 
+DIGEST = b"\nsha256:"  # stands between the content of a cached file and its digest
+TRAILER = len(DIGEST) + 32  # bytes
+
 
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     """Puts `content` at `path` in one step: a reader sees the old file or the whole new one, also after a crash.
 
     A callable writes the file itself, to a temporary path (same folder, same suffix) that it receives.
     """
+    try:
+        _put(path, content)
+    except OSError as error:
+        raise refused(error, path, None if callable(content) else len(content)) from error
+
+
+def write_cached(path: Path, content: bytes) -> None:
+    """Puts `content` and its sha256 at `path`, atomically, for `read_cached`; OSError if the disk refuses it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _put(path, content + DIGEST + hashlib.sha256(content).digest())
+
+
+def read_cached(path: Path) -> bytes:
+    """The `content` that `write_cached` put at `path`; OSError if it is not there, or not all of it.
+
+    A file system may lose the end of a file when the machine loses its power, and so may whoever copies a cache.
+    """
+    data = path.read_bytes()
+    content, mark, digest = data[:-TRAILER], data[-TRAILER:-32], data[-32:]
+    if mark != DIGEST or hashlib.sha256(content).digest() != digest:
+        raise OSError(f"{path} is damaged: its {len(data)} bytes do not end with their sha256")
+    return content
+
+
+def _put(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     partial = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
-    needed = None
     try:
         if callable(content):
             content(partial)
         else:
-            data = content.encode() if isinstance(content, str) else content
-            needed = len(data)
-            partial.write_bytes(data)
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
         fsync(partial)
         os.replace(partial, path)
         fsync(path.parent)
-    except OSError as error:
-        raise refused(error, path, needed) from error
     finally:
         with suppress(OSError):  # the file or its folder does not exist
             partial.unlink()

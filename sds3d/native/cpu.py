@@ -1,6 +1,6 @@
 """Finds, builds if necessary, and loads the native CPU library of cuda_ext.
 
-setup.py loads this file alone to build the library: it imports nothing of sds3d at the top.
+setup.py imports this file to build the library, before the dependencies of sds3d are installed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from ctypes import POINTER, c_char_p, c_float, c_int32, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from sds3d.files import cache_folder, read_cached, write_cached
 
 ABI_VERSION = 3  # SDS3D_ABI_VERSION of cuda_ext/api.h
 COMPILE_FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden", "-w")
@@ -66,15 +68,17 @@ def find_compiler() -> str | None:
 
 
 def compile_library(sources: Path, target: Path, compiler: str) -> None:
-    """Builds the library at `target`, complete or not at all; raises OSError with the compiler's message."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
+    """Builds the library at `target`, with its digest; raises OSError with the compiler's message.
+
+    `target` is complete or not there at all.
+    """
+    with tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / target.name
         command = [compiler, *COMPILE_FLAGS, *map(str, sorted(sources.glob("*/*.cpp"))), "-o", str(built)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise OSError(f"{compiler} failed: {result.stderr.strip()[-500:]}")
-        os.replace(built, target)
+        write_cached(target, built.read_bytes())
 
 
 def find_sources() -> Path | None:
@@ -85,45 +89,58 @@ def find_sources() -> Path | None:
 
 @cache
 def _load() -> tuple[ctypes.CDLL | None, NativeStatus]:
-    failures = []
-    for find in (_prebuilt, _compiled):
+    passed_over: list[str] = []
+    for how, find in (("prebuilt", _prebuilt), ("cached", _cached), ("compiled", _compiled)):
         try:
-            path, how, reason = find()
-            return _open(path), NativeStatus(path, how, reason)
+            path, reason = find()
+            read_cached(path)  # a part of a library would end the process with SIGBUS
+            return _open(path), NativeStatus(path, how, "; ".join([reason, *passed_over]))
         except OSError as error:
-            failures.append(str(error))
-    return None, NativeStatus(None, "missing", "; ".join(failures))
+            passed_over.append(f"not {how}: {error}")
+    return None, NativeStatus(None, "missing", "; ".join(passed_over))
 
 
-def _prebuilt() -> tuple[Path, str, str]:
+def _prebuilt() -> tuple[Path, str]:
     """The library that came with the package; in a checkout only if it was built from the sources as they are now."""
     sources = find_sources()
     if sources is not None:
         path = PACKAGE / "_native" / library_name(sources)
         if path.is_file():
-            return path, "prebuilt", "built when the package was installed"
+            return path, "built when the package was installed"
         raise OSError("the package holds no library for this machine and these sources")
     pattern = f"libsds3d_cpu-{platform.system().lower()}-{platform.machine()}-*.so"
     for path in sorted((PACKAGE / "_native").glob(pattern)):
-        return path, "prebuilt", "came with the package"
+        return path, "came with the package"
     raise OSError(f"no {pattern} in {PACKAGE / '_native'}")
 
 
-def _compiled() -> tuple[Path, str, str]:
-    """The library in the user's cache, compiled first if it is not there."""
-    from sds3d.files import cache_folder
+def _cached() -> tuple[Path, str]:
+    """The library that an earlier run compiled."""
+    path = _cache_path(_sources())
+    if not path.is_file():
+        raise OSError(f"no {path.name} in {path.parent}")
+    return path, "compiled on an earlier run"
 
+
+def _compiled() -> tuple[Path, str]:
+    """The library, compiled now into the user's cache."""
+    sources, compiler = _sources(), find_compiler()
+    if compiler is None:
+        raise OSError("no C++ compiler found (install g++, or set CXX)")
+    path = _cache_path(sources)
+    compile_library(sources, path, compiler)
+    return path, f"compiled now with {compiler}"
+
+
+def _cache_path(sources: Path) -> Path:
+    return cache_folder() / library_name(sources)
+
+
+def _sources() -> Path:
     sources = find_sources()
     if sources is None:
         raise OSError("the C++ sources are not installed")
-    path = cache_folder() / library_name(sources)
-    if path.is_file():
-        return path, "cached", "compiled on an earlier run"
-    compiler = find_compiler()
-    if compiler is None:
-        raise OSError("no C++ compiler found (install g++, or set CXX)")
-    compile_library(sources, path, compiler)
-    return path, "compiled", f"compiled now with {compiler}"
+    return sources
 
 
 def _open(path: Path) -> ctypes.CDLL:

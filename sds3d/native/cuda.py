@@ -17,7 +17,7 @@ from time import perf_counter
 import torch
 
 from sds3d.errors import UserError
-from sds3d.files import atomic_write, cache_folder
+from sds3d.files import cache_folder, read_cached, write_cached
 from sds3d.native import cpu as native
 from sds3d.native import cuda_build, nvrtc
 from sds3d.native.driver import Module
@@ -101,14 +101,14 @@ def _ways() -> dict[str, Way]:
 
 def _prebuilt(unit: str, index: int) -> tuple[Module, KernelStatus]:
     path = prebuilt_path(unit)
-    return Module(path.read_bytes(), index), KernelStatus(path, "prebuilt", "built when the package was installed")
+    return Module(read_cached(path), index), KernelStatus(path, "prebuilt", "built when the package was installed")
 
 
 def _cached(unit: str, index: int) -> tuple[Module, KernelStatus]:
     path = _cache_path(unit, index)
     if not path.is_file():
         raise OSError(f"no {path.name} in {path.parent}")
-    return Module(path.read_bytes(), index), KernelStatus(path, "cached", "compiled by NVRTC on an earlier run")
+    return Module(read_cached(path), index), KernelStatus(path, "cached", "compiled by NVRTC on an earlier run")
 
 
 def _compiled(unit: str, index: int) -> tuple[Module, KernelStatus]:
@@ -120,9 +120,8 @@ def _compiled(unit: str, index: int) -> tuple[Module, KernelStatus]:
     module = Module(image, index)
     path, reason = _cache_path(unit, index), f"compiled now by NVRTC for {architecture} in {seconds:.1f} s"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, image)
-    except (OSError, UserError) as error:
+        write_cached(path, image)
+    except OSError as error:
         return module, KernelStatus(None, "compiled", f"{reason}, as on every run: {error}", seconds)
     return module, KernelStatus(path, "compiled", reason, seconds)
 

@@ -1,4 +1,7 @@
-"""From the CUDA sources to a fatbin that the package carries; stands alone, so that setup.py can use it."""
+"""From the CUDA sources to a fatbin that the package carries.
+
+setup.py imports this file, before the dependencies of sds3d are installed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from sds3d.files import write_cached
 
 UNITS = {"splat": "splat/splat.cu", "procedural": "procedural/trace.cu", "norm": "norm/norm.cu"}  # below cuda_ext
 COMPILE_FLAGS = ("-std=c++17",)  # of nvcc and NVRTC alike
@@ -61,16 +66,15 @@ def architectures(nvcc: str) -> list[int]:
 def compile_fatbin(folder: Path, unit: str, target: Path, nvcc: str) -> None:
     """Machine code of `unit` for every one of `architectures(nvcc)` and PTX for the newest, at `target`.
 
-    `target` is complete or not there at all. OSError with nvcc's message if it fails.
+    `target` ends with its digest; it is complete or not there at all. OSError with nvcc's message if it fails.
     """
     chosen = architectures(nvcc)
     codes = [f"-gencode=arch=compute_{x},code=sm_{x}" for x in chosen]
     codes.append(f"-gencode=arch=compute_{chosen[-1]},code=compute_{chosen[-1]}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / target.name
         _run([nvcc, "-fatbin", "-t", "0", *COMPILE_FLAGS, *codes, str(folder / UNITS[unit]), "-o", str(built)])
-        os.replace(built, target)
+        write_cached(target, built.read_bytes())
 
 
 def _run(command: list[str]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sds3d.files import atomic_write
+from sds3d.files import read_cached, write_cached
 
 Encode = Callable[[str], Tensor]  # prompt -> [L, D] float32 on any device
 
@@ -38,18 +39,16 @@ class PromptCache:
     @torch.no_grad()
     def _find(self, prompt: str) -> Tensor:
         from safetensors import SafetensorError
-        from safetensors.torch import load_file, save
+        from safetensors.torch import load, save
 
         path = self.folder / f"{hashlib.sha256(prompt.encode()).hexdigest()}.safetensors" if self.folder else None
-        if path and path.is_file():
-            try:
-                return load_file(path)["tokens"]
-            except (SafetensorError, KeyError, OSError):
-                pass  # damaged: encoded again below
+        if path:
+            with suppress(OSError, SafetensorError, KeyError):  # new, damaged or of another version: encoded below
+                return load(read_cached(path))["tokens"]
         if self.encoder is None:
             self.encoder = self.load()
         tokens = self.encoder(prompt).float().cpu().contiguous()
         if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, save({"tokens": tokens}))
+            with suppress(OSError):  # the cache only saves time
+                write_cached(path, save({"tokens": tokens}))
         return tokens

@@ -12,6 +12,7 @@ import torch
 
 from sds3d.cameras import turntable
 from sds3d.errors import UserError
+from sds3d.files import read_cached, write_cached
 from sds3d.native import cpu as native
 from sds3d.native import cuda as cuda_kernels
 from sds3d.native import cuda_build, nvrtc
@@ -84,7 +85,7 @@ def test_fatbin_holds_code_for_every_architecture_and_ptx_for_the_newest(tmp_pat
     cuda_build.compile_fatbin(SOURCES, "procedural", target, NVCC)
     architectures = cuda_build.architectures(NVCC)
     expected = {("code", x) for x in architectures} | {("ptx", architectures[-1])}
-    assert set(fatbin_entries(target.read_bytes())) == expected
+    assert set(fatbin_entries(read_cached(target))) == expected
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -93,7 +94,7 @@ def test_a_fatbin_that_fails_leaves_nothing(tmp_path):
     broken = copied_sources(tmp_path / "cuda_ext", "#error on purpose")
     with pytest.raises(OSError, match="on purpose"):
         cuda_build.compile_fatbin(broken, "procedural", tmp_path / "built" / "x.fatbin", NVCC)
-    assert not list((tmp_path / "built").iterdir())
+    assert not (tmp_path / "built").exists()
 
 
 def test_name_follows_exactly_the_sources_of_the_unit(tmp_path):
@@ -208,23 +209,35 @@ class TestChoice:
         assert "not prebuilt: the package holds no" in found.reason and "not cached: no" in found.reason
         image, found = self.get()
         assert (image, found.how, found.compile_seconds) == (b"compiled", "cached", 0)
-        assert found.path.read_bytes() == b"compiled" and "not prebuilt" in found.reason
-        self.prebuilt.write_bytes(b"built")
+        assert read_cached(found.path) == b"compiled" and "not prebuilt" in found.reason
+        write_cached(self.prebuilt, b"built")
         image, found = self.get()
         assert (image, found.how, found.path) == (b"built", "prebuilt", self.prebuilt)
 
     def test_what_the_driver_refuses_is_passed_over_and_said(self):
-        self.prebuilt.write_bytes(b"broken")
+        write_cached(self.prebuilt, b"broken")
         _, found = self.get()
-        found.path.write_bytes(b"broken by a full disk")
+        write_cached(found.path, b"broken by another compiler")
         image, found = self.get()
         assert (image, found.how) == (b"compiled", "compiled")
         assert "not prebuilt: no kernel image is available" in found.reason
         assert "not cached: no kernel image is available" in found.reason
         assert self.get()[1].how == "cached"
 
+    @pytest.mark.parametrize("kept", [0, 4, -1], ids=["empty", "cut short", "without its last byte"])
+    def test_what_was_cut_short_never_reaches_the_driver(self, kept):
+        write_cached(self.prebuilt, b"built")
+        self.prebuilt.write_bytes(self.prebuilt.read_bytes()[:kept])
+        _, found = self.get()
+        assert found.how == "compiled"
+        found.path.write_bytes(found.path.read_bytes()[:kept])
+        image, found = self.get()
+        assert (image, found.how) == (b"compiled", "compiled")
+        assert found.reason.count("is damaged") == 2
+        assert self.get()[1].how == "cached"
+
     def test_one_way_alone(self, monkeypatch):
-        self.prebuilt.write_bytes(b"built")
+        write_cached(self.prebuilt, b"built")
         monkeypatch.setenv("SDS3D_CUDA_KERNELS", "nvrtc")
         assert self.get()[0] == b"compiled"
         monkeypatch.setenv("SDS3D_CUDA_KERNELS", "prebuilt")
