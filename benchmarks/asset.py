@@ -1,4 +1,4 @@
-"""What one asset costs and how good its mesh is: wall time, memory, likeness to the splats, validity of the GLB.
+"""Cost of an asset and quality of its mesh: wall time, memory, similarity to the splats, validity of the GLB.
 
 python -m benchmarks.asset [PROMPT ...] [--config NAME] [--device cpu] [--keep DIR] [--write docs/benchmarks.md]
 
@@ -33,7 +33,7 @@ COLUMNS = ("prompt", "wall s", "peak GB", "PSNR dB", "IoU", "faces", "components
 
 @dataclass(frozen=True)
 class Limits:
-    """A target."""
+    """Targets of a run on one kind of machine."""
 
     wall_s: float
     peak_gb: float = 3.0
@@ -53,7 +53,7 @@ LIMITS = {"cpu": Limits(wall_s=180.0), "cuda": Limits(wall_s=10.0)}
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run."""
+    """Results of one run."""
 
     prompt: str
     wall_s: float  # of the whole process, imports and loading included
@@ -64,22 +64,22 @@ class Measurement:
     components: int
     watertight: bool
     glb_errors: int | None  # None: the validator is not installed
-    seconds: dict[str, float]  # of `wall_s`, by what they went to
+    seconds: dict[str, float]  # parts of `wall_s` by name
 
     def missed(self, limits: Limits) -> list[str]:
-        """The names of the limits that this run does not keep."""
-        kept = {
+        """The names of the limits that this run exceeds or misses."""
+        met = {
             "wall_s": self.wall_s <= limits.wall_s,
             "peak_gb": self.peak_gb <= limits.peak_gb,
             "psnr_db": self.psnr_db >= limits.psnr_db,
             "iou": self.iou >= limits.iou,
             "glb_errors": self.glb_errors is None or self.glb_errors <= limits.glb_errors,
         }
-        return [name for name, is_kept in kept.items() if not is_kept]
+        return [name for name, is_met in met.items() if not is_met]
 
 
 def measure(prompt: str, config: str, device: str, keep: Path | None = None) -> Measurement:
-    """Makes one asset; its run folder is gone afterwards unless it is moved into `keep`."""
+    """Makes one asset and measures it; moves the run folder into `keep`, or deletes it."""
     with tempfile.TemporaryDirectory(prefix="sds3d-bench-") as out:
         command = [sys.executable, "-m", "sds3d", "generate", "--config", config, f"out={out}", f"device={device}"]
         began = time.perf_counter()
@@ -106,7 +106,7 @@ def measure(prompt: str, config: str, device: str, keep: Path | None = None) -> 
 
 
 def breakdown(report: dict[str, Any], wall_s: float) -> dict[str, float]:
-    """The parts of `wall_s` by name: what report.json says, meshing step by step, and the rest, the process."""
+    """The parts of `wall_s` by name: those in report.json, the steps of meshing, and the rest ("start and end")."""
     parts = dict(report["seconds"])
     meshing = {f"mesh {name}": seconds for name, seconds in report["mesh_seconds"].items()}
     parts["mesh other"] = parts.pop("mesh") - sum(meshing.values())
@@ -114,12 +114,12 @@ def breakdown(report: dict[str, Any], wall_s: float) -> dict[str, float]:
 
 
 def count_glb_errors(path: Path) -> int | None:
-    """Errors that the Khronos validator finds in a GLB file, or None where the validator is not installed."""
+    """The number of errors that the Khronos validator finds in a GLB file, or None if it is not installed."""
     node = shutil.which("node")
     if node is None or not (TOOLS / "node_modules" / "gltf-validator").is_dir():
         return None
     command = [node, str(TOOLS / "validate_glb.js"), str(path)]
-    found = subprocess.run(command, capture_output=True, text=True)  # exits with 1 when there are errors
+    found = subprocess.run(command, capture_output=True, text=True)  # exits with 1 if there are errors
     return json.loads(found.stdout)["errors"]
 
 

@@ -2,8 +2,8 @@
 
 python -m benchmarks.estimators [--prompts N] [--estimators NAME ...] [--out FOLDER] [--write docs/estimators.md]
 
-Each asset is optimized and left as Gaussians. Finished runs are kept and a stopped run continues, so it can be made in
-pieces. The judge is the prior itself: see `text_errors`.
+Each asset is optimized, but not meshed. Finished runs are kept and a stopped run resumes, so the comparison can be made
+in pieces. The judge is the prior itself; see `text_errors`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ TILE = 96  # pixels
 LABEL = 168  # pixels
 HEADER = 28  # pixels
 MAX_BYTES = 1_000_000
-LEVEL = 0.4  # of T, where the prior judges
+LEVEL = 0.4  # of T, the noise level at which the prior judges
 ELEVATIONS_DEG = (0.0, 30.0)  # of the rings of views that it judges
-HEADINGS = ("estimator", "settings", "calls", "seconds", "x0 error", "own text fits best")
+HEADINGS = ("estimator", "settings", "calls", "seconds", "x0 error", "prompt fits best")
 
 
 @dataclass(frozen=True)
 class Column:
-    """An estimator as it works best with the pocket prior, at a cost like that of the others."""
+    """An estimator with its best settings for the pocket prior, at a cost similar to that of the others."""
 
     name: str
     settings: tuple[str, ...] = ()  # stages.* is every stage
@@ -108,8 +108,8 @@ class Result:
 
     picture: Tensor  # [TILE, NUM_VIEWS TILE, 3] in [0, 1]
     seconds: float  # of the optimization, loading excluded
-    error: float  # of x0 under its own text
-    fits: bool  # whether no other prompt's text has a smaller error
+    error: float  # of x0 under the prompt
+    fits: bool  # whether no other prompt has a smaller error
 
 
 def configure(column: Column, config: str, out: Path, prompt: str) -> Config:
@@ -123,7 +123,7 @@ def configure(column: Column, config: str, out: Path, prompt: str) -> Config:
 
 
 def make(cfg: Config, priors: Priors, texts: Sequence[str]) -> Result:
-    """The asset of `cfg`, whose prompt is one of `texts`, made now unless it is there already."""
+    """The asset of `cfg`, whose prompt is one of `texts`; makes it unless its run is finished."""
     from sds3d.cli.progress import LineProgress
     from sds3d.imaging.png import render_row
     from sds3d.optimization.loop import optimize
@@ -134,16 +134,17 @@ def make(cfg: Config, priors: Priors, texts: Sequence[str]) -> Result:
     with run.locked():
         result = optimize(cfg, run, priors, LineProgress(io.StringIO()), lambda: False)
     errors = text_errors(priors.get(cfg.prior), result.scene.render, texts).tolist()
-    own = errors[texts.index(cfg.prompt)]
+    error = errors[texts.index(cfg.prompt)]
     seconds = sum(result.seconds[stage.name] for stage in cfg.stages)
     picture = render_row(result.scene.render, result.scene.device, NUM_VIEWS, TILE)
-    return Result(picture, seconds, own, own == min(errors))
+    return Result(picture, seconds, error, error == min(errors))
 
 
 def text_errors(prior: Prior, renderer: Renderer, texts: Sequence[str]) -> Tensor:
-    """How far what the prior sees through noise is from what is there, [texts]: the mean square of x0 in latents.
+    """The prior's error under each text, [texts]: the mean square of the difference of x0 from the view, in latents.
 
-    Over rings of views at `ELEVATIONS_DEG`, at the noise level `LEVEL`, with the same noise for all texts and assets.
+    The mean is over rings of views at `ELEVATIONS_DEG`, at noise level `LEVEL`, with equal noise for all texts and
+    assets.
     """
     import torch
 
@@ -170,7 +171,7 @@ def text_errors(prior: Prior, renderer: Renderer, texts: Sequence[str]) -> Tenso
 
 
 class Counter:
-    """A stub prior that counts calls of itself and its twin."""
+    """A stub prior that counts calls of itself and of its adapted copy."""
 
     pixel_latents = False
 
@@ -197,7 +198,7 @@ class Counter:
 
 
 def count_calls(cfg: Config, prior: Prior) -> int:
-    """How often the network is called in an optimization, a backward pass included in its call."""
+    """The number of network calls in an optimization; a call includes its backward pass."""
     import torch
 
     from sds3d.distillation import build_estimator
@@ -216,7 +217,7 @@ def count_calls(cfg: Config, prior: Prior) -> int:
 
 
 def draw(columns: Sequence[Column], prompts: Sequence[str], results: Sequence[Sequence[Result]]) -> Image:
-    """The estimators' names on top, the prompts on the left, `results` of each prompt in a row."""
+    """A picture with a column for each estimator and a row of `results` for each prompt."""
     from PIL import Image, ImageDraw, ImageFont
 
     from sds3d.imaging.png import BACKGROUND, to_uint8
@@ -235,7 +236,7 @@ def draw(columns: Sequence[Column], prompts: Sequence[str], results: Sequence[Se
 
 
 def table(columns: Sequence[Column], calls: Sequence[int], results: Sequence[Sequence[Result]]) -> str:
-    """A markdown table, a line for each estimator; seconds are medians, errors means."""
+    """A markdown table with a row for each estimator: median seconds and mean errors."""
     lines: list[Sequence[str]] = [HEADINGS, ("---",) * 2 + ("--:",) * 4]
     for column, count, assets in zip(columns, calls, zip(*results, strict=True), strict=True):
         settings = [
@@ -255,41 +256,56 @@ def table(columns: Sequence[Column], calls: Sequence[int], results: Sequence[Seq
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def main() -> int:
+@dataclass(frozen=True)
+class Comparison:
+    """The options of the program."""
+
+    prompts: int
+    estimators: list[str]
+    config: str
+    out: Path  # of the runs
+    picture: Path
+    write: Path | None
+
+
+def parse() -> Comparison:
     names = [column.name for column in COLUMNS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, choices=range(1, len(ROWS) + 1), default=len(ROWS), metavar="N")
     parser.add_argument("--estimators", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
-        "--config", default=str(CONFIG), metavar="FILE", help="of three stages (default: estimators.yaml beside this)"
+        "--config", default=str(CONFIG), metavar="FILE", help="of three stages (default: benchmarks/estimators.yaml)"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "estimators", metavar="FOLDER")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "estimators.png", metavar="FILE")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block of estimators in FILE")
-    args = parser.parse_args()
+    return Comparison(**vars(parser.parse_args()))
 
+
+def main() -> int:
     from sds3d.errors import UserError
 
+    options = parse()
     try:
-        block = compare(args)
+        block = compare(options)
     except UserError as error:
         sys.exit(f"error: {error}")
     print(block)
-    if args.write:
-        write_block(args.write, "estimators", block)
+    if options.write:
+        write_block(options.write, "estimators", block)
     return 0
 
 
-def compare(args: argparse.Namespace) -> str:
-    """Makes what is missing, writes the picture; the table and where it was measured."""
+def compare(options: Comparison) -> str:
+    """The table and where it was measured; makes the missing runs and writes the picture."""
     from sds3d.files import atomic_write
     from sds3d.native.devices import begin_context, resolve_device
     from sds3d.priors.cache import Priors
 
     texts = [row.prompt for row in ROWS]
-    prompts = texts[: args.prompts]
-    columns = [column for column in COLUMNS if column.name in args.estimators]
-    configs = [[configure(column, args.config, args.out, prompt) for column in columns] for prompt in prompts]
+    prompts = texts[: options.prompts]
+    columns = [column for column in COLUMNS if column.name in options.estimators]
+    configs = [[configure(column, options.config, options.out, prompt) for column in columns] for prompt in prompts]
     first = configs[0][0]
     begin_context(first.device)
     priors = Priors(resolve_device(first.device))  # one for all runs
@@ -298,13 +314,15 @@ def compare(args: argparse.Namespace) -> str:
         results.append([])
         for column, cfg in zip(columns, row, strict=True):
             result = make(cfg, priors, texts)
-            fits = "its own text fits best" if result.fits else "another text fits better"
+            fits = "its prompt fits best" if result.fits else "another prompt fits better"
             print(f"{column.name}: {prompt}: {result.seconds:.1f} s, {result.error:.5f}, {fits}", file=sys.stderr)
             results[-1].append(result)
-    atomic_write(args.picture, encode(draw(columns, prompts, results), MAX_BYTES))
+    atomic_write(options.picture, encode(draw(columns, prompts, results), MAX_BYTES))
     calls = [count_calls(cfg, priors.get(cfg.prior)) for cfg in configs[0]]
     machine = describe_machine(first.device)
-    notes = f"{len(prompts)} prompts, config {Path(args.config).stem}; {machine}; {datetime.date.today().isoformat()}."
+    notes = (
+        f"{len(prompts)} prompts, config {Path(options.config).stem}; {machine}; {datetime.date.today().isoformat()}."
+    )
     return f"{table(columns, calls, results)}\n\n{textwrap.fill(notes, 120)}"
 
 

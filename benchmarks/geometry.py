@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = 6000  # points of a surface
 ROUNDEST = 0.2  # radius of an edge over the smallest half side; the grammar's cubes have up to 0.18
 THICKEST = 0.6  # radius of a ring's tube over that of the ring; the grammar's have up to 0.49, and 1 has no hole
-RESOLUTION, ELEVATIONS_DEG = 256, (-20.0, 5.0, 30.0, 60.0)  # of the pictures that tell what is seen
+RESOLUTION, ELEVATIONS_DEG = 256, (-20.0, 5.0, 30.0, 60.0)  # of the renders that determine visibility
 STEP = 1e-5  # world units over which distances are differentiated
 
 Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -32,19 +32,19 @@ Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of solid, up to its place and few parameters."""
+    """A kind of solid; its position and parameters are fitted."""
 
     distance: Distance  # (points [P, 3] about its center, parameters [K]) -> signed distances [P], negative inside
-    starts: Callable[[np.ndarray], list[list[float]]]  # half sides [3] of a box around it -> parameters to begin with
-    most: float = np.inf  # of the last parameter, which is not negative
+    starts: Callable[[np.ndarray], list[list[float]]]  # half sides [3] of its bounding box -> initial parameters
+    most: float = np.inf  # upper bound of the last parameter, whose lower bound is 0
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """Of a surface from the shape fitted to it."""
+    """Deviation of a surface from the shape fitted to it."""
 
-    rms_percent: float  # root mean square distance, of the root mean square distance of the surface from its middle
-    angle_deg: float  # mean, between the surface's normals and those of the nearest points
+    rms_percent: float  # RMS distance from the shape, relative to the RMS distance of the surface from its mean point
+    angle_deg: float  # mean angle between the normals of the surface and those of the nearest points of the shape
 
 
 def ball(points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
@@ -66,9 +66,9 @@ def cylinder(points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
 
 
 def cone(points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    """Its tip on top. Parameters: radius at the bottom, half height, roundness.
+    """Upright, with the tip on top. Parameters: radius at the bottom, half height, roundness.
 
-    Of the triangle that the cone is in the half-plane of its axis: the nearest point of its slope and of its base.
+    In a half-plane of its axis the cone is a triangle; the distance is that of the nearest point on its slope or base.
     """
     radius, half, roundness = parameters
     rounding = roundness * min(radius, half)
@@ -84,7 +84,7 @@ def cone(points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
 
 
 def ring(points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    """Parameters: axis, of any length, radius of the ring, thickness: that of its tube over it."""
+    """Parameters: axis (of any length), radius of the ring, thickness (radius of the tube over that of the ring)."""
     axis, radius, thickness = parameters[:3] / np.linalg.norm(parameters[:3]), *parameters[3:]
     along = points @ axis
     beside = np.linalg.norm(points - along[:, None] * axis, axis=1)
@@ -109,7 +109,7 @@ SHAPES = {
         ring, lambda half: [[*axis, half.max() / (1 + THICKEST / 2), THICKEST / 2] for axis in np.eye(3)], THICKEST
     ),
 }
-# Of the grammar's kinds those that are one part, here and there in a pattern, which should stay paint.
+# Kinds of the grammar that consist of one part; some have a pattern, which should not change the shape.
 PROMPTS = {
     "a red ball": "ball",
     "a blue ball with white dots": "ball",
@@ -123,7 +123,7 @@ PROMPTS = {
 
 
 def measure(vertices: np.ndarray, faces: np.ndarray, shape: Shape) -> Deviation:
-    """How a mesh, `vertices` [V, 3] and `faces` [F, 3], differs from the `shape` that is most like it."""
+    """The deviation of a mesh, `vertices` [V, 3] and `faces` [F, 3], from the best fit of `shape`."""
     points, normals = sample_surface(vertices, faces, np.random.default_rng(0))
     middle, parameters = fit(shape, points)
     size = np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean())
@@ -135,13 +135,13 @@ def measure(vertices: np.ndarray, faces: np.ndarray, shape: Shape) -> Deviation:
         ],
         1,
     )
-    slopes /= np.linalg.norm(slopes, axis=1, keepdims=True)  # of a distance: the normal of the nearest point
+    slopes /= np.linalg.norm(slopes, axis=1, keepdims=True)  # the gradient of a distance is the nearest point's normal
     angles = np.degrees(np.arccos((slopes * normals).sum(1).clip(-1, 1)))
     return Deviation(100 * np.sqrt((distances**2).mean()) / size, angles.mean())
 
 
 def seen_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Those of `faces` that some pixel shows of pictures from where the views of a run are."""
+    """The rows of `faces` that are visible in some pixel, from the range of views of a run."""
     import torch
 
     from sds3d.cameras import orbit_cameras
@@ -157,20 +157,20 @@ def seen_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def sample_surface(vertices: np.ndarray, faces: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Points [SAMPLES, 3], spread evenly over the triangles, and the normals [SAMPLES, 3] of these."""
+    """Points [SAMPLES, 3], uniform on the surface, and the normals [SAMPLES, 3] of their triangles."""
     corners = vertices[faces].astype(np.float64)
     a, b, c = corners.swapaxes(0, 1)
     across = np.cross(b - a, c - a)
     areas = np.linalg.norm(across, axis=1)
     chosen = rng.choice(len(faces), SAMPLES, p=areas / areas.sum())
     u, v = rng.random((2, SAMPLES, 1))
-    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)  # the parallelogram's other half, turned over
+    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)  # reflect the other half of the parallelogram
     points = a[chosen] + u * (b - a)[chosen] + v * (c - a)[chosen]
     return points, (across / areas.clip(1e-30)[:, None])[chosen]
 
 
 def fit(shape: Shape, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre [3] and parameters [K] of the `shape` from which `points` [P, 3] have the least squared distances."""
+    """Center [3] and parameters [K] of the `shape` with the least sum of squared distances to `points` [P, 3]."""
     from scipy.optimize import least_squares
 
     low, high = points.min(0), points.max(0)
@@ -180,13 +180,13 @@ def fit(shape: Shape, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         bounds = np.full(len(first), -np.inf), np.full(len(first), np.inf)
         bounds[0][-1], bounds[1][-1] = 0, shape.most
         fits.append(least_squares(lambda x: shape.distance(points - x[:3], x[3:]), first, bounds=bounds))
-    best = min(fits, key=lambda one: one.cost).x
+    best = min(fits, key=lambda result: result.cost).x
     return best[:3], best[3:]
 
 
 def table(deviations: dict[str, Deviation]) -> str:
-    """A row for each prompt, and their means."""
-    rows = [(prompt, PROMPTS[prompt], one.rms_percent, one.angle_deg) for prompt, one in deviations.items()]
+    """A markdown table with a row for each prompt, and their means."""
+    rows = [(prompt, PROMPTS[prompt], x.rms_percent, x.angle_deg) for prompt, x in deviations.items()]
     rows.append(("mean", "", *np.mean([row[2:] for row in rows], 0)))
     head = "| prompt | shape | rms distance % | mean angle deg |\n| --- | --- | --: | --: |\n"
     return head + "\n".join(f"| {prompt} | {shape} | {rms:.2f} | {angle:.1f} |" for prompt, shape, rms, angle in rows)

@@ -1,10 +1,10 @@
-"""48 prompts for what the pocket prior should know; most name something that can be checked by eye."""
+"""48 prompts that the pocket prior should know; most name something that can be checked by eye."""
 
 from __future__ import annotations
 
 # tested property -> prompts in everyday words about objects and properties of the training data
 PROMPTS: dict[str, tuple[str, ...]] = {
-    "colour": (
+    "color": (
         "a purple frog",
         "a yellow submarine",
         "a pink elephant",
@@ -14,7 +14,7 @@ PROMPTS: dict[str, tuple[str, ...]] = {
         "a blue butterfly",
         "a black snake",
     ),
-    "colour of a part": (
+    "color of a part": (
         "a green chair with a white seat",
         "a white rocket with a red nose",
         "a red lighthouse with white stripes",

@@ -1,4 +1,4 @@
-"""What benchmark programs share to report: which machine they ran on, and the blocks of a page that they replace.
+"""What the reports of benchmarks share: the description of the machine, and replaceable blocks of a page.
 
 Imports no torch: a child process starts with the peak memory of its parent.
 """
@@ -24,11 +24,11 @@ print(json.dumps({"torch": torch.__version__, "gpu": gpu}))
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured."""
+    """The machine that a benchmark ran on."""
 
     cpu: str
     cores: int
-    gpu: str  # empty when none is used
+    gpu: str  # empty if none is used
     torch: str
 
     @property
@@ -49,16 +49,19 @@ def describe_machine(device: str) -> Machine:
 
 
 def replace_block(text: str, name: str, block: str) -> str:
-    """`text` with what stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->` replaced by `block`."""
+    """`text` with `block` between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`, instead of the old lines.
+
+    Raises ValueError unless there is exactly one such pair of lines.
+    """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
     if len(pattern.findall(text)) != 1:
-        raise ValueError(f"expected one line {begin!r} and after it one line {end!r}")
+        raise ValueError(f"expected one line {begin!r}, followed by one line {end!r}")
     return pattern.sub(lambda match: f"{match[1]}{block.strip()}\n{match[2]}", text)
 
 
 def write_block(path: Path, name: str, block: str) -> None:
-    """The file at `path` with its block `name` replaced."""
+    """Replaces the block `name` of the file at `path`."""
     from sds3d.files import atomic_write
 
     atomic_write(path, replace_block(path.read_text(encoding="utf-8"), name, block))

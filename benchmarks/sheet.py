@@ -1,9 +1,9 @@
-"""One picture of what the program makes: a row of six views of the finished mesh for each of many prompts.
+"""A contact sheet of assets: a row with six views of the finished mesh for each prompt.
 
 python -m benchmarks.sheet [NAME] [--jobs N] [--out FOLDER] [--config NAME] [--picture FILE]
 
-NAME is `twelve`, docs/sheet.png, or `pocket`, docs/pocket-sheet.png: 48 prompts, most with something to check by eye.
-Finished runs are kept and a stopped run continues, so the sheet can be made in pieces.
+NAME is `twelve` (docs/sheet.png) or `pocket` (docs/pocket-sheet.png): 48 prompts, most with something to check by eye.
+Finished runs are kept and a stopped run resumes, so the sheet can be made in pieces.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NUM_VIEWS = 6
 
 @dataclass(frozen=True)
 class Row:
-    """A prompt, and which of its words no training caption contains."""
+    """A prompt, and those of its words that no training caption contains."""
 
     prompt: str
     unseen: tuple[str, ...] = ()
@@ -55,11 +55,11 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a picture shows, and how large."""
+    """Contents and layout of a picture."""
 
     picture: str  # file in docs/
-    labels: dict[str, str]  # prompt -> what stands beside its row
-    columns: int  # of rows below each other
+    labels: dict[str, str]  # prompt -> text next to its row
+    columns: int  # of rows
     tile: int  # pixels of a view
     label: int  # pixels
     letters: int  # in a line of a label
@@ -74,9 +74,9 @@ def twelve() -> Sheet:
 
 
 def pocket() -> Sheet:
-    """What the pocket prior should know, numbered, each with what it tries."""
-    asked = [(prompt, tried) for tried, prompts in PROMPTS.items() for prompt in prompts]
-    labels = {prompt: f"{number}. {prompt}\n({tried})" for number, (prompt, tried) in enumerate(asked, 1)}
+    """The prompts of `pocket_prompts.py`, numbered, each with the property that it tests."""
+    pairs = [(prompt, tested) for tested, prompts in PROMPTS.items() for prompt in prompts]
+    labels = {prompt: f"{number}. {prompt}\n({tested})" for number, (prompt, tested) in enumerate(pairs, 1)}
     return Sheet("pocket-sheet.png", labels, 2, tile=96, label=144, letters=22, font=11, max_bytes=1_500_000)
 
 
@@ -84,7 +84,7 @@ SHEETS = {"twelve": twelve, "pocket": pocket}
 
 
 def draw_row(sheet: Sheet, prompt: str, mesh: TexturedMesh) -> Image:
-    """The label on the left and six views around the mesh, [tile, label + 6 tile] pixels."""
+    """The label on the left and six views of the mesh, [tile, label + 6 tile] pixels."""
     import torch
     from PIL import Image, ImageDraw, ImageFont
 
@@ -112,7 +112,7 @@ def draw_row(sheet: Sheet, prompt: str, mesh: TexturedMesh) -> Image:
 
 
 def stack(strips: list[Image], columns: int) -> Image:
-    """The rows in `columns` of the same height, read from top to bottom and then from left to right."""
+    """All rows in `columns` of equal height, ordered from top to bottom, then from left to right."""
     from PIL import Image
 
     width, height = strips[0].size
@@ -124,13 +124,13 @@ def stack(strips: list[Image], columns: int) -> Image:
 
 
 def figures(prompt: str, report: dict[str, Any]) -> str:
-    """A row of the table that is printed."""
+    """A row of the printed table."""
     watertight = "yes" if report["watertight"] else "no"
     return f"| {prompt} | {report['psnr_db']:.1f} | {report['iou']:.3f} | {report['components']} | {watertight} |"
 
 
 def encode(picture: Image, max_bytes: int) -> bytes:
-    """A PNG file of at most `max_bytes`, with as many colors as fit."""
+    """A PNG file of at most `max_bytes`, with as many colors as fit; ValueError if even 16 colors do not."""
     from PIL import Image
 
     for colors in (None, 256, 128, 64, 32, 16):

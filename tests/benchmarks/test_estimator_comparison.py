@@ -1,4 +1,4 @@
-"""The comparison of the estimators: its settings, its judge, its table and its picture."""
+"""The comparison of estimators: settings, text errors, table and picture."""
 
 import importlib
 import sys
@@ -30,14 +30,14 @@ estimators = importlib.import_module("benchmarks.estimators")
 sheet = importlib.import_module("benchmarks.sheet")
 
 
-def test_settings_are_of_one_stage_or_of_every_one(tmp_path: Path) -> None:
+def test_a_setting_applies_to_one_stage_or_to_all(tmp_path: Path) -> None:
     column = estimators.Column("a", ("stages.*.prior_every=2", "stages.1.loss.sparsity=3"))
     cfg = estimators.configure(column, str(estimators.CONFIG), tmp_path, "a ball")
     assert [stage.prior_every for stage in cfg.stages] == [2, 2, 2]
     assert [stage.loss.sparsity for stage in cfg.stages] == [10, 3, 40]
 
 
-def test_the_comparison_has_every_estimator_in_every_stage(tmp_path: Path) -> None:
+def test_each_column_has_one_estimator_in_all_stages(tmp_path: Path) -> None:
     kinds = set()
     for column in estimators.COLUMNS:
         cfg = estimators.configure(column, str(estimators.CONFIG), tmp_path, "a ball")
@@ -48,18 +48,18 @@ def test_the_comparison_has_every_estimator_in_every_stage(tmp_path: Path) -> No
 
 
 class Painted(GaussianPrior):
-    """Sees through any noise the brightness that the text says, in [-1, 1]."""
+    """Predicts an image of the brightness that the text names, in [-1, 1], from any noise."""
 
     def encode_prompt(self, prompt: str, negative: bool = False) -> torch.Tensor:
         return torch.tensor(float(prompt))
 
 
-def test_the_judge_measures_how_far_a_text_is_from_what_is_there() -> None:
-    def grey(cameras, backgrounds):
+def test_text_errors_are_squared_distances_from_the_view() -> None:
+    def gray(cameras, backgrounds):
         image = torch.full((len(cameras), cameras.height, cameras.width, 3), 0.75)
         return Render(image, image[..., :1], image[..., :1])
 
-    errors = estimators.text_errors(Painted(0.0), grey, ["0.5", "0", "-1"])
+    errors = estimators.text_errors(Painted(0.0), gray, ["0.5", "0", "-1"])
     torch.testing.assert_close(errors, torch.tensor([0, 0.25, 2.25]), atol=1e-5, rtol=1e-5)  # float32
 
 
@@ -70,11 +70,11 @@ def test_the_judge_measures_how_far_a_text_is_from_what_is_there() -> None:
         (ISMConfig(), 3),  # at 0 and at 200, where the interval begins, without guidance; at 250 with it
         (SDEditConfig(steps=3), 3),
         (SDIConfig(), 4),  # at 0, 100 and 200 on the way to noise; at 250
-        (VSDConfig(train_steps=3), 5),  # the prior, its twin, and what the twin learns from
+        (VSDConfig(train_steps=3), 5),  # the prior, its copy, and three training steps
     ],
     ids=lambda x: getattr(x, "kind", None),
 )
-def test_calls_are_counted(estimator: EstimatorConfig, calls: int) -> None:
+def test_network_calls_are_counted(estimator: EstimatorConfig, calls: int) -> None:
     level = Ramp(0.25, 0.25)
     stage = StageConfig(steps=10, prior_every=4, t_min=level, t_max=level, estimator=estimator)
     cfg = Config(prompt="a ball", stages=(stage, replace(stage, name="again", steps=4)))
@@ -86,7 +86,7 @@ def results(*numbers: tuple[float, float, bool]) -> list[estimators.Result]:
     return [estimators.Result(torch.full(size, index / 10), *values) for index, values in enumerate(numbers)]
 
 
-def test_the_comparison_takes_medians_and_means_of_columns() -> None:
+def test_the_table_has_medians_and_means_of_columns() -> None:
     columns = (estimators.Column("a"), estimators.Column("b", ("x=1", "y=2"), negative_prompt="bad"))
     rows = [results((1, 0.1, True), (7, 0.3, False)), results((2, 0.2, False), (8, 0.3, False))]
     rows.append(results((9, 0.6, True), (9, 0.3, False)))
@@ -96,7 +96,7 @@ def test_the_comparison_takes_medians_and_means_of_columns() -> None:
     assert {line.count("|") for line in lines} == {7}
 
 
-def test_the_comparison_shows_each_asset_in_its_row_and_column() -> None:
+def test_the_picture_shows_each_asset_in_its_row_and_column() -> None:
     rows = [results((1, 1, True), (1, 1, True)), results((1, 1, True), (1, 1, True))[::-1]]
     picture = estimators.draw(estimators.COLUMNS[:2], ["one", "two"], rows)
     tile, width = estimators.TILE, estimators.NUM_VIEWS * estimators.TILE
@@ -110,7 +110,9 @@ def test_the_comparison_shows_each_asset_in_its_row_and_column() -> None:
         assert picture.crop(box).convert("L").getextrema()[0] < 100  # there is text
 
 
-def test_the_comparison_from_end_to_end_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_repeated_comparison_gives_equal_files_and_makes_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     prior, config, page = write_tiny_prior(tmp_path / "prior"), tmp_path / "tiny.yaml", tmp_path / "page.md"
     stages = "[{name: one, steps: 4, resolution: 32}, {name: two, steps: 2, resolution: 32}]"
     config.write_text(f"device: cpu\nprior: {{path: {prior}}}\nstages: {stages}\nrepresentation: {{num_init: 60}}\n")

@@ -30,7 +30,7 @@ def test_sheets_label_each_row() -> None:
     assert twelve.labels["a blue chair"] == "a blue chair"
     assert twelve.labels["an azure automobile"] == "an azure automobile\n(unseen words)"
     labels = list(pocket.labels.items())
-    assert labels[0] == ("a purple frog", "1. a purple frog\n(colour)")
+    assert labels[0] == ("a purple frog", "1. a purple frog\n(color)")
     assert labels[47] == ("an anchor", "48. an anchor\n(no attribute)")
 
 
