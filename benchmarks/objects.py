@@ -45,7 +45,7 @@ def render_object(parts: list[Part], elevations_deg: Sequence[float], azimuth_de
 
 
 def draw_sheet(cells: Sequence[tuple[str, list[Part]]], elevations_deg: Sequence[float]) -> Image:
-    """A cell for each text and object, COLUMNS a row."""
+    """A picture with a cell for each text and object, COLUMNS in a row."""
     from PIL import Image, ImageDraw, ImageFont
 
     width, height = TILE * len(elevations_deg) + 4, TILE + LABEL
@@ -65,11 +65,13 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("outputs/objects.png"), metavar="FILE")
-    parser.add_argument("--kinds", nargs="+", metavar="NAME", help="these only (default: all)")
-    parser.add_argument("--scenes", choices=tuple(scenes.SHARES), help="samples of this form instead of kinds")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="of each kind, or of the form of scene")
+    parser.add_argument("--kinds", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument("--scenes", choices=tuple(scenes.SHARES), help="samples of this form of scene instead of kinds")
+    parser.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="samples of each kind, or of the form of scene"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--below", action="store_true", help="a third view, from -20 degrees")
+    parser.add_argument("--below", action="store_true", help="add a view from an elevation of -20 degrees")
     args = parser.parse_args()
 
     rng = random.Random(args.seed)

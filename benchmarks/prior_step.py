@@ -1,10 +1,10 @@
-"""One step of score distillation with a prior of MVDream's size, beside the same step as its peers write it.
+"""One step of score distillation with a prior of MVDream's size, compared with the usual implementation.
 
 python -m benchmarks.prior_step [--splats N] [--blocks N] [--no-compile] [--no-peer] [--write docs/benchmarks.md]
 
-Needs a GPU and no weights: random ones cost the same. Four views of 256 x 256 pixels, encoder included, of splats on a
-shell, an object late in its optimization. The peer is eager diffusers in float16, gsplat and torch's Adam. Exits with 1
-if a limit is missed.
+This needs a GPU, but no weights: random weights cost the same. A step renders four views of 256 x 256 pixels of splats
+on a shell, as late in an optimization, and encodes them. The usual implementation ("peer") is eager diffusers in
+float16, gsplat and PyTorch's Adam. Exits with 1 if a limit is missed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DEVICE = torch.device("cuda")
 DTYPE = torch.float16
 PIXELS = 256
 SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-LIMITS = {  # targets; False: at least
+LIMITS = {  # name -> (limit, whether it is an upper one)
     "step ms, a prior call each": (14.0, True),
     "step ms, a prior call every 4": (5.0, True),
     "share of the prior": (0.85, False),
@@ -58,7 +58,7 @@ LIMITS = {  # targets; False: at least
 
 
 def random_network(cls: type, config: dict) -> nn.Module:
-    """A model of diffusers whose layers keep the size of what they pass on, as trained ones about do."""
+    """A model of diffusers with random weights whose layers preserve the variance of their inputs, roughly."""
     with torch.device("meta"):
         model = cls.from_config(config)
     nn.Module.to(model, DTYPE)
@@ -78,7 +78,7 @@ def random_text(prompt: str) -> Tensor:
 
 
 def build_prior(compiles: bool) -> LatentPrior:
-    """MVDream as a run has it, but for its weights."""
+    """MVDream as in a run, with random weights."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     unet = random_network(UNet2DConditionModel, NETWORKS["mvdream-sd2.1"])
@@ -100,7 +100,7 @@ def build_config(splats: int, prior_every: int, num_blocks: int) -> Config:
 
 
 def build_gaussians(cfg: Config) -> Gaussians:
-    """The shell that benchmarks/rasterizer.py draws, as a scene."""
+    """The shell of benchmarks/rasterizer.py, as a scene."""
     means, quats, scales, opacities, colors = shell(cfg.representation.num_init, torch.Generator().manual_seed(0))
     tensors = {
         "means": means,
@@ -113,32 +113,32 @@ def build_gaussians(cfg: Config) -> Gaussians:
 
 
 def run_blocks(cfg: Config, prior: LatentPrior) -> tuple[float, list[float], RecordedSteps]:
-    """Seconds of the first block, in which all is compiled and recorded, and of each other, and the steps."""
+    """Seconds of the first block, which compiles and records; seconds of each later block; the steps."""
     stage = cfg.stages[0]
     scene = FusedSplatScene(build_gaussians(cfg), cfg.renderer, stage.steps, DEVICE)
     optimizer = Adam(scene.param_groups("all", 0.0), betas=(0.9, 0.99), eps=1e-15)
     steps = RecordedSteps(cfg, scene, prior, optimizer)
     seconds, inputs = [], None
     for block, following in pairwise([*blocks(cfg.stages, 0), None]):  # as Attempt.run_block does
-        begun = time.perf_counter()
+        started = time.perf_counter()
         steps.start(stage, block, inputs or sample_inputs(0, stage, block, prior, DEVICE))
         inputs = following and sample_inputs(0, stage, following, prior, DEVICE)
         steps.finish()
-        seconds.append(time.perf_counter() - begun)
-    return seconds[0], seconds[3:-1], steps  # the second and third set up what is set up at first use
+        seconds.append(time.perf_counter() - started)
+    return seconds[0], seconds[3:-1], steps  # the second and third still initialize some parts
 
 
 def measure_prior(steps: RecordedSteps, cfg: Config, repeats: int = 30) -> float:
-    """Milliseconds of what is not drawing and moving splats: encoder, network, estimator, and the backward pass."""
+    """Milliseconds of encoder, network and estimator with the backward pass: a step without rendering and Adam."""
     find = steps.finder(cfg.stages[0], lasting=cfg.stages[0].prior_every > 1)
     inputs = steps.inputs
-    seen = torch.rand(NUM_VIEWS, 3, PIXELS, PIXELS, device=DEVICE)
-    arguments = (seen, inputs.timesteps, inputs.cameras.viewmats, inputs.cameras.Ks, inputs.backgrounds)
+    images = torch.rand(NUM_VIEWS, 3, PIXELS, PIXELS, device=DEVICE)
+    arguments = (images, inputs.timesteps, inputs.cameras.viewmats, inputs.cameras.Ks, inputs.backgrounds)
     return clock(lambda: find(*arguments), repeats)
 
 
 def measure_peer(splats: int, repeats: int) -> float | None:
-    """Median milliseconds of the step that its peers take, or None without gsplat."""
+    """Median milliseconds of a step of the usual implementation, or None without gsplat."""
     if importlib.util.find_spec("gsplat") is None:
         return None
     from sds3d.interfaces import Splats
@@ -152,10 +152,9 @@ def measure_peer(splats: int, repeats: int) -> float | None:
     scene = build_gaussians(cfg).to(DEVICE)
     optimizer = torch.optim.Adam(scene.param_groups("all", 0.0), betas=(0.9, 0.99), eps=1e-15)
     texts = [prior.encode_prompt(cfg.prompt), prior.encode_prompt("")]
-    drawn = [sample_inputs(0, stage, block, prior, DEVICE) for block in blocks(cfg.stages, 0)]
+    inputs = sample_inputs(0, stage, next(iter(blocks(cfg.stages, 0))), prior, DEVICE)
 
     def step() -> None:
-        inputs = drawn[0]
         cameras, timesteps = inputs.cameras, inputs.timesteps
         view = View(cameras.viewmats, cameras.Ks, inputs.backgrounds, PIXELS, PIXELS)
         colors = rasterize(Splats(*scene.activated()), view).colors
@@ -174,7 +173,7 @@ def measure_peer(splats: int, repeats: int) -> float | None:
 
 
 def start_up() -> float:
-    """Seconds that another process takes for its first block, compiling and recording included."""
+    """Seconds of the first block in another process, with compiling and recording."""
     program = (
         "from benchmarks.prior_step import *\n"
         "prior = build_prior(True)\n"
@@ -187,9 +186,9 @@ def start_up() -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--splats", type=int, default=20_000, metavar="N")
-    parser.add_argument("--blocks", type=int, default=60, metavar="N", help="of each kind of step")
+    parser.add_argument("--blocks", type=int, default=60, metavar="N", help="blocks of each kind of step")
     parser.add_argument("--no-compile", action="store_true", help="as prior.compile=false")
-    parser.add_argument("--no-peer", action="store_true", help="leave the peers' step out")
+    parser.add_argument("--no-peer", action="store_true", help="do not measure the usual implementation")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block in FILE")
     args = parser.parse_args()
     compiles = not args.no_compile
@@ -197,13 +196,13 @@ def main() -> int:
     rows: dict[str, float] = {}
     if compiles:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="sds3d-compiled-")
-    began = time.perf_counter()
+    started = time.perf_counter()
     prior = build_prior(compiles)
-    loading = time.perf_counter() - began
+    loading = time.perf_counter() - started
     torch.cuda.reset_peak_memory_stats()
     for prior_every, name in ((1, "a prior call each"), (4, "a prior call every 4")):
         cfg = build_config(args.splats, prior_every, args.blocks)
-        steps = None  # its memory first
+        steps = None  # frees its memory first
         first, seconds, steps = run_blocks(cfg, prior)
         rows[f"step ms, {name}"] = 1e3 * statistics.median(seconds) / prior_every
         if prior_every == 1:
@@ -218,18 +217,18 @@ def main() -> int:
     if compiles:
         rows["start-up s, compiled before"] = start_up()
     if not args.no_peer and (peer := measure_peer(args.splats, 20)):
-        rows["step ms of its peers"] = peer
+        rows["step ms, usual implementation"] = peer
     return report(rows, args)
 
 
 def report(rows: dict[str, float], args: argparse.Namespace) -> int:
-    """Prints the table; 1 if a limit is missed."""
+    """Prints the table; returns 1 if a limit is missed, else 0."""
     lines = ["| | measured | target |", "|---|--:|--:|"]
     missed = []
     for name, value in rows.items():
         limit, at_most = LIMITS.get(name, (None, True))
-        asked = "" if limit is None else f"at {'most' if at_most else 'least'} {limit:g}"
-        lines.append(f"| {name} | {value:.2f} | {asked} |")
+        target = "" if limit is None else f"at {'most' if at_most else 'least'} {limit:g}"
+        lines.append(f"| {name} | {value:.2f} | {target} |")
         if limit is not None and (value > limit if at_most else value < limit):
             missed.append(name)
     machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {datetime.date.today().isoformat()}"

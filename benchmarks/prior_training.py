@@ -56,16 +56,16 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     batches = iter(load_batches(data, settings.workers, DEVICE))
     learner.encoder.to(DEVICE)
     losses = learner.train(batches)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for _ in range(WARM_UP):
         next(losses)
     torch.cuda.synchronize()
-    rows = {"start-up s": time.perf_counter() - begun}
-    begun = time.perf_counter()
+    rows = {"start-up s": time.perf_counter() - started}
+    started = time.perf_counter()
     for _ in losses:
         pass
     torch.cuda.synchronize()
-    step = (time.perf_counter() - begun) / args.steps
+    step = (time.perf_counter() - started) / args.steps
     batch = data[0].to(DEVICE)
     inputs = learner._inputs(batch, 0)
     rows |= {
@@ -85,7 +85,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def print_kernels(function: Callable[[], object]) -> None:
-    """The 40 kernels that take longest."""
+    """Prints the 40 kernels with the longest total times."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
@@ -98,10 +98,12 @@ def print_kernels(function: Callable[[], object]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--normals", action="store_true", help="of a prior that draws normals beside colors")
+    parser.add_argument(
+        "--normals", action="store_true", help="train a prior that predicts normals in addition to colors"
+    )
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="objects, four views each (default: 64)")
-    parser.add_argument("--steps", type=int, default=60, metavar="N", help="that are timed (default: 60)")
-    parser.add_argument("--kernels", action="store_true", help="also list what takes longest")
+    parser.add_argument("--steps", type=int, default=60, metavar="N", help="timed steps (default: 60)")
+    parser.add_argument("--kernels", action="store_true", help="also list the 40 slowest kernels")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block in FILE")
     args = parser.parse_args()
     lines = ["| | measured |", "|---|--:|", *(f"| {name} | {value:,.2f} |" for name, value in measure(args).items())]

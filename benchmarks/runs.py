@@ -1,7 +1,7 @@
-"""Many runs at once: processes that each have a share of the machine and make one run after another.
+"""Many runs at once, in processes that each get a share of the machine and make one run after another.
 
-A process loads Python, torch and the prior once. A failed run affects no other: the remaining runs continue in a new
-process, since a GPU may be unusable in the old one.
+A process loads Python, torch and the prior once. After a failed run, the remaining runs continue in a new process,
+since the GPU may be unusable in the old one.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sds3d.priors.cache import Priors
 
-GRACE = 30.0  # seconds in which a process that is told to end may save its run
-LAST_LINES = 8  # that are shown of what a failed run wrote
+GRACE = 30.0  # seconds in which a terminated process may save its run
+LAST_LINES = 8  # of the output of a failed run, which are printed
 
-Make = Callable[[str], int]  # makes the run of a prompt and returns an exit code; can be pickled
+Make = Callable[[str], int]  # makes the run of a prompt and returns an exit code; must be picklable
 
 
 def make_runs(prompts: Sequence[str], config: str, out: Path, jobs: int) -> list[Path]:
-    """The folder of the run of each of `prompts`, made now, `jobs` at a time, unless it is finished already.
+    """The run folder of each of `prompts`; makes those runs that are not finished, `jobs` at a time.
 
-    UserError with those that are still missing when all have been tried.
+    Raises UserError with the prompts of the runs that failed, after trying all.
     """
     from sds3d.config.load import load_config
     from sds3d.errors import UserError
@@ -62,18 +62,18 @@ def make_runs(prompts: Sequence[str], config: str, out: Path, jobs: int) -> list
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
-    """The option --jobs of a program that makes runs."""
+    """Adds the option --jobs of a program that makes runs."""
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs at a time, on all GPUs (default: 1)")
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
     return int(text)
 
 
 def generate(config: str, out: Path, prompt: str) -> int:
-    """Makes one run in this process; the exit code of `sds3d generate`."""
+    """Makes one run in this process and returns the exit code of `sds3d generate`."""
     from sds3d.cli.work import work
     from sds3d.config.load import load_config
     from sds3d.priors.kinds import prior_ids
@@ -85,7 +85,7 @@ def generate(config: str, out: Path, prompt: str) -> int:
 
 @cache
 def _priors(device: str) -> Priors:
-    """Those of this process: each run uses what an earlier one has loaded."""
+    """The priors of this process; each run reuses those that an earlier run loaded."""
     from sds3d.native.devices import resolve_device
     from sds3d.priors.cache import Priors
 
@@ -94,13 +94,16 @@ def _priors(device: str) -> Priors:
 
 @dataclass(frozen=True)
 class Share:
-    """What a process may use of the machine."""
+    """The part of the machine that a process may use."""
 
     cores: frozenset[int] = frozenset()  # empty: all
-    gpu: str = ""  # as in CUDA_VISIBLE_DEVICES; empty: as it is
+    gpu: str = ""  # as in CUDA_VISIBLE_DEVICES; empty: unchanged
 
     def take(self) -> None:
-        """To be called before torch is imported: it, OpenMP and our own kernels start a thread for each usable core."""
+        """Restricts this process to the share.
+
+        Call it before importing torch, since torch, OpenMP and our kernels start a thread for each usable core.
+        """
         if self.gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
         if self.cores:
@@ -108,7 +111,7 @@ class Share:
 
 
 def shares(jobs: int, cores: Sequence[int], gpus: Sequence[str]) -> list[Share]:
-    """`jobs` shares: cores and GPUs are dealt out in turn, and shared where there are too few to go round."""
+    """`jobs` shares; cores and GPUs are assigned in turn, and several shares have the same one if there are too few."""
     return [
         Share(
             cores=frozenset(cores[index % max(len(cores), 1) :: jobs]),
@@ -119,12 +122,12 @@ def shares(jobs: int, cores: Sequence[int], gpus: Sequence[str]) -> list[Share]:
 
 
 def usable_cores() -> list[int]:
-    """The numbers of the cores that this process may use; none where the system cannot deal them out."""
+    """The numbers of the cores that this process may use; empty if the system cannot restrict them."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that torch sees, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs that torch sees, named as in CUDA_VISIBLE_DEVICES."""
     import torch
 
     count = torch.cuda.device_count()
@@ -133,9 +136,9 @@ def visible_gpus() -> list[str]:
 
 
 def work_through(prompts: Sequence[str], make: Make, each: Sequence[Share]) -> None:
-    """Calls `make` for all `prompts`, in one process for each share; what comes of it is told on stderr."""
+    """Calls `make` for all `prompts`, in one process for each share; prints the results to stderr."""
     waiting, done = deque(prompts), 0
-    with tempfile.TemporaryDirectory(prefix="sds3d-runs-") as logs, _signals_end_it():
+    with tempfile.TemporaryDirectory(prefix="sds3d-runs-") as logs, _exit_on_signals():
         workers = [Worker(make, share, Path(logs) / f"{index}.log") for index, share in enumerate(each)]
         try:
             while waiting or any(worker.prompt for worker in workers):
@@ -148,13 +151,13 @@ def work_through(prompts: Sequence[str], make: Make, each: Sequence[Share]) -> N
                     print(f"{done} of {len(prompts)}: {busy[connection].finish()}", file=sys.stderr, flush=True)
         finally:
             for worker in workers:
-                worker.tell_to_end()
+                worker.terminate()
             for worker in workers:
-                worker.end()
+                worker.join()
 
 
 class Worker:
-    """A process that makes runs, started when it is needed, and the run that it is at."""
+    """A process that makes runs, started at its first run; `prompt` is that of the current run, or empty."""
 
     def __init__(self, make: Make, share: Share, log: Path) -> None:
         self.make, self.share, self.log = make, share, log
@@ -164,40 +167,41 @@ class Worker:
         self.began = 0.0
 
     def begin(self, prompt: str) -> None:
-        """Hands it the next run."""
+        """Starts the run of `prompt` in the process."""
         if self.process is None:
             context = multiprocessing.get_context("spawn")  # a fork could not use CUDA
-            self.connection, theirs = context.Pipe()
-            self.process = context.Process(target=serve, args=(theirs, self.make, self.share, self.log), daemon=True)
+            self.connection, other_end = context.Pipe()
+            arguments = (other_end, self.make, self.share, self.log)
+            self.process = context.Process(target=serve, args=arguments, daemon=True)
             self.process.start()
-            theirs.close()
+            other_end.close()
         self.log.unlink(missing_ok=True)
         self.prompt, self.began = prompt, time.perf_counter()
         self.connection.send(prompt)
 
     def finish(self) -> str:
-        """What came of the run that has just ended, in words."""
+        """Receives the result of the current run and describes it; ends the process if the run failed."""
         prompt, self.prompt = self.prompt, ""
         try:
             code = self.connection.recv()
-        except (EOFError, ConnectionError):  # it has died
+        except (EOFError, ConnectionError):  # the process has died
             self.process.join()
             code = self.process.exitcode
         if code == 0:
             return f"{prompt} ({time.perf_counter() - self.began:.1f} s)"
-        self.tell_to_end()
-        self.end()
+        self.terminate()
+        self.join()
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         return f"{prompt}: failed with code {code}\n" + textwrap.indent("\n".join(lines[-LAST_LINES:]), "    ")
 
-    def tell_to_end(self) -> None:
-        """Lets it save what it has and go."""
+    def terminate(self) -> None:
+        """Sends SIGTERM, upon which the process saves its run and exits."""
         if self.process is not None:
             self.process.terminate()
             self.connection.close()
 
-    def end(self) -> None:
-        """Waits until it has gone."""
+    def join(self) -> None:
+        """Waits until the process has ended; kills it after GRACE."""
         if self.process is not None:
             self.process.join(GRACE)
             self.process.kill()
@@ -206,8 +210,8 @@ class Worker:
 
 
 def serve(connection: Connection, make: Make, share: Share, log: Path) -> None:
-    """The process of a worker: makes what it is handed and answers with exit codes, until no more can come."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between runs; a run stops gently
+    """The main function of a worker's process: receives prompts and sends exit codes, until `connection` is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between runs; during a run, `work` handles it
     share.take()
     while True:
         try:
@@ -228,8 +232,8 @@ def serve(connection: Connection, make: Make, share: Share, log: Path) -> None:
 
 
 @contextmanager
-def _signals_end_it() -> Iterator[None]:
-    """SIGINT and SIGTERM leave the block by SystemExit, so that the processes of the workers are ended."""
+def _exit_on_signals() -> Iterator[None]:
+    """Turns SIGINT and SIGTERM into SystemExit within the block, so that the workers' processes are ended."""
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)

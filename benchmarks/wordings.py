@@ -1,4 +1,4 @@
-"""Measures how much a caption still helps when it uses words that the prior was never trained on.
+"""Measures how much a caption still helps if it uses words that the prior was never trained on.
 
 python -m benchmarks.wordings [--path FOLDER] [--objects 40] [--seed 0]
 
@@ -30,7 +30,7 @@ TEXTS = ("true", "held-out words", "another object", "empty")
 
 @dataclass(frozen=True)
 class Sample:
-    """An object with its caption, also in held-out words."""
+    """An object with its caption in trained and in held-out words."""
 
     parts: list[Part]
     caption: str
@@ -38,7 +38,7 @@ class Sample:
 
 
 def draw_samples(count: int, seed: int) -> list[Sample]:
-    """Objects of the grammar, each with one of its captions that has a word of SYNONYMS."""
+    """Objects of the grammar, each with one of its captions that contains a word of SYNONYMS."""
     from sds3d.procedural.objects import sample_object
 
     rng = random.Random(seed)
@@ -52,7 +52,7 @@ def draw_samples(count: int, seed: int) -> list[Sample]:
     return samples
 
 
-def surviving_share(true: float, held_out: float, empty: float) -> float:
+def remaining_share(true: float, held_out: float, empty: float) -> float:
     """The reduction of the error by the reworded caption, as a share of that by the true one."""
     return (empty - held_out) / (empty - true)
 
@@ -101,13 +101,13 @@ def _errors(prior: Prior, parts: list[Part], texts: Sequence[Tensor], generator:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--path", default="", metavar="FOLDER", help="a prior of your own (default: the shipped one)")
+    parser.add_argument("--path", default="", metavar="FOLDER", help="another pocket prior (default: the shipped one)")
     parser.add_argument("--objects", type=int, default=40, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     args = parser.parse_args()
     if args.objects < 2:
-        parser.error("--objects: at least 2, so that there is another object to take a caption from")
+        parser.error("--objects: expected at least 2, since each caption is compared with that of another object")
 
     from sds3d.config.schema import PocketConfig
     from sds3d.errors import UserError
@@ -119,13 +119,13 @@ def main() -> int:
         errors = measure(prior, draw_samples(args.objects, args.seed), args.seed)
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(f"| noise level | {' | '.join(TEXTS)} | benefit that survives |")
+    print(f"| noise level | {' | '.join(TEXTS)} | benefit that remains |")
     print("|" + " --: |" * (len(TEXTS) + 2))
     names = [f"{fraction:g} T" for fraction in FRACTIONS] + ["mean"]
     for name, row in zip(names, [*errors.tolist(), errors.mean(0).tolist()], strict=True):
         true, held_out, _, empty = row
         cells = " | ".join(f"{error:.5f}" for error in row)
-        print(f"| {name} | {cells} | {100 * surviving_share(true, held_out, empty):.0f} % |")
+        print(f"| {name} | {cells} | {100 * remaining_share(true, held_out, empty):.0f} % |")
     print(f"\n{args.objects} objects, {prior.num_views} views each, seed {args.seed}.")
     return 0
 

@@ -1,4 +1,4 @@
-"""Captions of the training objects, for tests of what training says."""
+"""Captions of training objects."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The benchmark of one asset: its table, its targets and its place in the docs."""
+"""The benchmark of one asset: table, limits and blocks of the docs."""
 
 import importlib
 from pathlib import Path
@@ -20,7 +20,7 @@ def measurement(**changes: object) -> object:
     return asset.Measurement(**{**good, "faces": 9, "components": 1, "watertight": True, "seconds": {}, **changes})
 
 
-def test_the_parts_of_the_seconds_add_up_to_the_process() -> None:
+def test_parts_of_the_seconds_add_up_to_the_wall_time() -> None:
     report = {"seconds": {"load": 1.0, "mesh": 3.0, "glb": 0.5}, "mesh_seconds": {"surface": 0.75, "unwrap": 1.25}}
     parts = asset.breakdown(report, wall_s=7.0)
     assert parts == {
@@ -32,7 +32,7 @@ def test_the_parts_of_the_seconds_add_up_to_the_process() -> None:
 @pytest.mark.parametrize(
     "name, value", [("wall_s", 11.0), ("peak_gb", 3.1), ("psnr_db", 24.9), ("iou", 0.94), ("glb_errors", 1)]
 )
-def test_each_limit_is_watched(name: str, value: float) -> None:
+def test_each_missed_limit_is_named(name: str, value: float) -> None:
     limits = asset.LIMITS["cuda"]
     assert not measurement().missed(limits) and not measurement(glb_errors=None).missed(limits)
     assert measurement(**{name: value}).missed(limits) == [name]
@@ -60,7 +60,7 @@ def test_table_has_a_cell_for_each_column() -> None:
     assert lines[2].endswith("| 9 | 1 | yes | 0 |") and lines[3].endswith("| no | not checked |")
 
 
-def test_block_replacement_touches_nothing_else() -> None:
+def test_replacing_a_block_changes_nothing_else() -> None:
     text = "a\n<!-- cpu: begin -->\nold\nolder\n<!-- cpu: end -->\nb\n<!-- cuda: begin -->\n<!-- cuda: end -->\nc\n"
     new = blocks.replace_block(text, "cpu", "\\1 new\n")
     assert new == text.replace("old\nolder", "\\1 new")
@@ -70,7 +70,7 @@ def test_block_replacement_touches_nothing_else() -> None:
         blocks.replace_block("nothing here", "cpu", "new")
 
 
-def test_benchmark_page_has_a_place_for_each_kind_of_machine() -> None:
+def test_benchmark_page_has_a_block_for_each_kind_of_machine() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     for kind in (*asset.LIMITS, "prior step"):
         assert blocks.replace_block(page, kind, "new") != page

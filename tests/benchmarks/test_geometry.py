@@ -1,4 +1,4 @@
-"""The measure of shapes: nothing for the shapes themselves, and as much as was done to them for others."""
+"""Errors of shapes: zero for exact shapes, known values for perturbed ones."""
 
 import importlib
 import math
@@ -26,7 +26,7 @@ def moved(mesh: trimesh.Trimesh, turn: np.ndarray = TURN) -> tuple[np.ndarray, n
 
 
 def exact(sections: int = 400) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Fine triangulations of shapes that are nowhere special, turned as far as they may be."""
+    """Fine triangulations of the shapes, moved and rotated in general position."""
     create = trimesh.creation
     return {
         "ball": moved(create.icosphere(subdivisions=round(math.log2(sections)) - 3, radius=0.7)),
@@ -38,15 +38,15 @@ def exact(sections: int = 400) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.mark.parametrize("name", geometry.SHAPES)
-def test_a_shape_is_itself(name):
+def test_exact_shapes_have_no_errors(name):
     """The triangulations are within 0.03 % of the round shapes, and turned from them by less than 0.9 degrees."""
     deviation = geometry.measure(*exact()[name], geometry.SHAPES[name])
     assert deviation.rms_percent < 0.03 and deviation.angle_deg < 0.9
 
 
 @pytest.mark.parametrize("name", geometry.SHAPES)
-def test_distances_are_distances(name):
-    """Their slope is 1 wherever there is one nearest point; far away they are large, and inside negative."""
+def test_distance_functions_have_unit_slope(name):
+    """Where the nearest point is unique. Distances are large far away and negative inside."""
     shape, rng = geometry.SHAPES[name], np.random.default_rng(1)
     parameters = np.array(shape.starts(np.array([0.5, 0.45, 0.6]))[-1])
     points = rng.uniform(-1, 1, (4000, 3))
@@ -62,8 +62,8 @@ def test_distances_are_distances(name):
         assert shape.distance(np.zeros((1, 3)), parameters)[0] < 0
 
 
-def test_what_is_inside_does_not_count():
-    """Of a ball in a ball the outer one is seen, but for its very bottom, which the lowest views only graze."""
+def test_inner_surfaces_are_left_out():
+    """Of a ball in a ball, the outer one is visible, except for its bottom, which no view sees well."""
     vertices, faces = exact(sections=64)["ball"]
     inner = (vertices - PLACE) * 0.6 + PLACE
     seen = geometry.seen_faces(np.concatenate([vertices, inner]), np.concatenate([faces, faces + len(vertices)]))
@@ -72,8 +72,8 @@ def test_what_is_inside_does_not_count():
     assert {tuple(face) for face in above.tolist()} <= found <= {tuple(face) for face in faces.tolist()}
 
 
-def test_waves_on_a_ball_are_measured():
-    """r = R + a sin(k z / R): z is spread evenly, so rms and slopes are integrals over z; a fit takes out little."""
+def test_waves_on_a_ball_have_their_closed_form_errors():
+    """r = R + a sin(k z / R): z is uniform, so RMS and slopes are integrals over z. The fit reduces them little."""
     radius, height, waves = 0.7, 0.01, 25
     fine = trimesh.creation.icosphere(subdivisions=6, radius=1.0)
     fine.vertices *= radius + height * np.sin(waves * fine.vertices[:, 2:])
@@ -86,8 +86,8 @@ def test_waves_on_a_ball_are_measured():
 
 
 @pytest.mark.parametrize("roundness", [0.15, 0.2, 0.5])
-def test_edges_count_where_they_are_rounder_than_the_grammar_makes_them(roundness):
-    """A cube swept by a ball; what is as round as may be keeps off the corners and edges of one that is rounder."""
+def test_edges_count_as_errors_if_rounder_than_in_the_grammar(roundness):
+    """A cube swept by a ball. With the largest allowed radius, the fit misses the corners of a rounder cube."""
     fine = trimesh.creation.icosphere(subdivisions=6, radius=1.0)
     fine.vertices = 0.5 * ((1 - roundness) * np.sign(fine.vertices.round(9)) + roundness * fine.vertices)
     deviation = geometry.measure(*moved(fine), geometry.SHAPES["cube"])
@@ -98,22 +98,22 @@ def test_edges_count_where_they_are_rounder_than_the_grammar_makes_them(roundnes
 
 
 @pytest.mark.parametrize("name", geometry.SHAPES)
-def test_other_shapes_are_told_from_it(name):
+def test_other_shapes_have_large_errors(name):
     others = [geometry.measure(*mesh, geometry.SHAPES[name]) for other, mesh in exact().items() if other != name]
     assert min(other.rms_percent for other in others) > 3 and min(other.angle_deg for other in others) > 8
 
 
-def test_prompts_are_of_kinds_that_training_shows():
+def test_prompts_name_kinds_of_the_grammar():
     assert set(geometry.PROMPTS.values()) == set(geometry.SHAPES) <= set(CATEGORIES)
     for prompt, shape in geometry.PROMPTS.items():
         assert shape in prompt.split() and not is_held_out(prompt)
 
 
-def test_the_table_is_made_from_runs(tmp_path, monkeypatch, capsys):
-    asked = []
+def test_the_table_has_the_errors_of_each_run(tmp_path, monkeypatch, capsys):
+    calls = []
 
     def make_runs(prompts, *arguments):
-        asked.append((prompts, *arguments))
+        calls.append((prompts, *arguments))
         meshes = exact(sections=64)
         for index, prompt in enumerate(prompts):
             vertices, faces = (torch.from_numpy(x) for x in meshes[geometry.PROMPTS[prompt]])
@@ -127,9 +127,9 @@ def test_the_table_is_made_from_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(geometry, "make_runs", make_runs)
     monkeypatch.setattr(geometry, "RESOLUTION", 48)
     assert geometry.main(["--config", "a.yaml", "--out", str(tmp_path), "--jobs", "3"]) == 0
-    assert asked == [(list(geometry.PROMPTS), "a.yaml", tmp_path, 3)]
+    assert calls == [(list(geometry.PROMPTS), "a.yaml", tmp_path, 3)]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[:2] for row in rows] == [*map(list, geometry.PROMPTS.items()), ["mean", ""]]
     numbers = np.array([row[2:] for row in rows], float)
-    assert (abs(numbers[-1] - numbers[:-1].mean(0)) < [0.011, 0.11]).all()  # as far as they are rounded
+    assert (abs(numbers[-1] - numbers[:-1].mean(0)) < [0.011, 0.11]).all()  # up to rounding
     assert numbers[:, 0].max() < 0.5 and numbers[:, 1].max() < 4  # 64 flat sides

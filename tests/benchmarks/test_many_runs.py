@@ -1,4 +1,4 @@
-"""Many runs at once: what one process does to the others, and to itself."""
+"""Many runs at once: shares of the machine, failures and signals."""
 
 import importlib
 import json
@@ -25,18 +25,18 @@ runs = importlib.import_module("benchmarks.runs")
 
 
 def noted(folder: Path) -> dict[str, list[str]]:
-    """Process, cores and GPU of each prompt that was begun."""
+    """Process, cores and GPU of each prompt whose run was started."""
     return {path.stem: path.read_text().split(" ") for path in folder.glob("*.txt")}
 
 
-def test_cores_and_gpus_are_dealt_out() -> None:
+def test_cores_and_gpus_are_assigned_in_turn() -> None:
     three = runs.shares(3, [0, 1, 2, 3, 8], ["4", "5"])
     assert three == [runs.Share(frozenset(c), g) for c, g in (({0, 3}, "4"), ({1, 8}, "5"), ({2}, "4"))]
     assert [share.cores for share in runs.shares(3, [0, 7], [])] == [{0}, {7}, {0}]  # more runs than cores
-    assert runs.shares(2, [], ["4"]) == [runs.Share(), runs.Share()]  # one GPU is left as it is named
+    assert runs.shares(2, [], ["4"]) == [runs.Share(), runs.Share()]  # the environment of a single GPU is unchanged
 
 
-def test_gpus_keep_the_names_that_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_named_as_in_cuda_visible_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-f00d,-1,5")  # -1 ends the list
     assert runs.visible_gpus() == ["3", "GPU-f00d"]
@@ -44,7 +44,7 @@ def test_gpus_keep_the_names_that_they_have(monkeypatch: pytest.MonkeyPatch) -> 
     assert runs.visible_gpus() == ["0", "1"]
 
 
-def test_each_process_keeps_to_its_share(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_each_process_uses_only_its_share(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cores = runs.usable_cores()
     each = runs.shares(2, cores, ["6", "7"])
     prompts = [f"a {k}" for k in range(6)]
@@ -53,26 +53,26 @@ def test_each_process_keeps_to_its_share(tmp_path: Path, capsys: pytest.CaptureF
     assert sorted(found) == prompts
     used = {tuple(place) for place in found.values()}
     assert len(used) == 2 and {place[2] for place in used} == {"6", "7"}  # two processes made all six
-    for _, theirs, gpu in used:
-        assert {int(core) for core in theirs.split(",")} == each["67".index(gpu)].cores
+    for _, cores_used, gpu in used:
+        assert {int(core) for core in cores_used.split(",")} == each["67".index(gpu)].cores
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"{k} of 6" for k in range(1, 7)]
     assert "CUDA_VISIBLE_DEVICES" not in os.environ and runs.usable_cores() == cores
 
 
-def test_what_fails_is_told_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """In a process of their own, as the old one may hold a GPU that answers no more."""
+def test_failures_are_reported_and_other_runs_continue(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """They continue in a new process, since the GPU may be unusable in the old one."""
     prompts = ["good-1", "refused", "good-2", "raises", "good-3", "dies", "good-4"]
     runs.work_through(prompts, partial(note, tmp_path), [runs.Share()])
     found = noted(tmp_path)
     assert set(found) == set(prompts)
     assert len({process for process, _, _ in found.values()}) == 4
     assert found["good-1"] == found["refused"] and found["dies"] == found["good-3"]
-    told = capsys.readouterr().err
-    assert "2 of 7: refused: failed with code 2\n    this is refused\n    error: it is said why\n3 of 7:" in told
-    assert "4 of 7: raises: failed with code 1\n" in told and "\n    RuntimeError: a mistake\n5 of 7:" in told
-    assert f"6 of 7: dies: failed with code {-signal.SIGKILL}\n" in told
-    assert "7 of 7: good-4 (" in told
+    output = capsys.readouterr().err
+    assert "2 of 7: refused: failed with code 2\n    this is refused\n    error: the reason\n3 of 7:" in output
+    assert "4 of 7: raises: failed with code 1\n" in output and "\n    RuntimeError: a mistake\n5 of 7:" in output
+    assert f"6 of 7: dies: failed with code {-signal.SIGKILL}\n" in output
+    assert "7 of 7: good-4 (" in output
 
 
 def alive(process: int) -> bool:
@@ -82,10 +82,10 @@ def alive(process: int) -> bool:
         return False
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks /proc for processes")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_all_processes(tmp_path: Path, number: signal.Signals) -> None:
-    """Even one that leaves no time to end them: those at work end with their run, those that wait at once."""
+    """After SIGKILL, an idle process ends at once, and a busy one after its run."""
     second = "sleeps-2" if number != signal.SIGKILL else "good"
     code = f"""
 import sys
@@ -134,10 +134,10 @@ def finish_run(out: Path, prompt: str) -> Path:
 def test_finished_runs_are_not_repeated_and_missing_ones_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[str]] = []
+    calls: list[list[str]] = []
 
     def make_two(prompts: list[str], make: object, each: list) -> None:
-        asked.append(prompts)
+        calls.append(prompts)
         assert len(each) == min(3, len(prompts))
         for prompt in prompts[:2]:
             finish_run(tmp_path, prompt)
@@ -147,14 +147,14 @@ def test_finished_runs_are_not_repeated_and_missing_ones_are_named(
     with pytest.raises(UserError, match=r"2 of 5 runs are missing: 'd', \"it's\"; run the command again"):
         runs.make_runs(["a", "b", "c", "d", "it's"], "smoke", tmp_path, jobs=3)
     folders = runs.make_runs(["d", "b", "it's"], "smoke", tmp_path, jobs=3)
-    assert asked == [["a", "c", "d", "it's"], ["d", "it's"]]
+    assert calls == [["a", "c", "d", "it's"], ["d", "it's"]]
     assert folders == [finish_run(tmp_path, prompt) for prompt in ("d", "b", "it's")]
-    assert runs.make_runs(["b"], "smoke", tmp_path, jobs=3) == folders[1:2] and len(asked) == 2
+    assert runs.make_runs(["b"], "smoke", tmp_path, jobs=3) == folders[1:2] and len(calls) == 2
 
 
 @pytest.mark.slow
 def test_runs_from_prompt_to_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Three runs by two processes, one of which makes two."""
+    """Two processes make three runs."""
     prior, config = write_tiny_prior(tmp_path / "prior"), tmp_path / "tiny.yaml"
     smoke = (ROOT / "configs" / "smoke.yaml").read_text()
     config.write_text(f"device: cpu\nprior: {{path: {prior}}}\n{smoke}")

@@ -21,28 +21,28 @@ def kinds_in(prompt: str) -> list[str]:
     return [names[name] for name in re.findall(rf"\b(?:{pattern})\b", prompt)]
 
 
-def test_pocket_prompts_are_many_and_of_many_kinds() -> None:
+def test_pocket_prompts_name_many_kinds() -> None:
     prompts = [prompt for prompts in PROMPTS.values() for prompt in prompts]
     assert len(prompts) == len(set(prompts)) == 48
-    assert [len(PROMPTS[tried]) for tried in ("count", "on top of", "next to", "no attribute")] == [8, 4, 4, 8]
+    assert [len(PROMPTS[name]) for name in ("count", "on top of", "next to", "no attribute")] == [8, 4, 4, 8]
     kinds = Counter(kind for prompt in prompts for kind in kinds_in(prompt))
     assert len(kinds) >= 45 and len({OBJECTS[kind].__module__ for kind in kinds}) >= 10
-    for tried, asked in PROMPTS.items():
-        for prompt in asked:
-            assert len(kinds_in(prompt)) == (2 if tried in ("on top of", "next to") else 1), prompt
+    for tested, group in PROMPTS.items():
+        for prompt in group:
+            assert len(kinds_in(prompt)) == (2 if tested in ("on top of", "next to") else 1), prompt
 
 
-def test_pocket_prompts_say_what_training_captions_say(captions: list[str]) -> None:
-    spoken = set().union(*map(words, captions))
-    spoken |= {pluralize(word) for word in spoken if word}  # a plural of each name is rare in so few
+def test_pocket_prompts_use_only_words_of_training_captions(captions: list[str]) -> None:
+    known = set().union(*map(words, captions))
+    known |= {pluralize(word) for word in known if word}  # few of these captions have a plural
     for prompt in (prompt for prompts in PROMPTS.values() for prompt in prompts):
-        assert words(prompt) <= spoken, prompt
+        assert words(prompt) <= known, prompt
     for prompt in PROMPTS["count"]:
         assert words(prompt) & {"two", "three", "four", "pair"}
 
 
-def test_pocket_prompts_ask_for_scenes_that_training_shows() -> None:
-    """No more things than fit in a scene, and below others only what can carry them."""
+def test_pocket_prompts_describe_scenes_of_the_grammar() -> None:
+    """The number of objects fits in a scene, and the lower object of a stack can carry others."""
     rng = random.Random(0)
     for prompt in PROMPTS["count"]:
         [kind] = kinds_in(prompt)

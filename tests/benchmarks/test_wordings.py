@@ -1,4 +1,4 @@
-"""The benchmark of rewordings: its unseen words are unseen, and its errors are counted right."""
+"""The benchmark of rewordings: its held-out words, samples and errors."""
 
 import importlib
 import random
@@ -31,14 +31,14 @@ def test_rewording_can_be_undone(captions: list[str]) -> None:
         assert reword(reword(caption, SYNONYMS), INVERSE) == caption
 
 
-def test_synonyms_pair_spoken_words_with_unspoken_ones(captions: list[str]) -> None:
+def test_synonyms_pair_trained_words_with_held_out_ones(captions: list[str]) -> None:
     spoken = set().union(*map(words, captions))
     assert {word for trained in SYNONYMS for word in trained.split()} <= spoken
     assert set(INVERSE) <= set(HELD_OUT)
     assert not set(INVERSE) & spoken
 
 
-def test_samples_differ_in_held_out_words_alone() -> None:
+def test_sampled_captions_differ_only_in_held_out_words() -> None:
     samples = wordings.draw_samples(20, seed=3)
     again = wordings.draw_samples(20, seed=3)
     assert [sample.caption for sample in samples] == [sample.caption for sample in again]
@@ -46,14 +46,14 @@ def test_samples_differ_in_held_out_words_alone() -> None:
         assert words(sample.held_out_caption) & set(HELD_OUT) and not words(sample.caption) & set(HELD_OUT)
 
 
-def test_surviving_share() -> None:
-    assert wordings.surviving_share(true=1.0, held_out=1.0, empty=3.0) == 1
-    assert wordings.surviving_share(true=1.0, held_out=3.0, empty=3.0) == 0
-    assert wordings.surviving_share(true=1.0, held_out=1.5, empty=3.0) == 0.75
+def test_remaining_share() -> None:
+    assert wordings.remaining_share(true=1.0, held_out=1.0, empty=3.0) == 1
+    assert wordings.remaining_share(true=1.0, held_out=3.0, empty=3.0) == 0
+    assert wordings.remaining_share(true=1.0, held_out=1.5, empty=3.0) == 0.75
 
 
 def test_errors_of_a_prior_that_knows_one_word() -> None:
-    """A prior that sees through the noise exactly when the text says red, and errs by 0.1 otherwise."""
+    """The fake prior predicts x0 exactly if the text contains "red"; otherwise its error is 0.1."""
 
     class Knowing:
         num_views, resolution, normals = 4, 16, False

@@ -1,4 +1,4 @@
-"""What the processes of `benchmarks.runs` do in tests; imports next to nothing, as each of them imports it anew."""
+"""A job for the processes of `benchmarks.runs`. It imports little, since each process imports it again."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def note(folder: Path, prompt: str) -> int:
-    """Writes down by which process, on which cores and GPU; ends as the prompt says."""
+    """Writes the process, its cores and its GPU to a file; ends in the way that the prompt names."""
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     (folder / f"{prompt}.txt").write_text(f"{os.getpid()} {cores} {gpu}")
     print(f"this is {prompt}")
     match prompt.split("-")[0]:
         case "refused":
-            print("error: it is said why", file=sys.stderr)
+            print("error: the reason", file=sys.stderr)
             return 2
         case "raises":
             raise RuntimeError("a mistake")
