@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from sds3d import __version__
-from sds3d.errors import UserError
+from sds3d.errors import UserError, as_user_error
 
 VERBS = {
     "generate": "make a textured 3D asset from a prompt",
@@ -60,16 +60,17 @@ def main(argv: list[str] | None = None) -> int:
         if argv[0] not in VERBS:
             raise UserError(_unknown(argv[0]))
         return import_module(f"sds3d.cli.{argv[0]}").main(argv[1:])
-    except UserError as error:
-        if "--debug" in argv:
-            raise
-        print("error: " + " ".join(str(error).splitlines()), file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader closed our output, as in `sds3d doctor | head`
         sys.stderr.close()
         return 1
+    except Exception as error:
+        problem = as_user_error(error)
+        if problem is None or "--debug" in argv:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
 
 
 def _unknown(word: str) -> str:
