@@ -11,6 +11,8 @@ from sds3d.errors import UserError
 MAX_BYTES = 1 << 20
 MAX_VALUES = 10_000
 MAX_DEPTH = 30
+MAX_NUMBER = 1000  # characters
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -71,8 +73,7 @@ def read_value(text: str) -> Any:
 
 def _plain(loader: Any, node: Any, key: str, lines: dict[str, int]) -> Any:
     if node.id == "scalar":
-        value = loader.construct_object(node)
-        return value if isinstance(value, int | float | None) else node.value
+        return _scalar(loader, node)
     if node.id == "sequence":
         children = [(str(index), child, child) for index, child in enumerate(node.value)]
     else:
@@ -87,6 +88,17 @@ def _plain(loader: Any, node: Any, key: str, lines: dict[str, int]) -> Any:
         lines[path] = place.start_mark.line + 1
         plain[name] = _plain(loader, child, path, lines)
     return plain if node.id == "mapping" else list(plain.values())
+
+
+def _scalar(loader: Any, node: Any) -> int | float | str | None:
+    """The value of a plain or quoted scalar; what is no number, truth value or null stays text."""
+    if node.tag in NUMBERS:
+        if ":" in node.value:  # 1:30, which YAML 1.1 reads in base 60, in a time that is quadratic in its length
+            return node.value
+        if len(node.value) > MAX_NUMBER:
+            raise _error(f"a number of {len(node.value)} characters", node)
+    value = loader.construct_object(node)
+    return value if isinstance(value, int | float | None) else node.value
 
 
 def _error(problem: str, place: Any) -> Exception:

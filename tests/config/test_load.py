@@ -16,7 +16,7 @@ from sds3d.config.checks import field_types
 from sds3d.config.load import dump_config, find_preset, from_mapping, load_config
 from sds3d.config.ramp import Ramp
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, StageConfig
-from sds3d.errors import UserError
+from sds3d.errors import MAX_MESSAGE, UserError
 from tests.helpers.hostile import HOSTILE
 
 PROMPT = "a red mushroom"
@@ -220,12 +220,29 @@ def test_an_override_of_a_key_does_not_blame_the_file(tmp_path: Path) -> None:
         (b"#" * (1 << 20) + b"#", "at most 1048576"),
         (b"? [a]\n: 1", "not valid YAML"),
         (b"seed: 2001-99-99", "not valid YAML"),
+        (b"seed: 1:30", ':1: seed: expected a whole number, got "1:30"'),
+        pytest.param(b"seed: " + b"1:" * 500_000 + b"1", ':1: seed: expected a whole number, got "1:1:', id="base 60"),
+        pytest.param(b"seed: 0x" + b"f" * 900_000, "not valid YAML: a number of 900002 characters", id="hexadecimal"),
+        pytest.param(b"seed: " + b"1" * 500_000 + b".5", "not valid YAML: a number of 500002 characters", id="digits"),
     ],
 )  # fmt: skip
 def test_bad_files(content: bytes, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_bytes(content)
     assert expected in problem(preset=path, prompt=None if b"prompt" in content else PROMPT)
+
+
+@pytest.mark.parametrize("text", ["1:30", "1:" * 50_000 + "1", "0x" + "f" * 50_000])
+def test_only_plain_numbers_are_numbers_in_an_override(text: str) -> None:
+    assert problem(f"seed={text}").startswith(f'seed: expected a whole number, got "{text[:40]}')
+
+
+def test_a_thousand_problems_make_one_short_message(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("".join(f"k{index}: 1\n" for index in range(4900)))
+    text = problem(preset=path)
+    assert text.startswith(f"{path}:1: k0: unknown key; known: ") and f"{path}:4900: k4899: unknown key" in text
+    assert len(text) <= MAX_MESSAGE
 
 
 def test_no_such_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
