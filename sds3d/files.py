@@ -95,6 +95,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def user_path(text: str) -> Path:
+    """The path that a user wrote in a config or on the command line; as in a shell, a leading ~ is a home folder."""
+    return Path(os.path.expanduser(text))
+
+
 def free_bytes(path: Path) -> int:
     """Free bytes for this user on the disk that holds `path`, which need not exist yet."""
     path = path.absolute()

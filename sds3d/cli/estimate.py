@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+from sds3d.files import user_path
 
 if TYPE_CHECKING:
     from sds3d.config.schema import Config
@@ -24,7 +25,7 @@ def main(argv: list[str]) -> int:
         description=__doc__,
     )
     parser.add_argument("words", nargs="*", metavar="key=value", help="config values")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of a preset")
+    parser.add_argument("--config", type=user_path, metavar="FILE", help="a YAML file, or the name of a preset")
     parser.add_argument("--prior", metavar="PATH_OR_NAME", help=HELP)
     parser.add_argument("--gpu-gib", type=float, metavar="N", help="assume a GPU with N GiB of memory")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")

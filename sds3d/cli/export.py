@@ -6,13 +6,15 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from sds3d.files import user_path
+
 
 def main(argv: list[str]) -> int:
     """Writes the files and prints their paths; returns the exit code."""
     parser = argparse.ArgumentParser("sds3d export", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
+    parser.add_argument("run", type=user_path, metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--format", default="glb", metavar="LIST", help="such as glb,obj,ply (default: glb)")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="where the files go (default: RUN/export)")
+    parser.add_argument("--to", type=user_path, metavar="DIR", help="where the files go (default: RUN/export)")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     args = parser.parse_args(argv)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+from sds3d.files import user_path
 
 EXAMPLES = """\
 examples:
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("words", nargs="*", metavar="PROMPT key=value", help="what to make, in quotes; config values")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of a preset")
+    parser.add_argument("--config", type=user_path, metavar="FILE", help="a YAML file, or the name of a preset")
     parser.add_argument("--prior", metavar="PATH_OR_NAME", help=HELP)
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     argv, literal = split_literal(argv)

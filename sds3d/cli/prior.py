@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+from sds3d.files import user_path
 
 USAGE = """\
 usage: sds3d prior preview PROMPT [--prior PATH_OR_NAME] [--out FILE] [--seed N]
@@ -59,7 +60,7 @@ def preview(argv: list[str]) -> int:
     """Writes a picture of the views side by side and prints its path; returns the exit code."""
     parser = _parser("preview", "draw the views that a prior imagines")
     parser.add_argument("prompt", help="what to draw, in quotes")
-    parser.add_argument("--out", type=Path, default=Path("prior.png"), metavar="FILE", help="default: prior.png")
+    parser.add_argument("--out", type=user_path, default=Path("prior.png"), metavar="FILE", help="default: prior.png")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--prior", default="pocket", metavar="PATH_OR_NAME", help=HELP)
     args = parser.parse_args(argv)

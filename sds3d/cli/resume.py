@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from sds3d.files import user_path
 
 
 def main(argv: list[str]) -> int:
     """Finishes the run; returns the exit code."""
     parser = argparse.ArgumentParser("sds3d resume", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of the run")
+    parser.add_argument("run", type=user_path, metavar="RUN", help="the folder of the run")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     args = parser.parse_args(argv)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from sds3d.evaluation.judge_data import Batch, JudgedObjects, render_batch
 from sds3d.evaluation.metrics import r_precision, views_together
 from sds3d.evaluation.pool import render_pool
 from sds3d.evaluation.towers import RESOLUTION, Towers
+from sds3d.files import user_path
 from sds3d.imaging.png import BACKGROUND
 from sds3d.priors.training import STATE, Progress, Trained, load_batches, log_and_save, resume, scheduled_rate
 from sds3d.procedural.objects.held_out import SIZE, held_out_pool, pool_id
@@ -111,7 +111,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options of the program."""
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(prog="python -m sds3d.evaluation.train_judge", description="train the judge")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the judge; an unfinished one is continued")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the judge; continued if unfinished")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=1024, help="objects a step, one view and one caption each")
     parser.add_argument("--channels", type=int, nargs="+", default=[64, 128, 256], help="of the image tower's levels")

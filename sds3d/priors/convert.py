@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sds3d.errors import UserError
-from sds3d.files import fsync, refused
+from sds3d.files import fsync, refused, user_path
 from sds3d.priors import known
 from sds3d.priors.checkpoints import build
 from sds3d.priors.clip_text import END, START, TOKENIZER_FILES, read_tokenizer
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     """Converts a checkpoint and prints the folder; returns the exit code."""
     parser = argparse.ArgumentParser("sds3d prior convert", description="write a multi-view model as one folder")
     parser.add_argument("source", metavar="SOURCE", help="a checkpoint file, a folder, or a known model's name")
-    parser.add_argument("target", metavar="FOLDER", type=Path, help="the folder to write; must not exist")
+    parser.add_argument("target", metavar="FOLDER", type=user_path, help="the folder to write; must not exist")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: float16")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     args = parser.parse_args(argv)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
+from sds3d.files import user_path
 from sds3d.priors.known import existing_path, find_known, locate, unknown_model
 from sds3d.priors.weights import POCKET, Found, content_id, read_manifest
 
@@ -208,7 +209,7 @@ def _latent_blueprint(
 def _unseen_words(cfg: PocketConfig, prompt: str) -> list[str]:
     from sds3d.priors.pocket.words import unseen_words
 
-    return unseen_words(prompt, Path(cfg.path).expanduser() if cfg.path else POCKET)
+    return unseen_words(prompt, user_path(cfg.path) if cfg.path else POCKET)
 
 
 def _no_words(prompt: str) -> list[str]:

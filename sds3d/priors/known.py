@@ -9,7 +9,7 @@ from typing import Literal
 
 from sds3d.config.checks import did_you_mean, show
 from sds3d.errors import UserError
-from sds3d.files import cache_folder, megabytes
+from sds3d.files import cache_folder, megabytes, user_path
 
 Files = tuple[tuple[str, ...], ...]  # required files, each with its accepted names, the preferred one first
 
@@ -203,9 +203,9 @@ def locate_tokenizer() -> Path:
 def existing_path(path: str) -> Path | None:
     """The file or folder at `path`, or None; accepts any text."""
     try:
-        found = Path(path).expanduser()
+        found = user_path(path)
         return found if path and found.exists() else None
-    except (OSError, RuntimeError, ValueError):  # name too long, no such user, or an invalid name
+    except (OSError, ValueError):  # the name is too long, or invalid
         return None
 
 

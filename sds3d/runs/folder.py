@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from sds3d.config.load import dump_config, load_config
 from sds3d.config.schema import Config
 from sds3d.errors import UserError
-from sds3d.files import atomic_write, file_sha256, refused
+from sds3d.files import atomic_write, file_sha256, refused, user_path
 from sds3d.runs.checkpoints import Checkpoint, Checkpoints
 from sds3d.runs.identity import config_hash, run_name
 
@@ -55,7 +55,7 @@ class RunFolder:
     @classmethod
     def create(cls, cfg: Config, prior_ids: Sequence[str] = ()) -> RunFolder:
         """The folder of `cfg` inside cfg.out, created if it does not exist."""
-        out = Path(cfg.out)
+        out = user_path(cfg.out)
         path = out / run_name(cfg, prior_ids)
         if path.is_symlink() or path.resolve().parent != out.resolve():
             raise UserError(f"{path} points outside {out.resolve()}; remove that link")

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sds3d.files import user_path
 from sds3d.priors.pocket import text
 from sds3d.priors.quantize import dequantize, quantize
 from sds3d.priors.weights import POCKET
@@ -159,11 +160,11 @@ def _mismatch(states: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options of the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", type=Path, required=True, metavar="FOLDER", help="all-mpnet-base-v2")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--teacher", type=user_path, required=True, metavar="FOLDER", help="all-mpnet-base-v2")
+    parser.add_argument("--out", type=user_path, required=True, metavar="FOLDER")
     parser.add_argument(
         "--tokenizer",
-        type=Path,
+        type=user_path,
         default=POCKET / "text_encoder" / "tokenizer.json",
         metavar="FILE",
         help="of BERT's word pieces (default: the shipped one)",

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from sds3d.errors import UserError
+from sds3d.files import user_path
 from sds3d.priors.pocket import model
 from sds3d.priors.weights import POCKET, verify
 
@@ -47,16 +48,16 @@ def parse(argv: Sequence[str] | None) -> TrainingConfig:
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(prog="sds3d prior train", description="train the pocket prior")
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder of the new prior; an unfinished one is continued"
+        "--out", type=user_path, required=True, help="folder of the new prior; an unfinished one is continued"
     )
     parser.add_argument(
-        "--objects", type=Path, metavar="DIR", help="a folder of your meshes (GLB, OBJ) with captions.jsonl"
+        "--objects", type=user_path, metavar="DIR", help="a folder of your meshes (GLB, OBJ) with captions.jsonl"
     )
     parser.add_argument("--mix", type=float, help="with --objects: share of procedural objects (default: 0.5)")
     parser.add_argument(
-        "--init", type=Path, help="a trained prior to start from (default: none; with --objects, the shipped one)"
+        "--init", type=user_path, help="a trained prior to start from (default: none; with --objects, the shipped one)"
     )
-    parser.add_argument("--text", type=Path, help="text encoder (default: that of --init, or the shipped one)")
+    parser.add_argument("--text", type=user_path, help="text encoder (default: that of --init, or the shipped one)")
     parser.add_argument("--steps", type=int, help="default: 16000; with --objects, 2000")
     parser.add_argument("--batch", type=int, default=64, help="objects a step and process, four views each")
     parser.add_argument("--channels", type=int, nargs="+", help="default: those of --init, or 96 192 256")
