@@ -30,52 +30,52 @@ from sds3d.interfaces import Estimator
 
 @dataclass(frozen=True)
 class EstimatorKind:
-    """A configured estimator, and what is known of it without calling it."""
+    """A configured estimator and its properties that are known without calling it."""
 
-    build: Callable[[], Estimator]  # a function that returns the gradient [C, Z, h, w]; one that learns is Stateful
-    calls: Callable[[int, int], Calls]  # for a gradient at a timestep, of so many
-    recordable: bool  # a CUDA graph can hold it: its launches depend on shapes only
+    estimator: Estimator  # returns the gradient [C, Z, h, w]; one that learns is Stateful
+    calls: Callable[[int, int], Calls]  # (timestep, number of timesteps) -> network calls for one gradient
+    recordable: bool  # whether a CUDA graph can hold it: its launches depend only on shapes
 
 
 def kind_of(cfg: EstimatorConfig) -> EstimatorKind:
-    """The estimator that `cfg` describes."""
+    """The estimator that `cfg` describes; each call returns a new one."""
     match cfg:
         case SDSConfig():
-            sds_of = partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale)
-            return EstimatorKind(lambda: sds_of, _always(Calls(1, texts=2)), recordable=True)
+            estimator = partial(sds, form=cfg.form, guidance_scale=cfg.guidance_scale, rescale=cfg.rescale)
+            return EstimatorKind(estimator, _always(Calls(1, texts=2)), recordable=True)
         case CSDConfig():
-            csd_of = partial(csd, guidance_scale=cfg.guidance_scale)
-            return EstimatorKind(lambda: csd_of, _always(Calls(1, texts=2)), recordable=True)
+            estimator = partial(csd, guidance_scale=cfg.guidance_scale)
+            return EstimatorKind(estimator, _always(Calls(1, texts=2)), recordable=True)
         case NFSDConfig():
-            nfsd_of = partial(nfsd, guidance_scale=cfg.guidance_scale, t_switch=cfg.t_switch)
-            return EstimatorKind(lambda: nfsd_of, _always(Calls(1, texts=3)), recordable=True)
-        case ISMConfig():  # the number of inversion steps depends on the values of the timesteps
-            ism_of = partial(ism, guidance_scale=cfg.guidance_scale, delta_s=cfg.delta_s, delta_t=cfg.delta_t)
-            return EstimatorKind(lambda: ism_of, partial(ism_calls, cfg.delta_s, cfg.delta_t), recordable=False)
-        case SDIConfig():  # the same
-            sdi_of = partial(
+            estimator = partial(nfsd, guidance_scale=cfg.guidance_scale, t_switch=cfg.t_switch)
+            return EstimatorKind(estimator, _always(Calls(1, texts=3)), recordable=True)
+        case ISMConfig():  # not recordable: the number of inversion steps depends on the timesteps
+            estimator = partial(ism, guidance_scale=cfg.guidance_scale, delta_s=cfg.delta_s, delta_t=cfg.delta_t)
+            return EstimatorKind(estimator, partial(ism_calls, cfg.delta_s, cfg.delta_t), recordable=False)
+        case SDIConfig():  # not recordable for the same reason
+            estimator = partial(
                 sdi,
                 guidance_scale=cfg.guidance_scale,
                 inversion_guidance_scale=cfg.inversion_guidance_scale,
                 inversion_steps=cfg.inversion_steps,
                 eta=cfg.eta,
             )
-            return EstimatorKind(lambda: sdi_of, partial(sdi_calls, cfg.inversion_steps), recordable=False)
+            return EstimatorKind(estimator, partial(sdi_calls, cfg.inversion_steps), recordable=False)
         case SDEditConfig():
-            sdedit_of = partial(sdedit, guidance_scale=cfg.guidance_scale, steps=cfg.steps)
-            return EstimatorKind(lambda: sdedit_of, _always(Calls(cfg.steps, texts=2)), recordable=True)
+            estimator = partial(sdedit, guidance_scale=cfg.guidance_scale, steps=cfg.steps)
+            return EstimatorKind(estimator, _always(Calls(cfg.steps, texts=2)), recordable=True)
         case VSDConfig():  # calls the prior and its twin, then trains the twin
             calls = Calls(2 + cfg.train_steps, texts=2, learns=True)
-            return EstimatorKind(partial(VSD, cfg), _always(calls), recordable=False)
+            return EstimatorKind(VSD(cfg), _always(calls), recordable=False)
         case _:
             assert_never(cfg)
 
 
 def build_estimator(cfg: EstimatorConfig) -> Estimator:
-    """The estimator that `cfg` describes; see EstimatorKind.build."""
-    return kind_of(cfg).build()
+    """The estimator that `cfg` describes; each call returns a new one."""
+    return kind_of(cfg).estimator
 
 
 def _always(calls: Calls) -> Callable[[int, int], Calls]:
-    """As many calls at every timestep."""
+    """The same calls at every timestep."""
     return lambda timestep, num_timesteps: calls
