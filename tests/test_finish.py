@@ -4,6 +4,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,66 @@ def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
     assert report["watertight"] and report["components"] == 1 and 100 <= report["faces"] <= 500
     assert report["iou"] > 0.9 and report["psnr_db"] > 15
     assert (run.path / "mesh.glb").read_bytes().startswith(b"glTF")
+
+
+def test_a_failed_film_costs_nothing_else(mesh: TexturedMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files before it stay; the next attempt makes the film alone, with the bytes of a run without faults."""
+    gaussians = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
+    scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
+    cfg = Config(prompt="x", device="cpu", out=str(tmp_path), preview=PreviewConfig(resolution=32, frames=4))
+    shaded = replace(mesh, texture=torch.rand(4, 4, 3, generator=torch.Generator().manual_seed(0)))
+    built: list[int] = []
+    monkeypatch.setattr("sds3d.mesh.build_mesh", lambda *args: (built.append(1), (shaded, {"faces": 4}))[1])
+    whole = finish(cfg, RunFolder.create(replace(cfg, out=str(tmp_path / "whole"))), scene, note=str)
+    run = RunFolder.create(cfg)
+    with monkeypatch.context() as broken:
+        broken.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+        for _ in range(2):
+            with pytest.raises(UserError, match="splats.ply, mesh.glb, preview.png are kept") as error:
+                finish(cfg, run, scene, note=str)
+            assert str(error.value).startswith(f"no {run.path / 'turntable.mp4'}: ffmpeg exited with code 1; ")
+            assert not run.finished
+    files = {"mesh.glb", "splats.ply", "preview.png"}
+    assert {path.name for path in run.path.iterdir()} == {*files, "parts.json", "config.yaml"}
+    before = {name: (run.path / name).stat().st_mtime_ns for name in files}
+    report = finish(cfg, run, scene, note=str)
+    assert run.finished and report["outputs"] == whole["outputs"] and report["faces"] == 4
+    assert before == {name: (run.path / name).stat().st_mtime_ns for name in files}
+    assert len(built) == 2 and not (run.path / "parts.json").exists()
+    assert [*report["seconds"]] == ["mesh", "glb", "preview", "turntable"]
+
+
+@pytest.mark.parametrize("change", ["scene", "mesh", "record"])
+def test_parts_of_something_else_are_made_again(
+    change: str, mesh: TexturedMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaussians = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
+    scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
+    cfg = Config(prompt="x", device="cpu", out=str(tmp_path), preview=PreviewConfig(resolution=32, frames=4))
+    built: list[int] = []
+    monkeypatch.setattr("sds3d.mesh.build_mesh", lambda *args: (built.append(1), (mesh, {"faces": 4}))[1])
+    run = RunFolder.create(cfg)
+    with monkeypatch.context() as broken, pytest.raises(UserError):
+        broken.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+        finish(cfg, run, scene, note=str)
+    if change == "scene":
+        gaussians.means.data[0] += 0.1
+    elif change == "mesh":
+        (run.path / "mesh.glb").write_bytes(b"glTF")
+    else:
+        record = (run.path / "parts.json").read_text(encoding="utf-8")
+        (run.path / "parts.json").write_text(record.replace('"faces": 4', '"faces": 5'), encoding="utf-8")
+    report = finish(cfg, run, scene, note=str)
+    assert run.finished and len(built) == 2 and report["faces"] == 4
+
+
+@pytest.mark.parametrize("name", ["scene.ply", "scene.png"])
+def test_a_file_that_is_not_what_its_suffix_says_is_refused(name: str, tmp_path: Path) -> None:
+    """As a representation with a fault in its `files` would write it."""
+    gaussians = Gaussians.random_ball(GaussiansConfig(num_init=5), torch.Generator().manual_seed(0))
+    scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
+    run = RunFolder.create(Config(prompt="x", device="cpu", out=str(tmp_path)))
+    scene.files = lambda: {name: splat_ply(gaussians)[:-1]}
+    with pytest.raises(UserError, match=name):
+        finish(Config(prompt="x"), run, scene, note=str)
+    assert not run.finished and not (run.path / name).exists()

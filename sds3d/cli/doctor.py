@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 MIN_FREE = 1e9  # bytes
 
@@ -131,12 +132,17 @@ def _models() -> Check:
 
 
 def _ffmpeg() -> Check:
-    try:
-        import imageio_ffmpeg
+    """Whether a film can be written, found out by writing one."""
+    from sds3d.errors import UserError
+    from sds3d.imaging.film import write_film
 
-        return Check("ffmpeg", True, imageio_ffmpeg.get_ffmpeg_version())
-    except (ImportError, RuntimeError) as error:
-        return Check("ffmpeg", False, str(error), "pip install imageio-ffmpeg")
+    remedy = "pip install imageio-ffmpeg, and unset IMAGEIO_FFMPEG_EXE"
+    with TemporaryDirectory() as folder:
+        try:
+            write_film([bytes(16 * 16 * 3)] * 2, (16, 16), Path(folder) / "film.mp4", patience=10.0)
+        except UserError as error:
+            return Check("ffmpeg", False, str(error).partition(";")[0], remedy)
+    return Check("ffmpeg", True, "writes MP4 films")
 
 
 def _disk(folder: Path) -> Check:
