@@ -1,4 +1,4 @@
-"""A call recorded as a CUDA graph says what the call says."""
+"""A call recorded as a CUDA graph returns what the eager call returns."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from sds3d.priors.weights import POCKET
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
 
-def test_replays_follow_their_inputs_and_keep_earlier_results():
+def test_replays_use_their_inputs_and_keep_earlier_results():
     calls = []
 
     def function(x, y):
@@ -28,7 +28,7 @@ def test_replays_follow_their_inputs_and_keep_earlier_results():
 
 
 @pytest.mark.network
-def test_the_recorded_prior_predicts_what_the_eager_one_does():
+def test_the_recorded_prior_predicts_the_same_as_the_eager_one():
     prior, eager_prior = (PocketPrior(POCKET, torch.device("cuda")) for _ in range(2))
     eager_prior.predict_v = eager_prior._predict_v
     texts = [prior.encode_prompt("a red mushroom"), prior.encode_prompt("")]
