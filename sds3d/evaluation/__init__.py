@@ -1,1 +1,1 @@
-"""How good samples and assets are: judges that guide nothing, metrics, and the captions they are tried on."""
+"""Evaluation of samples and assets: judges that guide no optimization, metrics, and the training of our judge."""

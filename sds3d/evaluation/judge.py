@@ -1,4 +1,4 @@
-"""Judges: models that were never used for guidance and that score how well a text fits a picture."""
+"""Judges: models that score how well a text fits a picture, and that guide no optimization."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Judge(Protocol):
 
 
 class TowersJudge:
-    """The dual encoder of this package, which `train_judge` trained apart from any prior."""
+    """The dual encoder of this package, which `train_judge` trains independently of any prior."""
 
     name = "our dual encoder"
 
@@ -64,7 +64,7 @@ class ClipJudge:
     """A CLIP model in a local folder."""
 
     def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, name: str, device: torch.device) -> None:
-        module: nn.Module = model  # whose type of `to` is spoilt by a decorator
+        module: nn.Module = model  # a decorator hides the type of its `to`
         module.to(device).requires_grad_(False).eval()
         self.model, self.tokenizer, self.name, self.device = model, tokenizer, name, device
         self.size: int = model.vision_model.config.image_size
@@ -90,7 +90,7 @@ class ClipJudge:
 
 
 def load_judge(folder: Path, device: torch.device) -> Judge:
-    """The judge in `folder`: one that `train_judge` wrote, or a CLIP model in the layout of transformers."""
+    """The judge in `folder`: one of `train_judge`, or a CLIP model in the layout of transformers; else UserError."""
     kind = read_config(folder).get("model_type")
     if kind == OURS:
         return load_towers(folder, device)
@@ -103,7 +103,7 @@ def load_judge(folder: Path, device: torch.device) -> Judge:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`folder`/config.json."""
+    """The content of `folder`/config.json; UserError if it is missing or unreadable."""
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: no judge there (no config.json); train one with `{TRAIN}`, or give a CLIP folder")
@@ -132,7 +132,7 @@ def _load_clip(folder: Path, device: torch.device) -> ClipJudge:
     from transformers import CLIPModel, CLIPTokenizer
 
     try:
-        # an existing folder is never mistaken for a repository's name, and pickles are not read
+        # a Path of an existing folder is never taken for a repository, and pickles are not read
         model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:

@@ -1,7 +1,8 @@
-"""The judge's training data: procedural objects and captions as the prior never sees them.
+"""The judge's training data: procedural objects and captions, with variations that the prior never sees.
 
-They differ in seeds; direction, strength, contrast and tint of the light; backgrounds, which have two colors;
-distances, fields of view and elevations; blur and noise; and in captions, where held-out words replace trained ones.
+They differ from the prior's in seeds; direction, strength, contrast and tint of the light; backgrounds, which have two
+colors; distances, fields of view and elevations; blur and noise; and captions, where held-out words replace trained
+ones.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class Batch(NamedTuple):
     """One training step: B objects, each with one view and one caption."""
 
     parts: Tensor  # [B, MAX_PARTS, NUM_COLUMNS], rotated under the light
-    viewmats: Tensor  # [B, 4, 4], rotated alike
+    viewmats: Tensor  # [B, 4, 4], rotated in the same way
     Ks: Tensor  # [B, 3, 3]
     light: Tensor  # [B, 5]: gain, gamma, tint in red, green and blue
     backgrounds: Tensor  # [B, 2, 3] in [0, 1], the colors at two opposite ends of the picture
-    directions: Tensor  # [B] radians, from the one end to the other
+    directions: Tensor  # [B] radians, from the first end to the second
     blur: Tensor  # [B] in [0, 1]
     noise: Tensor  # [B] standard deviation
     ids: Tensor  # [B, MAX_WORDS, MAX_PIECES] long
@@ -77,7 +78,9 @@ class JudgedObjects(Dataset):
 
         tint = uniform(self.batch, 3, low=1 - TINT, high=1 + TINT)
         ends = uniform(self.batch, 2, 3)
-        ends[:, 1] = torch.where(uniform(self.batch, 1) < 0.5, ends[:, 0], ends[:, 1])  # half of them plain
+        ends[:, 1] = torch.where(
+            uniform(self.batch, 1) < 0.5, ends[:, 0], ends[:, 1]
+        )  # half of the backgrounds are plain
         return Batch(
             parts=turned,
             viewmats=viewmats,
@@ -129,7 +132,7 @@ def _about_x(angles: Tensor) -> Tensor:
 def turn(parts: Tensor, viewmats: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
     """Packed `parts` [B, MAX_PARTS, K] and their cameras [B, 4, 4], both rotated by `rotations` [B, 3, 3].
 
-    A camera sees the same side of the object; only the light, which the tracer keeps fixed, comes from elsewhere.
+    Each camera sees the same side of the object; only the light, which the tracer keeps fixed, comes from another side.
     """
     parts, viewmats = parts.clone(), viewmats.clone()
     parts[..., CENTER] = parts[..., CENTER] @ rotations.transpose(1, 2)
@@ -157,7 +160,7 @@ def relight(colors: Tensor, light: Tensor) -> Tensor:
 
 
 def gradients(ends: Tensor, directions: Tensor) -> Tensor:
-    """Pictures [B, 3, RESOLUTION, RESOLUTION] passing from one of `ends` [B, 2, 3] to the other along `directions`."""
+    """Linear color gradients [B, 3, RESOLUTION, RESOLUTION] between the `ends` [B, 2, 3] along `directions` [B]."""
     places = torch.linspace(-1, 1, RESOLUTION, device=ends.device) / math.sqrt(2)
     along = directions.cos()[:, None, None] * places + directions.sin()[:, None, None] * places[:, None]
     return torch.lerp(ends[:, 0, :, None, None], ends[:, 1, :, None, None], (along[:, None] + 1) / 2)

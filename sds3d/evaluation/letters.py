@@ -1,7 +1,7 @@
 """Encodes words by hashed letter n-grams: there is no vocabulary, and no word is unknown.
 
-As in fastText (Bojanowski et al., arXiv:1607.04606), a word is itself and its letter trigrams, each hashed to a row of
-a table. So the judge shares no tokenizer and no weight with the text encoder of any prior.
+As in fastText (Bojanowski et al., arXiv:1607.04606), a word is encoded as itself and its letter trigrams, each hashed
+to a row of a table. So the judge shares no tokenizer and no weights with the text encoder of any prior.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 BUCKETS = 4096  # rows of the table; row 0 is padding
 MAX_WORDS = 24  # the rest of a text is ignored
-MAX_PIECES = 16  # of a word: itself and the groups of its first 15 letters
+MAX_PIECES = 16  # per word: itself and its first 15 trigrams
 
 
 def pieces(texts: Sequence[str]) -> Tensor:

@@ -15,19 +15,19 @@ TWO_SIDED = 0.05  # mean color difference from which an object has distinct side
 HALF = 0.5  # of that difference: an asset with less has a second face
 
 
-def ranks(images: Tensor, texts: Tensor, own: Tensor) -> Tensor:
-    """How many other `texts` [P, D] are at least as near to each of `images` [K, D] as its `own` [K] one; long [K]."""
+def ranks(images: Tensor, texts: Tensor, correct: Tensor) -> Tensor:
+    """The number of other `texts` [P, D] that are at least as near to each of `images` [K, D] as its `correct` [K] one."""
     cosines = images @ texts.T
-    mine = cosines.gather(1, own[:, None])
-    return (cosines >= mine).sum(1) - 1
+    of_correct = cosines.gather(1, correct[:, None])
+    return (cosines >= of_correct).sum(1) - 1
 
 
-def r_precision(images: Tensor, texts: Tensor, own: Tensor) -> float:
-    """Share of `images` [K, D] whose `own` [K] text is the nearest of all `texts` [P, D], all unit vectors.
+def r_precision(images: Tensor, texts: Tensor, correct: Tensor) -> float:
+    """Share of `images` [K, D] whose text `correct` [K] is the nearest of all `texts` [P, D], all unit vectors.
 
     CLIP R-precision as in Dream Fields (arXiv:2112.01455); its meaning depends on P.
     """
-    return (ranks(images, texts, own) == 0).double().mean().item()
+    return (ranks(images, texts, correct) == 0).double().mean().item()
 
 
 def views_together(embeddings: Tensor) -> Tensor:
@@ -39,30 +39,30 @@ def views_together(embeddings: Tensor) -> Tensor:
 class Consistency:
     """Mean cosines between embedded views of assets: high where views show the same object."""
 
-    neighbours: float  # of one asset, next to each other in its ring
+    adjacent: float  # of one asset, next to each other in its ring
     opposite: float  # of one asset, half a ring apart
-    strangers: float  # of two assets, from the same side: what unrelated views have in common
+    unrelated: float  # of two assets, from the same side
 
     @property
     def score(self) -> float:
-        """0 if neighbours are as different as strangers, 1 if they are equal; NaN if all views are equal."""
-        if self.strangers >= 1:
+        """0 if adjacent views are as different as unrelated ones, 1 if they are equal; NaN if all views are equal."""
+        if self.unrelated >= 1:
             return math.nan
-        return (self.neighbours - self.strangers) / (1 - self.strangers)
+        return (self.adjacent - self.unrelated) / (1 - self.unrelated)
 
 
 def view_consistency(embeddings: Tensor) -> Consistency:
-    """Of K >= 2 assets with an even number of V views [K, V, D], equally spaced in a ring, all unit vectors.
+    """The consistency of K >= 2 assets, from unit vectors [K, V, D] of V views in a ring; V is even.
 
     Compare with the values of true objects, whose views differ, too.
     """
     assets, views = embeddings.shape[:2]
-    neighbours = (embeddings * embeddings.roll(1, 1)).sum(-1).mean()
+    adjacent = (embeddings * embeddings.roll(1, 1)).sum(-1).mean()
     opposite = (embeddings * embeddings.roll(views // 2, 1)).sum(-1).mean()
     # |sum of K unit vectors|^2 = K + the cosines of all ordered pairs
     pairs = embeddings.sum(0).square().sum(-1) - assets
-    strangers = pairs.mean() / (assets * (assets - 1))
-    return Consistency(neighbours.item(), opposite.item(), strangers.item())
+    unrelated = pairs.mean() / (assets * (assets - 1))
+    return Consistency(adjacent.item(), opposite.item(), unrelated.item())
 
 
 def haze(alphas: Tensor) -> float:
@@ -74,10 +74,10 @@ def haze(alphas: Tensor) -> float:
 
 
 def components(alphas: Tensor) -> int:
-    """The most pieces that the solid pixels of one view fall into, over views [C, 1, H, W]; 0 if all are empty.
+    """The largest number of connected components of the solid pixels over views [C, 1, H, W]; 0 if all are empty.
 
-    An object in one piece has one in every view, as its silhouette is its continuous image; so more than one here is
-    more than one in space. Pixels that touch at a corner are connected.
+    A connected object has a connected silhouette in every view, so more than one component here means more than one in
+    space. Pixels that touch at a corner are connected.
     """
     from scipy import ndimage
 
@@ -98,9 +98,9 @@ def side_difference(front: Tensor, back: Tensor, covered: Tensor) -> float:
 
 
 def has_second_face(asset: float, true: float) -> bool:
-    """Whether an object whose sides should differ by about `true` has sides that differ by no more than HALF of it.
+    """Whether the sides of an object differ by `asset`, less than HALF of `true`, the difference that they should have.
 
-    A proxy: both are `side_difference`s, `true` of an object that fits the same text. Objects that look the same from
-    both sides, such as balls, cannot have a second face.
+    This is a proxy: both are results of `side_difference`, `true` of an object that fits the same text. Objects that
+    look the same from both sides, such as balls, cannot have a second face.
     """
     return true >= TWO_SIDED and asset < HALF * true

@@ -60,7 +60,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # not over the batch, since judged pictures are unlike those of training
+        # not batch norm, since judged pictures differ from those of training
         self.layers = nn.Sequential(
             nn.GroupNorm(8, width),
             nn.SiLU(),
@@ -89,7 +89,7 @@ class TextTower(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, WIDTH))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Unit vectors [B, WIDTH] of texts as `letters.pieces` gives them."""
+        """Unit vectors [B, WIDTH] of texts encoded by `letters.pieces`."""
         present = ids != 0
         counts = present.sum(-1, keepdim=True)
         words = self.table(ids).sum(-2) / counts.clamp(min=1).sqrt() + self.places

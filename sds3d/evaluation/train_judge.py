@@ -1,4 +1,4 @@
-"""Program: train the judge on procedural objects, traced while it learns.
+"""Program: train the judge on procedural objects, traced during training.
 
 python -m sds3d.evaluation.train_judge --out FOLDER
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +34,24 @@ WARM_UP = 200  # steps
 VIEWS = 4  # of each object of the pool
 
 
+@dataclass(frozen=True)
+class JudgeConfig:
+    """A training of the judge."""
+
+    out: Path  # folder of the judge
+    steps: int
+    batch: int  # objects per step, one view and one caption each
+    channels: list[int]  # of the image tower's levels
+    text_width: int
+    lr: float
+    seed: int
+    rays: int  # per pixel, squared
+    workers: int  # processes that generate objects
+    log_every: int  # steps
+    save_every: float  # seconds
+    device: str
+
+
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, captions: Tensor) -> Tensor:
     """Symmetric InfoNCE of B unit vectors each (CLIP, arXiv:2103.00020, figure 3).
 
@@ -52,21 +72,21 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 class Learner(Trained):
     """The towers, their optimizer and the step count."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args, self.device = args, torch.device(args.device)
-        self.sizes: dict[str, Any] = {"channels": args.channels, "text_width": args.text_width}
-        torch.manual_seed(args.seed)
+    def __init__(self, cfg: JudgeConfig) -> None:
+        self.cfg, self.device = cfg, torch.device(cfg.device)
+        self.sizes: dict[str, Any] = {"channels": cfg.channels, "text_width": cfg.text_width}
+        torch.manual_seed(cfg.seed)
         self.towers = Towers(**self.sizes).to(self.device)
-        fixed = {name: str(getattr(args, name)) for name in ("steps", "batch", "lr", "seed", "rays")}
+        fixed = {name: str(getattr(cfg, name)) for name in ("steps", "batch", "lr", "seed", "rays")}
         settings = {"sizes": json.dumps(self.sizes), "pool": pool_id(), **fixed}
         super().__init__(self.towers, settings, betas=(0.9, 0.98), weight_decay=0.05)
 
     def train_step(self, batch: Batch) -> Tensor:
         """The loss of one optimizer step, still on the device."""
         batch = batch.to(self.device)
-        generator = torch.Generator(self.device).manual_seed(self.args.seed * 1_000_003 + self.step)
+        generator = torch.Generator(self.device).manual_seed(self.cfg.seed * 1_000_003 + self.step)
         with torch.no_grad():
-            pictures = render_batch(batch, generator, self.args.rays).contiguous(memory_format=torch.channels_last)
+            pictures = render_batch(batch, generator, self.cfg.rays).contiguous(memory_format=torch.channels_last)
         gradient = self.weights.grad
         assert gradient is not None  # flatten_parameters made it
         gradient.zero_()
@@ -75,45 +95,45 @@ class Learner(Trained):
         loss = contrastive_loss(images, texts, self.towers.scale(), batch.captions)
         loss.backward()
         gradient.mul_((1 / gradient.norm()).clamp(max=1))
-        self.optimizer.param_groups[0]["lr"] = learning_rate(self.step, self.args.steps, self.args.lr)
+        self.optimizer.param_groups[0]["lr"] = learning_rate(self.step, self.cfg.steps, self.cfg.lr)
         self.optimizer.step()
         self.step += 1
         return loss.detach()
 
 
-def run(args: argparse.Namespace) -> None:
-    """Train until `args.steps`, saving now and then; `args.out` becomes a folder for `load_judge`."""
-    learner = Learner(args)
-    resume(learner, args.out)
+def run(cfg: JudgeConfig) -> None:
+    """Train until `cfg.steps`, saving every `cfg.save_every` seconds; `load_judge` reads the folder `cfg.out`."""
+    learner = Learner(cfg)
+    resume(learner, cfg.out)
     batches = load_batches(
-        JudgedObjects(args.seed, args.batch, range(learner.step, args.steps)), args.workers, learner.device
+        JudgedObjects(cfg.seed, cfg.batch, range(learner.step, cfg.steps)), cfg.workers, learner.device
     )
 
     def save() -> None:
-        learner.save(args.out / STATE)
-        save_towers(learner.towers, learner.sizes, pool_id(), args.out)
-        precision = pool_precision(load_towers(args.out, learner.device), learner.device)
+        learner.save(cfg.out / STATE)
+        save_towers(learner.towers, learner.sizes, pool_id(), cfg.out)
+        precision = pool_precision(load_towers(cfg.out, learner.device), learner.device)
         print(json.dumps({"step": learner.step, "r_precision": round(precision, 4), "pool": SIZE}), flush=True)
 
     losses = (learner.train_step(batch) for batch in batches)
-    log_and_save(losses, learner, Progress(args.steps, args.log_every, args.save_every, digits=4), save)
+    log_and_save(losses, learner, Progress(cfg.steps, cfg.log_every, cfg.save_every, digits=4), save)
 
 
 def pool_precision(judge: Judge, device: torch.device) -> float:
-    """R-precision of the pool's true objects, the views of each together: an upper bound for samples."""
+    """R-precision of the pool's true objects with the views of each together: an upper bound for samples."""
     colors, alphas = render_pool(SIZE, turntable(VIEWS, RESOLUTION), device)
     images = judge.embed_images((colors + (1 - alphas) * BACKGROUND).flatten(0, 1)).unflatten(0, (SIZE, VIEWS))
     texts = judge.embed_texts([held.caption for held in held_out_pool()])
     return r_precision(views_together(images), texts, torch.arange(SIZE, device=images.device))
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> JudgeConfig:
     """The options of the program."""
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(prog="python -m sds3d.evaluation.train_judge", description="train the judge")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the judge; continued if unfinished")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=1024, help="objects a step, one view and one caption each")
+    parser.add_argument("--batch", type=int, default=1024, help="objects per step, one view and one caption each")
     parser.add_argument("--channels", type=int, nargs="+", default=[64, 128, 256], help="of the image tower's levels")
     parser.add_argument("--text-width", type=int, default=192)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -123,7 +143,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--log-every", type=int, default=100, help="steps")
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if cuda else "cpu")
-    return parser.parse_args(argv)
+    return JudgeConfig(**vars(parser.parse_args(argv)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

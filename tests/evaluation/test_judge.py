@@ -1,4 +1,4 @@
-"""The judge: its networks, what they are trained on, how they are stored, and CLIP in its place."""
+"""The judge: networks, training data, storage, and CLIP models as an alternative."""
 
 import json
 import math
@@ -29,7 +29,7 @@ TEXTS = ["a red car", "A RED CAR!", "a car that is red", ""]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A judge that has learnt nothing."""
+    """An untrained judge."""
     torch.manual_seed(0)
     judge.save_towers(Towers(**SIZES), SIZES, pool_id(), tmp_path / "judge")
     return tmp_path / "judge"
@@ -40,25 +40,25 @@ def assert_unit(vectors: torch.Tensor, count: int, width: int) -> None:
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(count))
 
 
-def test_ours_puts_pictures_and_texts_on_one_sphere(folder: Path) -> None:
+def test_ours_embeds_pictures_and_texts_as_unit_vectors(folder: Path) -> None:
     loaded = judge.load_judge(folder, CPU)
     assert_unit(loaded.embed_images(PICTURES), 3, WIDTH)
     texts = loaded.embed_texts(TEXTS)
     assert_unit(texts, 4, WIDTH)
-    assert torch.equal(texts[0], texts[1])  # capitals and marks say nothing
-    assert (texts[0] - texts[2]).abs().max() > 1e-3  # but the order of words does
+    assert torch.equal(texts[0], texts[1])  # case and punctuation are ignored
+    assert (texts[0] - texts[2]).abs().max() > 1e-3  # but word order is not
 
 
-def test_each_is_judged_alone(folder: Path) -> None:
-    """What else is in a batch does not matter, nor how long its texts are; 1e-5: sums in another order."""
+def test_embeddings_do_not_depend_on_the_batch(folder: Path) -> None:
+    """Neither on other items nor on the lengths of other texts; 1e-5: sums in another order."""
     loaded = judge.load_judge(folder, CPU)
     for embed, items in ((loaded.embed_images, PICTURES), (loaded.embed_texts, TEXTS)):
         alone = torch.cat([embed(items[k : k + 1]) for k in range(len(items))])
         torch.testing.assert_close(embed(items), alone, atol=1e-5, rtol=0)
 
 
-def test_larger_pictures_are_seen_smaller(folder: Path) -> None:
-    """Of pixels doubled in both directions, all but the soft edges is the picture itself."""
+def test_larger_pictures_are_downsampled(folder: Path) -> None:
+    """A picture with doubled pixels equals the picture itself, except at the borders."""
     loaded = judge.load_judge(folder, CPU)
     smooth = F.interpolate(torch.rand(2, 3, 4, 4), size=(RESOLUTION,) * 2, mode="bilinear")
     doubled = smooth.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -66,10 +66,10 @@ def test_larger_pictures_are_seen_smaller(folder: Path) -> None:
 
 
 def test_storage_in_eight_bits_changes_little_and_fits(tmp_path: Path) -> None:
-    """Half a step of 1 / 127 for each weight moves a vector of this network by a few per cent."""
+    """Rounding each weight by half a step of 1 / 127 moves an embedding by a few percent."""
     torch.manual_seed(0)
-    args = train_judge.parse(["--out", "unused"])
-    sizes = {"channels": args.channels, "text_width": args.text_width}
+    cfg = train_judge.parse(["--out", "unused"])
+    sizes = {"channels": cfg.channels, "text_width": cfg.text_width}
     towers = Towers(**sizes).eval()
     judge.save_towers(towers, sizes, pool_id(), tmp_path)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 6_000_000
@@ -91,8 +91,8 @@ def test_storage_in_eight_bits_changes_little_and_fits(tmp_path: Path) -> None:
         ("sha256.json", None, "cannot be read"),
     ],
 )
-def test_what_is_no_judge_is_refused(folder: Path, name: str, content: bytes | None, message: str) -> None:
-    """With the command that trains one."""
+def test_a_damaged_judge_is_rejected(folder: Path, name: str, content: bytes | None, message: str) -> None:
+    """The error has the command that trains a judge."""
     path = folder / name
     path.write_bytes(content) if content is not None else path.unlink()
     with pytest.raises(UserError, match=message) as caught:
@@ -101,7 +101,7 @@ def test_what_is_no_judge_is_refused(folder: Path, name: str, content: bytes | N
 
 
 def write_clip(folder: Path) -> None:
-    """A CLIP model in miniature, with random weights."""
+    """Writes a tiny CLIP model with random weights."""
     from tokenizers import Tokenizer, models
     from transformers import CLIPConfig, CLIPModel
 
@@ -121,8 +121,8 @@ def write_clip(folder: Path) -> None:
     (folder / "merges.txt").write_text("#version: 0.2\n")
 
 
-def test_a_clip_folder_can_take_its_place(tmp_path: Path) -> None:
-    """Its vectors are those of transformers' own calls."""
+def test_a_clip_folder_is_a_judge(tmp_path: Path) -> None:
+    """Its embeddings equal those of transformers."""
     from transformers import CLIPModel, CLIPTokenizer
 
     write_clip(tmp_path)
@@ -141,7 +141,7 @@ def test_a_clip_folder_can_take_its_place(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.embed_images(PICTURES), output.image_embeds)
 
 
-def test_a_clip_folder_without_safe_weights_is_refused(tmp_path: Path) -> None:
+def test_a_clip_folder_without_safetensors_is_rejected(tmp_path: Path) -> None:
     write_clip(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(UserError, match="no usable CLIP model"):
@@ -156,7 +156,7 @@ def test_pieces_of_a_word() -> None:
     assert ids[2, -1].any() and not ids[3].any()
     assert ids.max() < letters.BUCKETS
     shared = set(letters.pieces(["automobile"])[0, 0].tolist()) & set(letters.pieces(["automobiles"])[0, 0].tolist())
-    assert len(shared - {0}) >= 9  # so that it knows a plural when it knows the word
+    assert len(shared - {0}) >= 9  # so that a plural resembles its singular
 
 
 def test_loss_in_closed_form() -> None:
@@ -168,7 +168,7 @@ def test_loss_in_closed_form() -> None:
     assert same.item() == pytest.approx(math.log(4), rel=1e-5)
 
 
-def test_equal_captions_are_not_told_apart() -> None:
+def test_objects_with_equal_captions_are_interchangeable() -> None:
     """Swapping the pictures of two objects of one caption changes nothing."""
     images, texts = F.normalize(torch.randn(2, 4, 8), dim=-1)
     texts[1] = texts[0]
@@ -177,8 +177,8 @@ def test_equal_captions_are_not_told_apart() -> None:
     torch.testing.assert_close(swapped, train_judge.contrastive_loss(images, texts, torch.tensor(5.0), captions))
 
 
-def test_turning_object_and_camera_moves_the_light_alone() -> None:
-    """The silhouette stays, up to rays that graze it; the colours change."""
+def test_rotating_object_and_camera_moves_only_the_light() -> None:
+    """The silhouette is the same, except for rays at its edge; the colors change."""
     rng = random.Random(3)
     parts = torch.stack([torch.from_numpy(pack(sample_object(rng, "teddy bear")[0])) for _ in range(2)])
     generator = torch.Generator().manual_seed(0)
@@ -190,7 +190,7 @@ def test_turning_object_and_camera_moves_the_light_alone() -> None:
     assert (before[..., :3] - after[..., :3]).abs().mean() > 0.005
 
 
-def test_turns_are_rotations_that_tilt_by_little() -> None:
+def test_turns_are_rotations_with_a_limited_tilt() -> None:
     turns = judge_data.random_turns(100, torch.Generator().manual_seed(0))
     torch.testing.assert_close(turns @ turns.transpose(1, 2), torch.eye(3).expand(100, 3, 3), atol=1e-6, rtol=0)
     torch.testing.assert_close(torch.linalg.det(turns), torch.ones(100))
@@ -199,7 +199,7 @@ def test_turns_are_rotations_that_tilt_by_little() -> None:
     assert (turns[:, :2, :2].mean(0).abs() < 0.2).all()  # any angle about the vertical
 
 
-def test_backgrounds_pass_from_end_to_end() -> None:
+def test_backgrounds_are_linear_gradients() -> None:
     ends = torch.tensor([[[0.0, 0, 0], [1.0, 1, 1]]])
     for angle, horizontal in ((0.0, True), (math.pi / 2, False)):
         picture = judge_data.gradients(ends, torch.tensor([angle]))[0, 0]
@@ -214,7 +214,7 @@ def test_light_in_closed_form() -> None:
     assert judge_data.relight(colors, light)[0, :, 0, 0].tolist() == pytest.approx([0.36, 0.09, 1.0])
 
 
-def test_batches_are_fixed_by_their_number_and_hold_no_caption_of_the_pool() -> None:
+def test_batches_depend_only_on_their_number_and_contain_no_caption_of_the_pool() -> None:
     batches = judge_data.JudgedObjects(7, 4, range(5, 9))
     assert len(batches) == 4
     for one, other in zip(batches[1], judge_data.JudgedObjects(7, 4, range(6, 7))[0], strict=True):
@@ -224,7 +224,7 @@ def test_batches_are_fixed_by_their_number_and_hold_no_caption_of_the_pool() -> 
     captions = [judge_data._sample(rng)[1] for _ in range(3000)]
     assert not any(holds_held_out(caption) for caption in captions)
     words = {word for caption in captions for word in caption.split()}
-    assert {"crimson", "red", "toadstool", "mushroom"} <= words  # it learns both, and knows them for the same
+    assert {"crimson", "red", "toadstool", "mushroom"} <= words  # it learns both wordings
 
 
 def arguments(out: Path, *options: str) -> list[str]:
@@ -232,7 +232,7 @@ def arguments(out: Path, *options: str) -> list[str]:
     return ["--out", str(out), *small, "--workers", "0", "--steps", "4", *options]
 
 
-def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_training_gives_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_judge, "pool_precision", lambda judge, device: 0.0)
     train_judge.main(arguments(tmp_path / "whole"))
 
@@ -258,20 +258,20 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-def test_it_learns(tmp_path: Path) -> None:
-    """400 steps of a small network find the caption of an unseen object ten times as often as chance, 1 of 200."""
+def test_training_finds_captions_of_unseen_objects(tmp_path: Path) -> None:
+    """400 steps of a small network: R-precision is ten times that of chance, 1 in 200."""
     small = ["--batch", "128", "--channels", "16", "32", "64", "--text-width", "64", "--rays", "1", "--device", "cpu"]
     train_judge.main(["--out", str(tmp_path), *small, "--workers", "0", "--steps", "400", "--save-every", "3600"])
     assert train_judge.pool_precision(judge.load_judge(tmp_path, CPU), CPU) > 10 / len(held_out_pool())
 
 
-def test_the_shipped_judge_knows_its_pool_and_finds_what_no_training_had() -> None:
-    """It was made for the pool of today; of the pool's true objects it finds at least 49 in 50, in either wording."""
+def test_the_shipped_judge_finds_the_true_objects_of_the_present_pool() -> None:
+    """Its R-precision is at least 0.98 in either wording."""
     shipped = Path(judge.__file__).parent / "weights"
     assert judge.read_config(shipped)["pool"] == pool_id()
-    seen = judge.load_judge(shipped, CPU)
+    loaded = judge.load_judge(shipped, CPU)
     colors, alphas = render_pool(200, turntable(4, RESOLUTION), CPU)
-    images = seen.embed_images((colors + (1 - alphas) * BACKGROUND).flatten(0, 1)).unflatten(0, (200, 4))
+    images = loaded.embed_images((colors + (1 - alphas) * BACKGROUND).flatten(0, 1)).unflatten(0, (200, 4))
     pool = held_out_pool()
     for captions in ([held.plain for held in pool], [held.caption for held in pool]):
-        assert r_precision(views_together(images), seen.embed_texts(captions), torch.arange(200)) >= 0.98
+        assert r_precision(views_together(images), loaded.embed_texts(captions), torch.arange(200)) >= 0.98

@@ -1,4 +1,4 @@
-"""The held-out pool: the same everywhere, unknown to every training, and made of captions that can be told apart."""
+"""The held-out pool: reproducible, excluded from every training, with captions that differ."""
 
 import os
 import random
@@ -15,8 +15,8 @@ from sds3d.procedural.objects.wordings import INVERSE, SYNONYMS, reword
 from sds3d.procedural.parts import pack
 
 
-def test_it_is_the_same_in_every_process() -> None:
-    """Also where Python orders sets in another way."""
+def test_the_pool_is_the_same_in_every_process() -> None:
+    """Even if Python orders sets differently."""
     code = "from sds3d.procedural.objects.held_out import pool_id; print(pool_id())"
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -24,12 +24,12 @@ def test_it_is_the_same_in_every_process() -> None:
         assert printed.stdout.decode().strip() == held_out.pool_id()
 
 
-def test_every_caption_has_a_word_that_the_prior_never_saw() -> None:
+def test_every_caption_has_a_held_out_word() -> None:
     held = held_out.held_out_pool()
     assert len(held) == held_out.SIZE == len({entry.caption for entry in held})
     for entry in held:
         assert reword(entry.caption, INVERSE) != entry.caption == reword(entry.plain, SYNONYMS), entry.caption
-        pack(entry.parts)  # not too many of them
+        pack(entry.parts)  # raises if there are too many
 
 
 def test_captions_of_a_category_name_different_colors() -> None:
@@ -44,7 +44,7 @@ def test_captions_of_a_category_name_different_colors() -> None:
 
 
 def test_no_caption_of_the_priors_training_is_in_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second object of this training has a caption of the pool, and is left out."""
+    """The second object of this training has a caption of the pool and is skipped."""
     entry = held_out.held_out_pool()[0]
     drawn = iter([([], ["a red car"]), ([], [f"{entry.plain}, 3d model"]), ([], ["a blue car"])])
     monkeypatch.setattr(training_pairs, "sample_object", lambda rng, num_captions: next(drawn))
@@ -52,7 +52,7 @@ def test_no_caption_of_the_priors_training_is_in_the_pool(monkeypatch: pytest.Mo
     assert [training_pairs.sample_pair(random.Random())[1] for _ in range(2)] == ["a red car", "a blue car"]
 
 
-def test_held_out_captions_are_found_in_frames_and_within_more_words() -> None:
+def test_held_out_captions_are_found_in_frames_and_in_longer_texts() -> None:
     entry = held_out.held_out_pool()[0]
     for caption in (entry.caption, entry.plain):
         for text in (caption, held_out.bare(caption), f"a photo of {caption}", f"{caption}, 3d model"):
@@ -74,7 +74,7 @@ def test_named_colors(caption: str, colors: set[str]) -> None:
     assert held_out.named_colors(caption) == colors
 
 
-def test_shades_are_not_reworded_in_part() -> None:
+def test_shades_are_never_reworded_partially() -> None:
     for entry in held_out.held_out_pool():
         assert not held_out._has_shade(reword(entry.caption, INVERSE)), entry.caption
     assert SYNONYMS["blue"] == "azure"

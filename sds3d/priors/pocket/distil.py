@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,9 +26,22 @@ from sds3d.procedural.objects import sample_object
 
 TEACHER_LAYERS = 6  # of twelve; the student learns the states after them
 LAYERS = 3  # of the student
-POOL = 400_000  # sentences, which batches are sampled from
-EVENNESS = 0.5  # of the kept directions: 0 keeps their lengths, 1 makes them all equal
-MARKS = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>"}  # the teacher's names of the same pieces
+POOL = 400_000  # sentences, from which batches are sampled
+EVENNESS = 0.5  # exponent of the scaling of the kept directions: 0 keeps their lengths, 1 equalizes them
+MARKS = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>"}  # our special pieces -> the teacher's names
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """A distillation."""
+
+    teacher: Path  # folder of all-mpnet-base-v2
+    out: Path  # folder of the text encoder
+    tokenizer: Path  # a tokenizer.json
+    steps: int
+    batch: int  # sentences
+    seed: int
+    device: str
 
 
 def random_sentence(rng: random.Random, words: list[str], captions: list[str]) -> str:
@@ -63,19 +77,19 @@ class Teacher(nn.Module):
         super().__init__()
         self.model = AutoModel.from_pretrained(folder, add_pooling_layer=False).float().eval()
         self.model.encoder.layer = self.model.encoder.layer[:TEACHER_LAYERS]
-        self.register_buffer("theirs", same_pieces(tokenizer_json, (folder / "tokenizer.json").read_text("utf-8")))
+        self.register_buffer("teacher_ids", same_pieces(tokenizer_json, (folder / "tokenizer.json").read_text("utf-8")))
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("directions", torch.eye(self.model.config.hidden_size))
 
     @torch.no_grad()
     def forward(self, ids: Tensor) -> Tensor:
         """States [B, L, WIDTH] of `ids` [B, L], whose padding is 0; [B, L, hidden] before `look_at_words`."""
-        states = self.model(input_ids=self.theirs[ids], attention_mask=(ids != 0).long()).last_hidden_state
+        states = self.model(input_ids=self.teacher_ids[ids], attention_mask=(ids != 0).long()).last_hidden_state
         return (states.float() - self.mean) @ self.directions
 
     def look_at_words(self, first: int, last: int) -> Tensor:
         """Fixes the directions, and returns the states [V, WIDTH] of all V pieces, each alone between two marks."""
-        pieces = torch.arange(len(self.theirs), device=self.theirs.device)
+        pieces = torch.arange(len(self.teacher_ids), device=self.teacher_ids.device)
         states = torch.cat(
             [
                 self(torch.stack([torch.full_like(x, first), x, torch.full_like(x, last)], 1))[:, 1]
@@ -88,14 +102,14 @@ class Teacher(nn.Module):
         return (states - self.mean) @ self.directions
 
 
-def same_pieces(ours: str, theirs: str) -> Tensor:
-    """Their id of each of our pieces [V] long; both are contents of a tokenizer.json."""
-    our_ids, their_ids = (json.loads(content)["model"]["vocab"] for content in (ours, theirs))
+def same_pieces(ours: str, teachers: str) -> Tensor:
+    """The teacher's ids of our word pieces, [V] long, from the contents of both tokenizer.json files."""
+    our_ids, their_ids = (json.loads(content)["model"]["vocab"] for content in (ours, teachers))
     return torch.tensor([their_ids[MARKS.get(piece, piece)] for piece in sorted(our_ids, key=our_ids.__getitem__)])
 
 
 def build_student(words: Tensor) -> nn.Module:
-    """A BERT whose word table is fixed to the states `words` [V, WIDTH], rounded as they will be stored."""
+    """A BERT with a fixed word table: the states `words` [V, WIDTH], quantized as in the stored file."""
     from transformers import BertConfig, BertModel
 
     config = BertConfig(
@@ -117,24 +131,24 @@ def build_student(words: Tensor) -> nn.Module:
     return student
 
 
-def distil(args: argparse.Namespace) -> float:
-    """Train the student to give the teacher's token states and their mean; the last loss (0 = equal)."""
+def distil(cfg: DistillationConfig) -> float:
+    """Trains the student to predict the teacher's token states and their mean; returns the last loss (0 = equal)."""
     from tokenizers import Tokenizer
 
-    torch.manual_seed(args.seed)
-    tokenizer_json = args.tokenizer.read_text(encoding="utf-8")
+    torch.manual_seed(cfg.seed)
+    tokenizer_json = cfg.tokenizer.read_text(encoding="utf-8")
     tokenizer = Tokenizer.from_str(tokenizer_json)
-    teacher = Teacher(args.teacher, tokenizer_json).to(args.device)
-    student = build_student(teacher.look_at_words(*map(tokenizer.token_to_id, ("[CLS]", "[SEP]")))).to(args.device)
-    pool = sentence_ids(tokenizer_json, min(POOL, args.steps * args.batch), random.Random(args.seed)).to(args.device)
+    teacher = Teacher(cfg.teacher, tokenizer_json).to(cfg.device)
+    student = build_student(teacher.look_at_words(*map(tokenizer.token_to_id, ("[CLS]", "[SEP]")))).to(cfg.device)
+    pool = sentence_ids(tokenizer_json, min(POOL, cfg.steps * cfg.batch), random.Random(cfg.seed)).to(cfg.device)
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=6e-4, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-4, total_steps=args.steps, pct_start=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-4, total_steps=cfg.steps, pct_start=0.05)
     loss = torch.zeros(())
-    for step in range(args.steps):
-        ids = pool[torch.randint(len(pool), (args.batch,), device=args.device)]
+    for step in range(cfg.steps):
+        ids = pool[torch.randint(len(pool), (cfg.batch,), device=cfg.device)]
         mask = (ids != 0).long()
-        with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.device != "cpu"):
+        with torch.autocast(torch.device(cfg.device).type, torch.bfloat16, enabled=cfg.device != "cpu"):
             target = teacher(ids)
             states = student(input_ids=ids, attention_mask=mask).last_hidden_state
         loss = _mismatch(states.float(), target.float(), mask)
@@ -144,7 +158,7 @@ def distil(args: argparse.Namespace) -> float:
         schedule.step()
         if step % 500 == 0:
             print(f"distil step {step}  loss {loss.item():.4f}", flush=True)
-    text.save_text_encoder(student.eval(), tokenizer_json, args.out)
+    text.save_text_encoder(student.eval(), tokenizer_json, cfg.out)
     return loss.item()
 
 
@@ -157,7 +171,7 @@ def _mismatch(states: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return (tokens * mask).sum() / mask.sum() + sentences.mean()
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> DistillationConfig:
     """The options of the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=user_path, required=True, metavar="FOLDER", help="all-mpnet-base-v2")
@@ -173,7 +187,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args(argv)
+    return DistillationConfig(**vars(parser.parse_args(argv)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
