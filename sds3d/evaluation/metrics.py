@@ -16,7 +16,7 @@ HALF = 0.5  # of that difference: an asset with less has a second face
 
 
 def ranks(images: Tensor, texts: Tensor, correct: Tensor) -> Tensor:
-    """The number of other `texts` [P, D] that are at least as near to each of `images` [K, D] as its `correct` [K] one."""
+    """How many other `texts` [P, D] are at least as near to each of `images` [K, D] as its `correct` [K] one; [K] long."""
     cosines = images @ texts.T
     of_correct = cosines.gather(1, correct[:, None])
     return (cosines >= of_correct).sum(1) - 1
