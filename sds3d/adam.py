@@ -1,7 +1,7 @@
 """Adam (Kingma and Ba, arXiv:1412.6980) by torch's fused kernel.
 
-It computes and keeps what torch.optim.Adam(fused=True) does, as tests/test_adam.py shows; but to make one of those,
-torch imports its compiler, which takes as long as importing torch.
+Results and state equal those of torch.optim.Adam(fused=True); tests/test_adam.py shows this. But its constructor
+imports torch's compiler, which takes as long as importing torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Adam:
-    """`groups` of parameters that move in one launch, with their `lr`, a number or a tensor, and any other entries.
+    """Adam for `groups` of parameters, with one launch per group. The `lr` of a group is a number or a tensor.
 
     `param_groups` and `state` ("step", "exp_avg" and "exp_avg_sq" of each parameter, zeros at first) may be changed
     between steps.

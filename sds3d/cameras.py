@@ -1,4 +1,4 @@
-"""Cameras and orbits; the owner of the axes: right-handed world, z up, azimuth 0 = +x = front, counter-clockwise."""
+"""Cameras and orbits, and the definition of the axes: right-handed, z up, azimuth 0 = +x = front, counter-clockwise."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Cameras:
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels [C, P, 2] and camera-space depths [C, P] of world `points` [P, 3].
 
-        Pixels are meaningless where the depth is not positive: such points lie beside or behind the camera.
+        Pixels are meaningless where the depth is not positive: such points lie in the camera's plane or behind it.
         """
         local = points @ self.viewmats[:, :3, :3].transpose(1, 2) + self.viewmats[:, None, :3, 3]
         homogeneous = local @ self.Ks.transpose(1, 2)
@@ -110,7 +110,7 @@ def sample_orbits(
     distance: tuple[float, float],
     fov_deg: tuple[float, float],
     generator: torch.Generator,
-    zoom: bool = False,  # distances are in units of 1 / tan(fov / 2), as MVDream's authors draw them
+    zoom: bool = False,  # distances are in units of 1 / tan(fov / 2), as MVDream's authors sample them
 ) -> Cameras:
     """Random rings of `num_views` views: one azimuth offset, elevation, distance and field of view per ring."""
     u = torch.rand(4, num_orbits, generator=generator)

@@ -16,7 +16,10 @@ HALF = 0.5  # of that difference: an asset with less has a second face
 
 
 def ranks(images: Tensor, texts: Tensor, correct: Tensor) -> Tensor:
-    """How many other `texts` [P, D] are at least as near to each of `images` [K, D] as its `correct` [K] one; [K] long."""
+    """For each image [K], the number of other texts that are at least as near as the `correct` [K] one; long [K].
+
+    `images` [K, D] and `texts` [P, D] are unit vectors; `correct` has rows of `texts`.
+    """
     cosines = images @ texts.T
     of_correct = cosines.gather(1, correct[:, None])
     return (cosines >= of_correct).sum(1) - 1

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 def resize(images: Tensor, size: int) -> Tensor:
     """Square `images` [..., R, R] at [..., size, size]: bilinear, antialiased.
 
-    As two matrix products, because the gradient of F.interpolate sums in no fixed order on CUDA.
+    It consists of two matrix products, because the gradient of F.interpolate has no fixed order of sums on CUDA.
     """
     if images.shape[-1] == size:
         return images

@@ -15,28 +15,30 @@ PATTERNS = ("plain", "dots", "stripes", "checks", "halves")
 SCALARS = slice(0, 8)  # kind, cut, pattern, pattern_scale, shine, rounding, taper, present
 CENTER, SIZE, COLOR, COLOR2 = slice(8, 11), slice(11, 14), slice(14, 17), slice(17, 20)
 ROTATION = slice(20, 29)  # row-major
-REACH = slice(29, 32)  # radius of a ball that holds the part and the surface it changes by melting; blend; taper_y
+REACH = slice(29, 32)  # radius of a ball around the part and the surface that its blending changes; blend; taper_y
 NUM_COLUMNS = 32
-ROUNDING, MIDDLE_SIZE = 5, 12  # of an arc: the cosine and the sine of its half angle
+ROUNDING, MIDDLE_SIZE = 5, 12  # for an arc: the cosine and the sine of its half angle
 MATTE, GLOSSY, METALLIC, GLOWING = 0.0, 0.5, 1.0, 2.0  # values of Part.shine
 
 Vec3 = tuple[float, float, float]
-
-
 Pattern = Literal["plain", "dots", "stripes", "checks", "halves"]
 
 
 @dataclass
 class Part:
-    """One primitive in its own frame, then rotated and moved.
+    """A primitive in its local frame, then rotated and moved. The meaning of `size` depends on the kind:
 
-    size means: ellipsoid: radii (x, y, z); box: half extents; frustum: a cone stump along local z, radius at the
-    bottom size[0], half height size[2], radius at the top size[0] * taper (size[1] is ignored; taper 1 is a cylinder, 0
-    a cone); torus: ring in the local xy plane, ring radius size[0], tube radius size[2]; capsule: along local z, radius
-    size[0] at the bottom and size[0] * taper at the top, half length between the cap centers size[2]; arc: a capsule
-    bent to a piece of a ring in the local xz plane, whose middle is at +z: ring radius size[0], half length along the
-    ring size[1], tube radius size[2] at the end of smaller x and size[2] * taper at the other; wedge: half extents
-    size at the bottom, those of x and y times taper and taper_y at the top (0 and 1 make a roof, 0 and 0 a pyramid).
+    - ellipsoid: radii (x, y, z).
+    - box: half extents.
+    - frustum: a cone stump along local z, with radius size[0] at the bottom and size[0] * taper at the top, and half
+      height size[2]. With taper 1 it is a cylinder, with 0 a cone.
+    - torus: a ring in the local xy plane, with ring radius size[0] and tube radius size[2].
+    - capsule: along local z, with radius size[0] at the bottom and size[0] * taper at the top, and half length size[2]
+      between the centers of the caps.
+    - arc: a capsule bent to a part of a ring in the local xz plane, with its middle at +z. Ring radius size[0], half
+      length size[1] along the ring, tube radius size[2] at the end of smaller x and size[2] * taper at the other end.
+    - wedge: half extents size at the bottom; at the top, those of x and y times taper and taper_y. With 0 and 1 it is a
+      roof, with 0 and 0 a pyramid.
     """
 
     kind: Literal["ellipsoid", "box", "frustum", "torus", "capsule", "arc", "wedge"]
@@ -45,7 +47,7 @@ class Part:
     color: Vec3  # sRGB in [0, 1]
     color2: Vec3 = (1.0, 1.0, 1.0)  # the second color of a pattern
     pattern: Pattern = "plain"
-    pattern_scale: float = 6.0  # repeats per world unit; of halves the local z of the seam
+    pattern_scale: float = 6.0  # repeats per world unit; for halves, the local z of the seam
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))  # local to world
     rounding: float = 0.0  # radius of softened edges (box, frustum), world units
     taper: float = 1.0
@@ -56,7 +58,7 @@ class Part:
 
 
 def rotation_from_euler(x_deg: float = 0.0, y_deg: float = 0.0, z_deg: float = 0.0) -> np.ndarray:
-    """Rotation matrix [3, 3] that turns about x, then y, then z (world axes)."""
+    """Matrix [3, 3] of a rotation about x, then y, then z (world axes)."""
     x, y, z = np.radians([x_deg, y_deg, z_deg])
     rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
     ry = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
@@ -95,7 +97,7 @@ def bounds(part: Part) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _arc_points(part: Part) -> np.ndarray:
-    """Nine points [9, 3] of the middle line of an arc, in its own frame."""
+    """Nine points [9, 3] of the center line of an arc, in its local frame."""
     radius, half_length, _ = part.size
     angles = np.linspace(-1, 1, 9) * (half_length / radius)
     return radius * np.stack([np.sin(angles), np.zeros(9), np.cos(angles)], 1)
@@ -118,7 +120,7 @@ def bounding_radius(part: Part) -> float:
 
 
 def normalize(parts: list[Part], radius: float = 0.9) -> list[Part]:
-    """The same object, its bounding box centered at the origin, scaled so that its farthest point is at `radius`."""
+    """The same object with its bounding box centered at the origin and its farthest point at distance `radius`."""
     low, high = box_around(parts)
     middle = (low + high) / 2
     scale = radius / max(_reach(p, middle) for p in parts if not p.cut)
@@ -132,7 +134,7 @@ def box_around(parts: list[Part]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def moved(parts: list[Part], scale: float, shift: np.ndarray) -> list[Part]:
-    """The same object times `scale` about the origin, then shifted."""
+    """The same object, scaled by `scale` about the origin, then shifted."""
     x, y, z = shift.tolist()
     return [
         Part(  # positional arguments: dataclasses.replace takes four times as long
@@ -156,9 +158,9 @@ def moved(parts: list[Part], scale: float, shift: np.ndarray) -> list[Part]:
 
 
 def _reach(part: Part, origin: np.ndarray) -> float:
-    """The greatest distance from `origin` to the surface of `part`, or an upper bound of it."""
+    """The largest distance from `origin` to the surface of `part`, or an upper bound of it."""
     offset = np.subtract(part.center, origin)
-    x, y, z = (offset @ part.rotation).tolist()  # of the center, in the part's own frame
+    x, y, z = (offset @ part.rotation).tolist()  # of the center, in the local frame of the part
     beside, (a, b, c) = math.hypot(x, y), part.size
     match part.kind:
         case "ellipsoid":
@@ -182,8 +184,10 @@ def _reach(part: Part, origin: np.ndarray) -> float:
 def pack(parts: list[Part]) -> np.ndarray:
     """The array form [MAX_PARTS, NUM_COLUMNS] float32 that the tracer reads; absent parts are zero rows."""
     if len(parts) > MAX_PARTS:
-        raise ValueError(f"an object has {len(parts)} parts; the most is {MAX_PARTS}")
-    melting = 1.25 * max((p.blend for p in parts), default=0.0)  # how far one part changes the surface of another
+        raise ValueError(f"an object has {len(parts)} parts; expected at most {MAX_PARTS}")
+    melting = 1.25 * max(
+        (p.blend for p in parts), default=0.0
+    )  # the distance over which a part changes the surface of another
     packed = np.zeros((MAX_PARTS, NUM_COLUMNS), np.float32)
     for row, p in zip(packed, parts, strict=False):
         row[SCALARS] = (

@@ -15,13 +15,13 @@ from sds3d.native.abi import Struct, fields, pointer
 
 
 def trace(parts: Tensor, cameras: Cameras, samples: int = 2, normals: bool = False) -> Tensor:
-    """Premultiplied colors and coverage [B, V, H, W, 4] in [0, 1] of B objects, each seen by its own V cameras.
+    """Premultiplied colors and coverage [B, V, H, W, 4] in [0, 1] of B objects, each from V cameras.
 
-    With `normals`, [B, V, H, W, 7]: three more channels in [-1, 1], the mean over a pixel's rays of the world-space
-    unit normal where they hit, 0 where they do not.
+    With `normals`, [B, V, H, W, 7]: three more channels in [-1, 1] have the mean over a pixel's rays of the world-space
+    unit normal at the hit, 0 without a hit.
 
-    `parts` [B, MAX_PARTS, NUM_COLUMNS] float32 as `parts.pack` makes them; `cameras` holds B * V square views, those of
-    one object adjacent; `samples` squared rays a pixel.
+    `parts` [B, MAX_PARTS, NUM_COLUMNS] float32 are results of `parts.pack`. `cameras` holds B * V square views, those
+    of one object adjacent. Each pixel has `samples` squared rays.
     """
     objects = parts.shape[0]
     views = len(cameras) // objects
@@ -38,14 +38,14 @@ def trace(parts: Tensor, cameras: Cameras, samples: int = 2, normals: bool = Fal
 def _trace_cpu(parts: Tensor, rows: Tensor, out: Tensor, normals: Tensor | None, samples: int) -> None:
     library = native.load_library()
     if library is None:
-        raise UserError(f"drawing training objects on a CPU needs the native library: {native.status().reason}")
+        raise UserError(f"rendering training objects on a CPU needs the native library: {native.status().reason}")
     pointers = [ctypes.c_void_p(pointer(x)) for x in (parts, rows, out, normals)]
     sizes = [ctypes.c_int(x) for x in (out.shape[0], out.shape[1], out.shape[2], samples, native.num_threads())]
     library.sds3d_trace(*pointers, *sizes)
 
 
 class TraceParams(Struct):
-    """TraceParams of cuda_ext/procedural/trace.cu"""
+    """TraceParams of cuda_ext/procedural/trace.cu."""
 
     _fields_ = [
         *fields(ctypes.c_void_p, "parts", "cameras", "out", "normals"),

@@ -1,4 +1,4 @@
-"""Random pairs of an object and a caption for training the pocket prior: never those of the held-out pool."""
+"""Random pairs of an object and a caption for training the pocket prior, without captions of the held-out pool."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sds3d.procedural.parts import Part
 
 
 def sample_pair(rng: random.Random) -> tuple[list[Part], str]:
-    """The parts of a random scene and one caption of it, which is not in the held-out pool."""
+    """The parts of a random scene and one of its captions that is not in the held-out pool."""
     while True:
         parts, (caption,) = sample_object(rng, num_captions=1)
         if not is_held_out(caption):

@@ -1,4 +1,4 @@
-"""The views of the training pictures: where the cameras are, what is behind the object, and how layers are stored.
+"""The views of the training pictures: cameras, backgrounds and storage of layers.
 
 Layers [..., 4 or 7] are what `tracer.trace` and `render_solid` return: premultiplied colors, coverage, and with
 normals three more channels.
@@ -15,11 +15,11 @@ from sds3d.imaging.normals import normal_images
 NUM_VIEWS = 4
 RESOLUTION = 64  # pixels
 ELEVATION_DEG = (-20.0, 60.0)
-DISTANCE, FOV_DEG = (2.7, 3.2), (39.0, 43.0)  # closer or narrower views would crop objects, which reach out to 0.9
+DISTANCE, FOV_DEG = (2.7, 3.2), (39.0, 43.0)  # closer or narrower views would crop objects, whose radius is 0.9
 
 
 def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Tensor]:
-    """Random orbits of NUM_VIEWS views, and backgrounds [objects * NUM_VIEWS, 3], one an orbit, half of them gray."""
+    """Random orbits of NUM_VIEWS views, and backgrounds [objects * NUM_VIEWS, 3], one per orbit, half of them gray."""
     cameras = sample_orbits(objects, NUM_VIEWS, RESOLUTION, ELEVATION_DEG, DISTANCE, FOV_DEG, generator)
     gray = torch.rand(objects, 1, generator=generator).expand(-1, 3)
     color = torch.rand(objects, 3, generator=generator)
@@ -30,7 +30,7 @@ def sample_views(objects: int, generator: torch.Generator) -> tuple[Cameras, Ten
 def compose(layers: Tensor, backgrounds: Tensor) -> Tensor:
     """Images [C, 3 or 6, H, W] in [0, 1] of `layers` [C, 4 or 7, H, W] over `backgrounds` [C, 3].
 
-    The three channels of normals are in world axes. Backgrounds do not blend into them: where nothing is, they are 0.5.
+    The channels of normals are in world axes. Backgrounds do not blend into them; pixels without an object have 0.5.
     """
     colors = layers[:, :3] + (1 - layers[:, 3:4]) * backgrounds[..., None, None]
     return torch.cat([colors, normal_images(layers[:, 4:])], 1)
