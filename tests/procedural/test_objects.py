@@ -171,7 +171,7 @@ def test_a_colour_word_belongs_to_one_family() -> None:
 
 
 def test_plain_colours_are_the_commonest() -> None:
-    """Three of five free colours of each family; typical ones, and those of parts that are always so, all of them."""
+    """Three of five free colors of each family; typical ones, and those of parts that are always so, all of them."""
     pal = Palette(random.Random(0))
     plain = {(name, words) for name, variants in PLAIN.items() for _, words in variants}
     pal.typical = True

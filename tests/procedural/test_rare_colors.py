@@ -1,4 +1,4 @@
-"""Rare names of colours: others than those of the grammar and of the held-out words, put where those stand."""
+"""Rare names of colors: others than those of the grammar and of the held-out words, put where those stand."""
 
 import random
 import re

@@ -236,7 +236,7 @@ def bridge(rng: random.Random) -> Built:
     deck = pal.pick("stone", "red", "wooden", also=("stone", "wooden"))
     rail = deck if rng.random() < 0.4 else pal.pick("brown", "white", "grey", unlike=(deck,))
     w, bow = rng.uniform(0.24, 0.34), rng.uniform(1.0, 1.25)
-    edge = math.sqrt(bow * bow - 0.85**2)  # the centre of the bow lies this far below the ends
+    edge = math.sqrt(bow * bow - 0.85**2)  # the center of the bow lies this far below the ends
 
     def rise(x: float) -> float:
         return math.sqrt(bow * bow - x * x) - edge

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sds3d.procedural.parts import Vec3
 
-# name -> variants, each a typical sRGB colour with the words that are true of it, the commonest first
+# name -> variants, each a typical sRGB color with the words that describe it, the most common first
 Variants = tuple[tuple[Vec3, tuple[str, ...]], ...]
 
-# what one thinks of when one reads the name
+# the colors that the name usually means
 PLAIN: dict[str, Variants] = {
     "red": (
         ((0.86, 0.10, 0.10), ("red", "bright red", "scarlet", "cherry red", "vivid red", "poppy red", "primary red")),
@@ -69,7 +69,7 @@ PLAIN: dict[str, Variants] = {
     "silver": (((0.78, 0.79, 0.82), ("silver", "metal", "chrome", "steel", "metallic", "silvery", "stainless steel", "metallic silver")),),
     "bronze": (((0.70, 0.43, 0.20), ("bronze", "metallic bronze", "bronze colored", "bright bronze")),),
 }  # fmt: skip
-# what has a name of its own, and still could be called by that of its kind
+# shades that have a special name, but could also be called by the key
 SHADES: dict[str, Variants] = {
     "red": (
         ((0.71, 0.21, 0.16), ("brick red", "rusty red", "dull red")),

@@ -1,6 +1,6 @@
 """The retrieval pool: 200 captions that no training contains, each with an object that it describes.
 
-Each caption has two forms: with words that the prior never saw, and in trained words.
+Each caption has two wordings: with words that the prior never saw, and in trained words.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sds3d.procedural.objects.wordings import INVERSE, SYNONYMS, reword
 from sds3d.procedural.parts import Part
 
 SIZE = 200
-SEED = "held-out pool"  # a text, so that no numbered training run has it
-TRIES = 500  # captions; a category that needs more has next to none that fit
+SEED = "held-out pool"  # a text, since training runs have numbers as seeds
+TRIES = 500  # captions; a category that needs more has almost none that fit
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Held:
     """One entry of the pool."""
 
     category: str
-    caption: str  # has a word that the prior never saw
-    plain: str  # says the same in trained words
+    caption: str  # with a word that the prior never saw
+    plain: str  # the same in trained words
     parts: list[Part]
 
 
 @cache
 def held_out_pool() -> tuple[Held, ...]:
-    """SIZE entries, the same in every process; the first N are of as many categories as N allows.
+    """SIZE entries, the same in every process; the first N have as many categories as possible.
 
     Every caption names a color and has a held-out word. Of two captions of one category, each names a color that the
     other does not, so that a picture rarely fits both.
@@ -74,13 +74,13 @@ def named_colors(caption: str) -> frozenset[str]:
 
 @cache
 def _color_words() -> tuple[tuple[str, str], ...]:
-    """(word, key of COLORS) the longest words first, so that "brick red" is read before "red"."""
+    """Pairs (word, key of COLORS), the longest words first, so that "brick red" is found before "red"."""
     pairs = {word: color for color, variants in COLORS.items() for _, words in variants for word in words}
     return tuple(sorted(pairs.items(), key=lambda pair: (-len(pair[0]), pair)))
 
 
 def _has_shade(caption: str) -> bool:
-    """Whether a color of several words would be reworded in part: "navy blue" is not "navy azure"."""
+    """Whether rewording would change a part of a color's name, such as "navy blue" to "navy azure"."""
     return any(shade in caption for shade in _shades())
 
 
@@ -103,12 +103,12 @@ def bare(caption: str) -> str:
 
 
 def is_held_out(caption: str) -> bool:
-    """Whether `caption` is one of the pool, in any frame: the prior's training skips it."""
+    """Whether `caption` is in the pool, in any frame; the prior's training skips it."""
     return bare(caption) in _bare_captions()
 
 
 def holds_held_out(caption: str) -> bool:
-    """Whether `caption` contains one of the pool: the judge's training skips it."""
+    """Whether `caption` contains a caption of the pool; the judge's training skips it."""
     return _within().search(caption) is not None
 
 
@@ -123,5 +123,5 @@ def _within() -> re.Pattern[str]:
 
 
 def pool_id() -> str:
-    """Hex sha256 of the captions in their order: it changes when the grammar does."""
+    """Hex sha256 of the captions in order; it changes with the grammar."""
     return hashlib.sha256("\n".join(f"{held.caption}\t{held.plain}" for held in held_out_pool()).encode()).hexdigest()

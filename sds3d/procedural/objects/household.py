@@ -29,7 +29,7 @@ def lamp(rng: random.Random) -> Built:
 
 
 def candle(rng: random.Random) -> Built:
-    """A candle with drips and a glowing flame, in a dish with a loop to carry it."""
+    """A candle with drips and a glowing flame, in a dish with a handle loop."""
     pal = Palette(rng, glossy=0.1)
     wax = pal.pick("white", "red", "beige")
     dish, h = pal.pick("gold", "bronze", "black", unlike=(wax,)), rng.uniform(0.25, 0.5)

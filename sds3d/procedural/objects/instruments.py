@@ -75,7 +75,7 @@ def piano(rng: random.Random) -> Built:
 
 
 def xylophone(rng: random.Random) -> Built:
-    """Bars in all colours, shorter and shorter, on two rails, with a mallet."""
+    """Bars in all colors, of decreasing length, on two rails, with a mallet."""
     pal = Palette(rng, glossy=0.3)
     frame = pal.pick("wooden", "white", also=("wooden",))
     n = rng.choice((5, 6, 7))

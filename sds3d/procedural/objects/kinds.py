@@ -29,8 +29,8 @@ from sds3d.procedural.objects.shapes import Built
 
 Builder = Callable[[random.Random], Built]
 
-# category -> builder of a random object in arbitrary units and of the words for its captions;
-# random draws depend on the order
+# category -> builder of a random object in arbitrary units, with the words for its captions;
+# the order determines which random objects a seed gives
 OBJECTS: dict[str, Builder] = {
     "chair": furniture.chair,
     "table": furniture.table,

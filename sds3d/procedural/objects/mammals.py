@@ -1,4 +1,4 @@
-"""Mammals; they look towards +x."""
+"""Mammals; they look toward +x."""
 
 from __future__ import annotations
 

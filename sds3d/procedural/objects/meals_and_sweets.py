@@ -258,7 +258,7 @@ def ice_cream(rng: random.Random) -> Built:
 
 
 def lollipop(rng: random.Random) -> Built:
-    """A round sweet with a swirl on a stick."""
+    """A round candy with a swirl on a stick."""
     pal = Palette(rng, glossy=0.6)
     sugar = pal.pick("red", "pink", "yellow", "purple")
     swirl = pal.pick("white", "yellow", unlike=(sugar,))

@@ -1,4 +1,4 @@
-"""Birds, insects, reptiles and sea animals; they look towards +x."""
+"""Birds, insects, reptiles and sea animals; they look toward +x."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def snake(rng: random.Random) -> Built:
     tongue, eye = pal.pick("red", unlike=(skin,)), pal.fixed("black" if skin.name != "black" else "white")
     r, thick, up = 0.24, rng.uniform(0.1, 0.125), rotation_from_euler(90, 0, 0)
     parts = []
-    for k in range(3):  # half rings, bulging to one side and to the other, thinner towards the tail
+    for k in range(3):  # half rings, bulging to one side and to the other, thinner toward the tail
         x = -0.62 + 2 * r * k
         turn = up if k % 2 else rotation_from_euler(-90, 0, 0)
         coat = second if banded and k == 1 else skin

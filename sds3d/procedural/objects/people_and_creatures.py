@@ -1,4 +1,4 @@
-"""People, robots and creatures of tales; they look towards +x."""
+"""People, robots and fairy-tale creatures; they look toward +x."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def astronaut(rng: random.Random) -> Built:
 
 
 def knight(rng: random.Random) -> Built:
-    """A figure in armour with a plumed helmet and a shield."""
+    """A figure in armor with a plumed helmet and a shield."""
     pal = Palette(rng, glossy=0)
     steel = pal.pick("silver", "silver", "gold", "black") if pal.typical else pal.fixed("silver", "gold", "bronze")
     plume = pal.pick("red", "blue", unlike=(steel,))

@@ -139,7 +139,7 @@ def cactus(rng: random.Random) -> Built:
 
 
 def flower(rng: random.Random) -> Built:
-    """A bloom of petals around a centre that faces up and to the front, on a stem in a pot."""
+    """A bloom of petals around a center that faces up and to the front, on a stem in a pot."""
     pal = Palette(rng, glossy=0)
     petal = pal.pick("red", "pink", "yellow", "white")
     middle = pal.pick("yellow", "brown", unlike=(petal,))
@@ -181,7 +181,7 @@ def tulip(rng: random.Random) -> Built:
 
 
 def sunflower(rng: random.Random) -> Built:
-    """A wide head of many narrow petals around a dark centre, on a tall stem with leaves."""
+    """A wide head of many narrow petals around a dark center, on a tall stem with leaves."""
     pal = Palette(rng, glossy=0)
     petal = pal.pick("yellow", "yellow", "orange")
     middle = pal.pick("brown", "black", unlike=(petal,))

@@ -1,7 +1,8 @@
 """Rare names of colors, grouped by the common name that they replace in some training captions of the prior.
 
-Of one name for each colour a network learns that name; of many it learns where colours lie among words, and so what a
-name means that it never read. They are no words of `colors.py`, so neither the pool nor the judge knows them.
+From one name per color a network learns that name. From many names it learns how colors are arranged among words, and so
+also the meaning of names that it never read. `colors.py` has none of these names, so neither the pool nor the judge
+knows them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sds3d.procedural.objects.wordings import replace_words, whole_words
 
 SHARE = 0.3  # of the color names that have rare alternatives
 
-# a name of colors.py -> others of the same colour
+# a name of colors.py -> others of the same color
 RARE: dict[str, tuple[str, ...]] = {
     "red": ("lipstick red", "candy apple red", "rose red", "chili red", "strawberry red", "cadmium red"),
     "bright red": ("lipstick red", "geranium red", "pillar box red", "ladybug red"),
@@ -81,7 +82,7 @@ RARE: dict[str, tuple[str, ...]] = {
 
 
 def with_rare_colors(rng: random.Random, caption: str) -> str:
-    """`caption` with a SHARE of the colours in RARE called by one of their rare names; "a" or "an" is made right."""
+    """`caption` with a SHARE of its color names replaced by rare names; "a" or "an" before them is corrected."""
 
     def rename(name: str) -> str:
         return rng.choice(RARE[name]) if name in RARE and rng.random() < SHARE else name
@@ -91,5 +92,5 @@ def with_rare_colors(rng: random.Random, caption: str) -> str:
 
 @cache
 def _color_names() -> re.Pattern[str]:
-    """All names, not those of RARE alone: "dark red" is never read as "red"."""
+    """All names, not only those in RARE, so that "dark red" is never read as "red"."""
     return whole_words({word for variants in COLORS.values() for _, words in variants for word in words})

@@ -27,9 +27,7 @@ from sds3d.procedural.parts import GLOWING, MATTE, MAX_PARTS, METALLIC, Part, bo
 SHARES = {"object": 0.56, "surface": 0.18, "count": 0.09, "stack": 0.03, "on top": 0.07, "next to": 0.07}
 STACKED = ("book", "crate", "cube", "cylinder", "barrel")  # flat above and below
 SUPPORTS = ("table", "stool", "crate", "cube", "cylinder", "barrel", "book")  # flat above
-SINK = (
-    0.02  # overlap of an object with its support, as a share of the height in a stack, of the support's width otherwise
-)
+SINK = 0.02  # overlap with the object below, as a share of its height in a stack, of its width otherwise
 GAP = 0.15  # between objects side by side, as a share of the larger width
 NUMBERS = {2: ("two", "two", "a pair of", "2"), 3: ("three", "three", "three", "3"), 4: ("four", "four", "four", "4")}
 SURFACES: dict[str, tuple[str, ...]] = {
@@ -73,7 +71,7 @@ def sample_scene(rng: random.Random, form: str | None = None) -> Scene:
 
 
 def with_surface(rng: random.Random, parts: list[Part], words: Words) -> Scene | None:
-    """The object with a pattern, two colors or another finish on every part in its main color; None if it has none."""
+    """The object with a pattern, two colors or another finish on every part in its main color; None if unsuitable."""
     main = words.main
     if main is None or main.pattern != "plain" or any(p.pattern != "plain" for p in parts if p.color == main.color):
         return None
@@ -90,13 +88,13 @@ def with_surface(rng: random.Random, parts: list[Part], words: Words) -> Scene |
             "pattern_scale": rng.uniform(5.0, 8.0) / float((high - low).max()),
             "color2": second.color,
         }
-    said = tuple(text.format(color, second.words[0]) for text in SURFACES[kind])
+    phrases = tuple(text.format(color, second.words[0]) for text in SURFACES[kind])
     painted = [replace(p, **look) if p.color == main.color else p for p in parts]
     if kind == "halves":
         painted = _two_tone(painted, main, second)
     others = [d for d in words.details if not (isinstance(d[0], Paint) and d[0].name == main.name)]
     others = rng.sample(others, min(1, len(others)))  # two more and a surface can exceed 24 word pieces
-    main = main._replace(name=f"{kind} {main.name}", words=said)
+    main = main._replace(name=f"{kind} {main.name}", words=phrases)
     return Scene(painted, partial(caption, words=Words(words.nouns, main, [], others, typical=False)))
 
 
@@ -116,7 +114,7 @@ def _two_tone(parts: list[Part], lower: Paint, upper: Paint) -> list[Part]:
 
 
 def several(rng: random.Random, parts: list[Part], words: Words) -> Scene | None:
-    """Two, three or four of the same object: in a row, one behind two, or in a square."""
+    """Two, three or four copies of an object: in a row, one behind two, or in a square; None if unsuitable."""
     count = rng.choice((2, 2, 3, 3, 4))
     if not is_countable(words) or count * len(parts) > MAX_PARTS:
         return None
@@ -137,7 +135,7 @@ def several(rng: random.Random, parts: list[Part], words: Words) -> Scene | None
 
 
 def stacked(rng: random.Random, parts: list[Part], words: Words) -> Scene | None:
-    """Two or three of the same object on each other."""
+    """Two or three copies of an object on top of each other."""
     count = rng.choice((2, 3))
     low, high = box_around(parts)
     rise = (1 - SINK) * float(high[2] - low[2])
@@ -159,7 +157,7 @@ def stacked(rng: random.Random, parts: list[Part], words: Words) -> Scene | None
 
 
 def together(rng: random.Random, form: str) -> Scene:
-    """Two objects: the first on top of the second, or beside it and at times much smaller or larger."""
+    """Two objects: the first on top of the second, or next to it and sometimes much smaller or larger."""
     on_top = form == "on top"
     (parts, words), (other, other_words) = (
         OBJECTS[rng.choice(kinds)](rng) for kinds in (CATEGORIES, SUPPORTS if on_top else CATEGORIES)

@@ -1,4 +1,4 @@
-"""Short constructors for parts, in any units: the object is scaled to the unit ball afterwards."""
+"""Short constructors for parts. Units are arbitrary, since the object is scaled to the unit ball later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from sds3d.procedural.objects.vocabulary import Paint, Words
 from sds3d.procedural.parts import Part, Vec3, rotation_from_euler
 
-Built = tuple[list[Part], Words]  # what the builder of an object returns
+Built = tuple[list[Part], Words]  # the result of an object's builder
 
 UPRIGHT = np.eye(3)
 ALONG_X = rotation_from_euler(0, 90, 0)  # local z points to +x, the front
@@ -25,18 +25,18 @@ def _part(kind: Any, paint: Paint, center: Vec3, size: Vec3, **options: Any) -> 
 
 
 def ball(paint: Paint, center: Vec3, radii: float | Vec3, **options: Any) -> Part:
-    """A sphere, or an ellipsoid when three radii are given."""
+    """A sphere, or an ellipsoid if `radii` are three."""
     size = radii if isinstance(radii, tuple) else (radii, radii, radii)
     return _part("ellipsoid", paint, center, size, **options)
 
 
 def box(paint: Paint, center: Vec3, half: Vec3, **options: Any) -> Part:
-    """A box of half sides `half`, its edges slightly softened."""
+    """A box with half sides `half` and slightly rounded edges."""
     return _part("box", paint, center, half, **({"rounding": 0.15 * min(half)} | options))
 
 
 def stump(paint: Paint, center: Vec3, radius: float, half: float, taper: float = 1.0, **options: Any) -> Part:
-    """A cylinder (taper 1), cone stump or cone (taper 0) of half height `half`, `radius` at the bottom."""
+    """A cylinder (taper 1), cone stump or cone (taper 0) with half height `half` and `radius` at the bottom."""
     softness = 0.12 * min(half, radius * min(1.0, max(taper, 0.2)))
     return _part("frustum", paint, center, (radius, radius, half), **({"taper": taper, "rounding": softness} | options))
 
@@ -74,7 +74,7 @@ def four(make: Any, paint: Paint, center: Vec3, *args: Any, **options: Any) -> l
 
 
 def axles(tire: Paint, hub: Paint, xs: Sequence[float], half_width: float, z: float, radius: float) -> list[Part]:
-    """Wheels on both sides at each x: two tires an axle, and a hub that shows on both sides."""
+    """Wheels on both sides at each x: two tires per axle, and a hub that is visible on both sides."""
     parts = []
     for x in xs:
         thick = 0.32 * radius
@@ -84,26 +84,26 @@ def axles(tire: Paint, hub: Paint, xs: Sequence[float], half_width: float, z: fl
 
 
 def eyes(paint: Paint, center: Vec3, radius: float) -> list[Part]:
-    """Two beads at y and -y."""
+    """Two balls at y and -y."""
     return pair(ball, paint, center, radius)
 
 
 def arc(paint: Paint, center: Vec3, radius: float, half_angle_deg: float, tube: float, **options: Any) -> Part:
-    """A bent rod: a piece of a ring around `center` in the xz plane, its middle at the top."""
+    """A bent rod: a part of a ring around `center` in the xz plane, with its middle at the top."""
     return _part("arc", paint, center, (radius, radius * math.radians(half_angle_deg), tube), **options)
 
 
 def wedge(paint: Paint, center: Vec3, half: Vec3, taper: float = 0.0, taper_y: float = 1.0, **options: Any) -> Part:
-    """A box whose top is narrower: a roof (the defaults: its ridge along y), a pyramid (0, 0) or a stump of one."""
+    """A box with a narrower top: a roof (default, with its ridge along y), a pyramid (0, 0) or a pyramid stump."""
     return _part("wedge", paint, center, half, taper=taper, taper_y=taper_y, **options)
 
 
 def around(count: int, radius: float, start: float = 0.0) -> list[tuple[float, float, float]]:
-    """x, y and the angle in degrees of `count` even places on a circle about z, from `start` degrees on."""
+    """x, y and angle in degrees of `count` evenly spaced points on a circle about z; the first is at `start` degrees."""
     angles = [start + 360 * k / count for k in range(count)]
     return [(radius * math.cos(math.radians(a)), radius * math.sin(math.radians(a)), a) for a in angles]
 
 
 def melted(width: float, parts: Sequence[Part]) -> list[Part]:
-    """`parts`, each melting into those before it over `width`."""
+    """`parts`, each blended into those before it over `width`."""
     return [replace(part, blend=width) for part in parts]

@@ -1,4 +1,4 @@
-"""Synonyms of the grammar's nouns, parts and adjectives; each describes the shape as well as its key.
+"""Synonyms of the grammar's nouns, parts and adjectives; each describes the object as well as its key.
 
 No word of `vocabulary.HELD_OUT` is here, nor a compound that begins or ends with one.
 """

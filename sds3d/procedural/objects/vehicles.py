@@ -307,7 +307,7 @@ def rocket(rng: random.Random) -> Built:
 
 
 def balloon(rng: random.Random) -> Built:
-    """A hot air balloon: an envelope of two colours, ropes and a basket."""
+    """A hot air balloon: an envelope of two colors, ropes and a basket."""
     pal = Palette(rng, glossy=0.1)
     cloth = pal.pick("red", "yellow", "blue")
     second = pal.pick("white", "yellow", unlike=(cloth,))

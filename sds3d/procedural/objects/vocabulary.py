@@ -1,4 +1,4 @@
-"""Paints of random colours and finishes, and the wording of captions."""
+"""Paints of random colors and finishes, and the wording of captions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sds3d.procedural.objects.colors import COLORS, PLAIN, SHADES
 from sds3d.procedural.objects.synonyms import ADJECTIVES, NOUNS, PARTS
 from sds3d.procedural.parts import GLOSSY, GLOWING, METALLIC, Pattern, Vec3
 
-# Words that no training caption contains: they test whether the text encoder carries meaning over to new words.
+# Words that no training caption contains. They test whether the prior understands new words.
 HELD_OUT = (
     "toadstool", "automobile", "lorry", "jet", "steamboat", "cottage", "fortress", "beacon", "fir", "shrub",
     "doughnut", "beverage", "saucer", "kettle", "jar", "flask", "puppy", "kitten", "piglet", "duckling", "hen",
@@ -20,7 +20,7 @@ HELD_OUT = (
     "emerald", "violet", "magenta", "charcoal", "spotted", "speckled", "polka", "gleaming", "lofty", "slender",
 )  # fmt: skip
 
-# the three woods: a base colour, and the words that are true of it
+# three woods: a base color, and the words that describe it
 WOODS: tuple[tuple[Vec3, tuple[str, ...]], ...] = (
     ((0.62, 0.41, 0.22), ("wooden", "wood", "oak", "timber", "oak wood")),
     ((0.48, 0.29, 0.14), ("wooden", "wood", "walnut", "dark wood", "walnut wood")),
@@ -29,7 +29,7 @@ WOODS: tuple[tuple[Vec3, tuple[str, ...]], ...] = (
 RANDOM_COLORS = tuple(
     name for name in COLORS for _ in range(1 if name in ("gold", "silver", "bronze", "beige", "grey") else 2)
 )
-# colours that one could take for each other: never given to two parts that a caption tells apart
+# colors that are easily confused; two parts that a caption distinguishes never have them
 CLOSE: dict[str, tuple[str, ...]] = {
     "brown": ("wooden", "beige", "bronze"),
     "wooden": ("brown", "beige", "bronze"),
@@ -44,16 +44,16 @@ CLOSE: dict[str, tuple[str, ...]] = {
     "orange": ("gold", "bronze"),
 }
 METALS = ("gold", "silver", "bronze")
-SHADE_SHARE = 0.4  # of colours that are free: the plain names stay the commonest
-ALIKE = 0.2  # distance of two sRGB colours below which the names do not tell them apart
+SHADE_SHARE = 0.4  # of free colors; plain names remain the most common
+ALIKE = 0.2  # two sRGB colors at a smaller distance are too similar to have different names
 MASS_NOUNS = (
     "frosting", "icing", "glaze", "hair", "snow", "tea", "coffee", "fur", "trim", "lettuce", "salad", "soup",
     "cream", "gelato", "foliage", "dice", "seaweed", "flesh", "sand", "soil", "straw", "syrup", "butter", "water",
     "rice",
     "paint", "sauce", "ketchup", "mustard", "sushi", "earth", "cheese", "skin",
 )  # fmt: skip
-PLAIN_SHARE = 0.5  # of the captions have no frame
-MAX_FRAMED_LENGTH = 60  # letters: longer ones stay without a frame, so that 24 wordpieces hold them
+PLAIN_SHARE = 0.5  # of captions, which have no frame
+MAX_FRAMED_LENGTH = 60  # letters; longer captions have no frame, so that they fit in 24 word pieces
 FRAMES = (
     "a 3d model of {}", "a 3d render of {}", "a 3d asset of {}", "a photo of {}",
     "a DSLR photo of {}", "a picture of {}", "an image of {}", "a rendering of {}", "a figurine of {}",
@@ -79,10 +79,10 @@ LINKS = ("with", "with", "with", "that has", "featuring")
 
 
 class Paint(NamedTuple):
-    """A surface: its colours (sRGB), pattern and shine, and the words that are true of it."""
+    """A surface: its colors (sRGB), pattern and shine, and the words that describe it."""
 
     name: str
-    words: tuple[str, ...]  # the commonest first
+    words: tuple[str, ...]  # the most common first
     color: Vec3
     color2: Vec3 = (1.0, 1.0, 1.0)
     pattern: Pattern = "plain"
@@ -92,13 +92,13 @@ class Paint(NamedTuple):
 
 @dataclass
 class Words:
-    """What may be said about an object: all of it is true, none of it has to be said."""
+    """Everything that a caption of an object may say; all of it is true, and all of it is optional."""
 
     nouns: tuple[str, ...]
-    main: Paint | None = None  # the colour of the object as a whole
+    main: Paint | None = None  # the color of the object as a whole
     adjectives: list[str] = field(default_factory=list)
-    details: Sequence[tuple[Paint | str, str]] = ()  # (colour or adjective, names of the part: "a|b")
-    typical: bool = False  # the colours are what one expects when none is named
+    details: Sequence[tuple[Paint | str, str]] = ()  # (color or adjective, names of the part: "a|b")
+    typical: bool = False  # the colors are those that one expects if a caption names none
 
 
 def _jitter(rng: random.Random, color: Vec3, amount: float = 0.03) -> Vec3:
@@ -107,9 +107,9 @@ def _jitter(rng: random.Random, color: Vec3, amount: float = 0.03) -> Vec3:
 
 
 def make_paint(rng: random.Random, name: str, shine: float = 0.0, shades: float = 0.0) -> Paint:
-    """A sample of a colour of PLAIN, or of "wooden" (grain of two near browns) or "stone" (two near greys).
+    """A random paint with a color of PLAIN, or "wooden" (a grain of two browns), or "stone" (two grays).
 
-    `shades` is the probability that it is one of SHADES instead.
+    `shades` is the probability of a color of SHADES instead.
     """
     if name == "wooden":
         color, words = rng.choice(WOODS)
@@ -130,18 +130,18 @@ def _alike(one: Paint, other: Paint) -> bool:
 
 
 def darker(paint: Paint, share: float = 0.8) -> Paint:
-    """`paint` as it looks in a hollow: plain, and `share` as bright."""
+    """`paint` as it looks in a hollow: plain, with `share` of the brightness."""
     r, g, b = (share * c for c in paint.color)
     return paint._replace(pattern="plain", color=(r, g, b))
 
 
 def glowing(paint: Paint) -> Paint:
-    """`paint` as of something that gives light."""
+    """`paint` for a surface that emits light."""
     return paint._replace(shine=GLOWING)
 
 
 class Palette:
-    """Paints of one object: its typical colours in two of five samples, else any; one finish throughout."""
+    """The paints of an object: typical colors in two of five samples, else any colors; one finish for all."""
 
     def __init__(self, rng: random.Random, glossy: float = 0.25, glossy_words: Sequence[str] = ("shiny", "glossy")):
         self.rng = rng
@@ -151,29 +151,29 @@ class Palette:
         self.adjectives = [rng.choice(tuple(glossy_words))] if is_glossy else []
 
     def pick(self, *typical: str, unlike: Sequence[Paint] = (), also: Sequence[str] = ()) -> Paint:
-        """One of the `typical` names, or any colour (or one of `also`) in other samples; never like `unlike`.
+        """A paint with one of the `typical` names, or in other samples any color or one of `also`; never like `unlike`.
 
-        What is typical is plain, so that an object of which no colour is said looks as one expects.
+        Typical colors are plain, so that an object looks as expected if its caption names no color.
         """
         taken = {name for p in unlike for name in (p.name, *CLOSE.get(p.name, ()))}
         pool = typical if self.typical else RANDOM_COLORS + 3 * tuple(also)
         pool = tuple(n for n in pool if n not in taken) or tuple(n for n in RANDOM_COLORS if n not in taken)
         while True:
             paint = make_paint(self.rng, self.rng.choice(pool), self.shine, 0.0 if self.typical else SHADE_SHARE)
-            if self.typical or not any(_alike(paint, other) for other in unlike):  # plain ones are told apart by CLOSE
+            if self.typical or not any(_alike(paint, other) for other in unlike):  # for plain colors, CLOSE suffices
                 return paint
 
     def fixed(self, *names: str) -> Paint:
-        """One of `names` whatever the sample: parts whose colour makes the object what it is."""
+        """A paint with one of `names` in every sample, for parts whose color belongs to the object."""
         return make_paint(self.rng, self.rng.choice(names), self.shine)
 
     def patterned(self, base: Paint, pattern: Pattern, scale: float, second: Paint) -> Paint:
-        """`base` with a `pattern` in the colour of `second`; scale in repeats per unit."""
+        """`base` with a `pattern` in the color of `second`; scale in repeats per unit."""
         return base._replace(pattern=pattern, pattern_scale=scale, color2=second.color)
 
 
 def sized(value: float, low: float, high: float, small: str, large: str) -> list[str]:
-    """[small] below `low`, [large] above `high`, else nothing to say."""
+    """[small] below `low`, [large] above `high`, else []."""
     return [small] if value < low else [large] if value > high else []
 
 
@@ -182,7 +182,7 @@ def _is_plural(noun: str) -> bool:
 
 
 def with_article(phrase: str) -> str:
-    """`phrase` after "a" or "an", or alone where its noun takes none."""
+    """`phrase` after "a" or "an", or alone if its noun has no article."""
     noun = phrase.split()[-1]
     if noun in MASS_NOUNS or _is_plural(noun):
         return phrase
@@ -191,17 +191,17 @@ def with_article(phrase: str) -> str:
 
 
 def pick_word(rng: random.Random, words: Sequence[str]) -> str:
-    """The first word, which is the commonest, in half of the draws; else any of them."""
+    """The first (most common) word with probability 1/2, else a random one."""
     return words[0] if rng.random() < 0.5 else rng.choice(words)
 
 
 def _pick_synonym(rng: random.Random, word: str, synonyms: Mapping[str, tuple[str, ...]]) -> str:
-    """`word` itself in half of the draws, else one of its synonyms."""
+    """`word` itself with probability 1/2, else one of its synonyms."""
     return rng.choice(synonyms[word]) if word in synonyms and rng.random() < 0.5 else word
 
 
 def caption(rng: random.Random, words: Words) -> str:
-    """One wording: the bare noun, or with up to three of the object's colours, materials, sizes and details."""
+    """A random caption: the noun alone, or with up to three of the object's colors, materials, sizes and details."""
     noun = _pick_synonym(rng, rng.choice(words.nouns), NOUNS)
     adjective = ""
     if words.adjectives and rng.random() < 0.4:
@@ -218,7 +218,7 @@ def caption(rng: random.Random, words: Words) -> str:
 
 
 def framed(rng: random.Random, text: str) -> str:
-    """`text` as it is, or as what a picture or model shows."""
+    """`text` alone or in a frame such as "a photo of ..."."""
     if rng.random() < PLAIN_SHARE:
         return text
     longer = rng.choice(FRAMES).format(text)
@@ -226,7 +226,7 @@ def framed(rng: random.Random, text: str) -> str:
 
 
 def noun_phrase(rng: random.Random, words: Words, size: str = "", plural: bool = False) -> str:
-    """A short name of an object without an article: its size, most often its colour, and its noun."""
+    """A short name of an object without an article: size, usually color, and noun."""
     noun = rng.choice(words.nouns)
     if rng.random() < 0.3:
         noun = rng.choice(NOUNS[noun])
@@ -235,7 +235,7 @@ def noun_phrase(rng: random.Random, words: Words, size: str = "", plural: bool =
 
 
 def is_countable(words: Words) -> bool:
-    """Whether one can say "two" of it: its names are neither plurals nor stuff."""
+    """Whether one can count the objects: no name is a plural or a mass noun."""
     names = [name for noun in words.nouns for name in (noun, *NOUNS[noun])]
     return not any(name.split()[-1] in MASS_NOUNS or _is_plural(name) for name in names)
 
@@ -267,7 +267,7 @@ def pluralize(noun: str) -> str:
 
 
 def _describe(rng: random.Random, words: Words) -> tuple[str, str]:
-    """What goes before the noun and what follows it: the colour of the whole, and up to two details."""
+    """The text before the noun (the color of the whole) and after it (up to two details)."""
     main = words.main if rng.random() < 0.8 else None
     known = [d for d in words.details if d[0] is not main]
     details = rng.sample(known, min(len(known), rng.choice((0, 1, 1, 1, 2))))
@@ -280,15 +280,15 @@ def _describe(rng: random.Random, words: Words) -> tuple[str, str]:
 
 
 def _details(rng: random.Random, details: Sequence[tuple[Paint | str, str]], form: float) -> str:
-    """One or two parts with their colours, in one of the forms that `form` in [0, 1) chooses between.
+    """One or two parts with their colors, in a form selected by `form` in [0, 1).
 
-    Only the first has rare words: the text encoder reads 24 wordpieces.
+    Only the first has rare words, since the text encoder reads only 24 word pieces.
     """
-    said: dict[str, str] = {}  # one word for each colour in a caption
+    used: dict[str, str] = {}  # one word for each color in a caption
     colors = []
     for paint, _ in details:
         if isinstance(paint, Paint):
-            paint = said.setdefault(paint.name, paint.words[0] if said else pick_word(rng, paint.words))
+            paint = used.setdefault(paint.name, paint.words[0] if used else pick_word(rng, paint.words))
         colors.append(paint)
     names = [rng.choice(names.split("|")) for _, names in details]
     if names[0] in PATTERNED and form < 0.4:

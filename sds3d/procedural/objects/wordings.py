@@ -1,4 +1,4 @@
-"""Words that no training caption of the pocket prior contains, each with the trained word of the same meaning."""
+"""Words that no training caption of the pocket prior contains, each with a trained word of the same meaning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def whole_words(words: Iterable[str]) -> re.Pattern[str]:
 
 
 def replace_words(text: str, found: re.Pattern[str], other: Callable[[str], str]) -> str:
-    """`text` with `other` of each word that `found`, of `whole_words`, finds; "a" or "an" before it is corrected."""
+    """`text` with each match of `found` (from `whole_words`) replaced by `other` of it; corrects "a" or "an" before it."""
 
     def replacement(match: re.Match[str]) -> str:
         word = other(match["word"])
