@@ -21,7 +21,7 @@ def parameters_of(optimizer):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_it_moves_parameters_as_torch_does(device):
+def test_updates_equal_those_of_torch(device):
     generator = torch.Generator().manual_seed(0)
     values = [torch.randn(size, generator=generator) for size in ((50, 3), (7,), (2, 4))]
     optimizers = []
@@ -46,7 +46,7 @@ def test_it_moves_parameters_as_torch_does(device):
         torch.testing.assert_close(own.state[got], state, rtol=0, atol=0)
 
 
-def test_it_does_not_import_the_compiler():
+def test_adam_does_not_import_the_compiler():
     program = (
         "import sys, torch; from sds3d.adam import Adam\n"
         "parameter = torch.nn.Parameter(torch.ones(3)); parameter.sum().backward()\n"

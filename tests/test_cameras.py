@@ -7,7 +7,7 @@ import torch
 from sds3d.cameras import Cameras, orbit_cameras, pixel_rays, sample_orbits, turntable
 
 
-def test_front_view_stands_on_plus_x_and_sees_z_up_and_y_right():
+def test_the_front_camera_is_on_plus_x_with_z_up_and_y_right():
     cameras = turntable(4, 64, elevation_deg=0.0, distance=3.0)
     torch.testing.assert_close(cameras.positions[0], torch.tensor([3.0, 0.0, 0.0]))
     torch.testing.assert_close(cameras.positions[1], torch.tensor([0.0, 3.0, 0.0]), atol=1e-6, rtol=0)
@@ -25,13 +25,13 @@ def test_projection_of_points_before_a_camera_on_plus_x():
     torch.testing.assert_close(pixels, torch.tensor([[[40.0, 28.0], [24.0, 16.0]]]))
 
 
-def test_grid_reaches_from_the_corner_of_the_first_pixel_to_that_of_the_last():
+def test_grid_maps_the_corners_of_the_image_to_plus_and_minus_one():
     camera = Cameras(torch.eye(4)[None], torch.eye(3)[None], width=8, height=4)
     corners = camera.grid(torch.tensor([[0.0, 0.0], [8.0, 4.0], [2.0, 2.0]]))
     torch.testing.assert_close(corners, torch.tensor([[-1.0, -1.0], [1.0, 1.0], [-0.5, 0.0]]))
 
 
-def test_viewmats_are_rigid_and_camtoworlds_inverts_them():
+def test_viewmats_are_rigid_and_camtoworlds_are_their_inverses():
     generator = torch.Generator().manual_seed(0)
     cameras = sample_orbits(5, 4, 32, (-20.0, 60.0), (2.0, 3.0), (30.0, 50.0), generator)
     identity = torch.eye(4).expand(20, -1, -1)
@@ -39,7 +39,7 @@ def test_viewmats_are_rigid_and_camtoworlds_inverts_them():
     torch.testing.assert_close(torch.linalg.det(cameras.viewmats), torch.ones(20))
 
 
-def test_views_of_an_orbit_share_all_but_an_equally_spaced_azimuth():
+def test_views_of_an_orbit_differ_only_in_equally_spaced_azimuths():
     cameras = sample_orbits(3, 4, 32, (-20.0, 60.0), (2.0, 3.0), (30.0, 50.0), torch.Generator().manual_seed(1))
     positions = cameras.positions.reshape(3, 4, 3)
     azimuths = torch.atan2(positions[..., 1], positions[..., 0])
@@ -49,7 +49,7 @@ def test_views_of_an_orbit_share_all_but_an_equally_spaced_azimuth():
     assert positions[:, 0, 2].unique().numel() == 3
 
 
-def test_rays_project_back_to_their_pixel_centers():
+def test_rays_project_to_their_pixel_centers():
     cameras = orbit_cameras(torch.tensor([0.3, 2.0]), torch.tensor([0.4, -0.2]), torch.tensor([2.5, 2.7]), 0.7, 8)
     origins, directions = pixel_rays(cameras)
     points = (origins + 1.7 * directions)[1].reshape(-1, 3)

@@ -9,12 +9,12 @@ from sds3d.cli.main import main
 from sds3d.errors import MAX_MESSAGE, UserError, as_user_error, lacking_memory, memory_for
 
 
-def test_a_short_message_stays_as_it_is() -> None:
+def test_a_short_message_is_unchanged() -> None:
     text = "seed: expected a whole number, got 'ä 🍄'; write seed=1" + "x" * (MAX_MESSAGE - 60)
     assert str(UserError(text)) == text
 
 
-def test_of_a_long_message_the_beginning_and_the_end_stay() -> None:
+def test_a_long_message_keeps_its_beginning_and_end() -> None:
     text = str(UserError("config.yaml: " + "!" * 1_000_000 + "; write seed=1"))
     assert text.startswith("config.yaml: !!!") and text.endswith("!!!; write seed=1")
     assert len(text) <= MAX_MESSAGE
@@ -25,7 +25,7 @@ def test_a_message_is_one_line_without_control_characters() -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000, "x\x1b[2J"])
-def test_no_name_of_a_file_ends_in_a_traceback(name, tmp_path, monkeypatch, capsys) -> None:
+def test_no_file_name_causes_a_traceback(name, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     for command in (
         ["generate", "a chair", "--config", name],
@@ -60,7 +60,7 @@ LACKS = [
 
 
 @pytest.mark.parametrize(("error", "memory"), LACKS, ids=lambda value: str(value)[:30])
-def test_a_lack_of_memory_is_recognized_whatever_reports_it(error: Exception, memory: str) -> None:
+def test_out_of_memory_errors_of_all_sources_are_recognized(error: Exception, memory: str) -> None:
     assert lacking_memory(error) == memory
     assert str(as_user_error(error)).startswith(f"out of {memory}; ")
     with (
@@ -71,7 +71,7 @@ def test_a_lack_of_memory_is_recognized_whatever_reports_it(error: Exception, me
     assert caught.value.__cause__ is error
 
 
-def test_a_tensor_that_is_too_large_is_a_lack_of_memory() -> None:
+def test_a_tensor_that_is_too_large_is_out_of_memory() -> None:
     with pytest.raises(UserError, match="^here: out of memory; there$"), memory_for("here", "there"):
         huge_tensor()
 
@@ -79,13 +79,13 @@ def test_a_tensor_that_is_too_large_is_a_lack_of_memory() -> None:
 @pytest.mark.parametrize(
     "error", [RuntimeError("shapes do not match"), KeyError("memory"), OSError("x"), SystemError()]
 )
-def test_other_errors_stay_what_they_are(error: Exception) -> None:
+def test_other_errors_are_unchanged(error: Exception) -> None:
     assert as_user_error(error) is None
     with pytest.raises(type(error)), memory_for("here", "there"):
         raise error
 
 
-def test_the_command_line_reports_a_lack_of_memory(monkeypatch, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_line_reports_out_of_memory(monkeypatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr("sds3d.cli.doctor.examine", huge_tensor)
     assert main(["doctor"]) == 2
     assert capsys.readouterr().err.startswith("error: out of memory; end other programs or lower the settings ")

@@ -210,7 +210,7 @@ def made(estimators: list[CountingPull], tmp_path_factory: pytest.TempPathFactor
     return run, report
 
 
-def test_what_comes_out_is_the_ball_that_the_prior_knows(made, estimators: list[CountingPull]) -> None:
+def test_the_result_is_the_ball_of_the_prior(made, estimators: list[CountingPull]) -> None:
     run, report = made
     assert report["balls"] == 1
     assert {"ball.json", "mesh.glb", "preview.png", "turntable.mp4"} == set(report["outputs"])
@@ -220,7 +220,7 @@ def test_what_comes_out_is_the_ball_that_the_prior_knows(made, estimators: list[
     assert estimators[0].calls.item() == CONFIG.stages[0].steps / CONFIG.stages[0].prior_every
 
 
-def test_its_mesh_is_that_ball_and_goes_through_an_exporter(made, tmp_path: Path) -> None:
+def test_its_mesh_is_that_ball_and_can_be_exported(made, tmp_path: Path) -> None:
     run, _ = made
     mesh = read_glb(run.path / "mesh.glb")
     assert mesh.vertices.norm(dim=-1).sub(RADIUS).abs().max() < 0.1
@@ -231,7 +231,7 @@ def test_its_mesh_is_that_ball_and_goes_through_an_exporter(made, tmp_path: Path
     assert torch.from_numpy(read.vertices).float().sub(mesh.vertices).abs().max() < 1e-5
 
 
-def test_it_is_resumed_as_if_it_had_not_been_stopped(made, estimators: list[CountingPull], tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_same_result(made, estimators: list[CountingPull], tmp_path: Path) -> None:
     blocks = iter(range(10**6))
     run, report = make(tmp_path, stop=lambda: next(blocks) == 11)
     assert report is None and run.load_latest() is not None

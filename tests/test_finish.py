@@ -36,7 +36,7 @@ def read_ply(data: bytes) -> dict[str, np.ndarray]:
     return dict(zip(names, np.frombuffer(body, "<f4").reshape(-1, len(names)).T, strict=True))
 
 
-def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
+def test_splat_ply_has_the_scene_in_the_axes_of_viewers() -> None:
     scene = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene.quats.data *= 3
     scene.log_scales.data += torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
@@ -54,7 +54,7 @@ def test_splat_ply_holds_the_scene_turned_to_the_axes_of_viewers() -> None:
     torch.testing.assert_close(file @ file.mT, AXES @ world @ world.mT @ AXES.T)
 
 
-def test_splat_ply_reads_what_it_wrote() -> None:
+def test_splat_ply_reads_back_equal() -> None:
     """Up to the length and the sign of quaternions, and float32 of colors at the very end of their range."""
     scene = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene.quats.data *= 3
@@ -72,13 +72,13 @@ def test_splat_ply_reads_what_it_wrote() -> None:
 @pytest.mark.parametrize(
     "change", [lambda x: x[:-1], lambda x: x + b"0", lambda x: x.replace(b"rot_3", b"rot_4"), lambda x: b""]
 )
-def test_splat_ply_reads_nothing_else(change: Callable[[bytes], bytes]) -> None:
+def test_splat_ply_rejects_other_files(change: Callable[[bytes], bytes]) -> None:
     scene = Gaussians.random_ball(GaussiansConfig(num_init=5), torch.Generator().manual_seed(0))
     with pytest.raises(UserError, match="splats: expected a PLY file as sds3d writes it"):
         read_splat_ply(change(splat_ply(scene)))
 
 
-def test_splat_ply_refuses_what_is_not_finite() -> None:
+def test_splat_ply_rejects_nonfinite_scenes() -> None:
     scene = Gaussians.random_ball(GaussiansConfig(num_init=5), torch.Generator().manual_seed(0))
     scene.means.data[2, 1] = math.nan
     with pytest.raises(UserError, match="diverged"):
@@ -107,7 +107,7 @@ def test_preview_has_six_views_in_two_rows(mesh: TexturedMesh) -> None:
     np.testing.assert_array_equal(picture, (sheet * 255).round().byte().numpy())
 
 
-def test_turntable_plays(mesh: TexturedMesh, tmp_path: Path) -> None:
+def test_the_turntable_can_be_decoded(mesh: TexturedMesh, tmp_path: Path) -> None:
     import imageio_ffmpeg
 
     path = tmp_path / "turntable.mp4"
@@ -123,13 +123,13 @@ def test_turntable_plays(mesh: TexturedMesh, tmp_path: Path) -> None:
         assert abs(int(picture[0, 0].min()) - round(255 * BACKGROUND)) <= 3
 
 
-def test_peak_memory_counts_bytes() -> None:
+def test_peak_memory_is_in_bytes() -> None:
     before = peak_memory()["host"]
     held = torch.ones(100_000_000 // 4)
     assert before > 50e6 and peak_memory()["host"] >= max(before, held.nbytes)
 
 
-def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
+def test_finish_writes_all_files_of_a_run(tmp_path: Path) -> None:
     gaussians = Gaussians.random_ball(GaussiansConfig(num_init=1500), torch.Generator().manual_seed(0))
     gaussians.logit_opacities.data += 6  # a solid ball
     scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
@@ -155,7 +155,9 @@ def test_finish_writes_all_that_a_run_promises(tmp_path: Path) -> None:
     assert (run.path / "mesh.glb").read_bytes().startswith(b"glTF")
 
 
-def test_a_failed_film_costs_nothing_else(mesh: TexturedMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_film_does_not_affect_other_files(
+    mesh: TexturedMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The files before it stay; the next attempt makes the film alone, with the bytes of a run without faults."""
     gaussians = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
@@ -183,7 +185,7 @@ def test_a_failed_film_costs_nothing_else(mesh: TexturedMesh, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("change", ["scene", "mesh", "record"])
-def test_parts_of_something_else_are_made_again(
+def test_parts_of_another_scene_are_made_again(
     change: str, mesh: TexturedMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gaussians = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
@@ -207,7 +209,7 @@ def test_parts_of_something_else_are_made_again(
 
 
 @pytest.mark.parametrize("name", ["scene.ply", "scene.png"])
-def test_a_file_that_is_not_what_its_suffix_says_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_file_that_does_not_match_its_suffix_is_rejected(name: str, tmp_path: Path) -> None:
     """As a representation with a fault in its `files` would write it."""
     gaussians = Gaussians.random_ball(GaussiansConfig(num_init=5), torch.Generator().manual_seed(0))
     scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))

@@ -53,14 +53,14 @@ def layer(name: str) -> int:
     return next(index for index, names in enumerate(LAYERS) if name in names)
 
 
-def test_a_folder_imports_only_what_lies_below_it() -> None:
+def test_a_folder_imports_only_from_lower_layers() -> None:
     pairs = {(module, other) for module in MODULES for other in imports(module, True) if other in MODULES}
     across = {(folder(a), folder(b)): f"{a} imports {b}" for a, b in pairs if folder(a) != folder(b) != "__init__"}
     upward = {pair for pair in across.keys() - BESIDE - ENTRY if layer(pair[0]) <= layer(pair[1])}
     assert not {across[pair] for pair in upward}
 
 
-def test_modules_import_each_other_in_no_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     """Of what is imported at the top of a module; to import a module runs the packages that hold it, too."""
     graph: dict[str, set[str]] = {}
     for module in MODULES:
@@ -70,14 +70,14 @@ def test_modules_import_each_other_in_no_circle() -> None:
     TopologicalSorter(graph).prepare()
 
 
-def test_no_circle_is_hidden_inside_functions() -> None:
+def test_there_are_no_circular_imports_inside_functions() -> None:
     """A package's own module may hand on what its files hold, so packages are left out here."""
     graph = {module: {*imports(module, True)} & MODULES.keys() - {module} for module in MODULES}
     packages = {module for module, path in MODULES.items() if path.name == "__init__.py"}
     TopologicalSorter({module: others - packages for module, others in graph.items()}).prepare()
 
 
-def test_the_package_has_few_entries() -> None:
+def test_the_package_has_at_most_its_limit_of_entries() -> None:
     names = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name[0] != "_"}
     assert len(names) <= 26
     assert names <= set.union(*LAYERS)

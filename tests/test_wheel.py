@@ -36,7 +36,7 @@ def run(package: Path, folder: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_the_wheel_holds_the_presets_of_the_checkout(installed: Path) -> None:
+def test_the_wheel_contains_the_presets_of_the_checkout(installed: Path) -> None:
     presets = {path.name: path.read_bytes() for path in (CHECKOUT / "configs").glob("*.yaml")}
     assert {path.name: path.read_bytes() for path in (installed / "sds3d/config/presets").iterdir()} == presets
     assert not (installed / "configs").exists() and not (installed / "tests").exists()
@@ -50,14 +50,14 @@ def test_a_preset_makes_an_asset(installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["--prior", "mvdream-sd2.1"], ["--config", "mvdream-sd-texture"]])
-def test_an_estimate_is_that_of_the_checkout(installed: Path, tmp_path: Path, words: list[str]) -> None:
+def test_an_estimate_equals_that_of_the_checkout(installed: Path, tmp_path: Path, words: list[str]) -> None:
     """With the preset of the prior: 10,000 and more steps in three stages, not the defaults of the pocket prior."""
     answer = run(installed, tmp_path, "estimate", *words, "--gpu-gib", "80")
     assert answer == run(CHECKOUT, tmp_path, "estimate", *words, "--gpu-gib", "80")
     assert answer[0] == 0 and "7000" in answer[1], answer[1]
 
 
-def test_the_doctor_finds_the_package_whole(installed: Path, tmp_path: Path) -> None:
+def test_the_doctor_finds_no_problem_with_the_package(installed: Path, tmp_path: Path) -> None:
     code, output = run(installed, tmp_path, "doctor")
     assert code == 0, output
     assert str(CHECKOUT) not in output

@@ -30,12 +30,12 @@ def problem(*overrides: str, preset: Path | None = None, prompt: str | None = PR
     return str(caught.value)
 
 
-def test_defaults_are_the_dataclasses() -> None:
+def test_the_defaults_are_those_of_the_dataclasses() -> None:
     assert load_config(None, [], PROMPT) == Config(prompt=PROMPT)
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_every_number_has_a_range_and_its_default_is_in_it(cls: type) -> None:
+def test_every_number_has_a_range_that_contains_its_default(cls: type) -> None:
     """A Ramp has the range of the field that it stands in."""
     for name, value in vars(cls()).items():
         values = (value.start, value.end) if isinstance(value, Ramp) else value if isinstance(value, tuple) else [value]
@@ -45,13 +45,13 @@ def test_every_number_has_a_range_and_its_default_is_in_it(cls: type) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_load(preset: str) -> None:
+def test_all_presets_load(preset: str) -> None:
     by_name = load_config(Path(preset), [], PROMPT)
     assert by_name == load_config(find_preset(Path(preset)), [], PROMPT)
     assert (by_name == Config(prompt=PROMPT)) == (preset == "asset")
 
 
-def test_overrides_reach_every_kind_of_field() -> None:
+def test_overrides_set_every_type_of_field() -> None:
     cfg = load_config(
         None,
         ["seed=7", "stages.0.steps=1e2", "stages.0.t_min.end=5e-2", "stages.0.cameras.elevation_deg=[-10, 20]",
@@ -66,7 +66,7 @@ def test_overrides_reach_every_kind_of_field() -> None:
     assert isinstance(stage.steps, int) and isinstance(stage.cameras.elevation_deg[0], float)
 
 
-def test_a_file_lists_stages_and_leaves_the_rest_at_its_defaults(tmp_path: Path) -> None:
+def test_stages_in_a_file_have_defaults_for_omitted_keys(tmp_path: Path) -> None:
     path = tmp_path / "two.yaml"
     path.write_text("stages:\n- {name: a, steps: 3, t_min: {end: 0.1}}\n- name: b\n  loss: {opaque: 1}\n")
     cfg = load_config(path, ["stages.1.steps=5"], PROMPT)
@@ -76,7 +76,7 @@ def test_a_file_lists_stages_and_leaves_the_rest_at_its_defaults(tmp_path: Path)
 
 
 @pytest.mark.parametrize("prompt", HOSTILE)
-def test_text_is_opaque_and_a_dump_loads_back_equal(prompt: str, tmp_path: Path) -> None:
+def test_any_text_survives_dump_and_load(prompt: str, tmp_path: Path) -> None:
     cfg = load_config(Path("smoke"), [f"negative_prompt={prompt}", "stages.0.t_max.end=0.8987654321"], prompt)
     assert (cfg.prompt, cfg.negative_prompt) == (prompt, prompt)
     path = tmp_path / "config.yaml"
@@ -85,7 +85,7 @@ def test_text_is_opaque_and_a_dump_loads_back_equal(prompt: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["${oc.env:HOME}", "${seed}", "${spy:}", "${", "\\${seed}", "a ${x:${y}} b", "???"])
-def test_nothing_is_interpolated(text: str, tmp_path: Path) -> None:
+def test_text_is_never_interpolated(text: str, tmp_path: Path) -> None:
     """From the command line, from an override and from a file; alone, in a list, and where a number is expected."""
     path = tmp_path / "text.yaml"
     path.write_text(json.dumps({"prompt": text, "negative_prompt": text, "out": text, "prior": {"path": text}}))
@@ -107,12 +107,12 @@ def test_nothing_is_interpolated(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["", "  \u3000 "])
-def test_an_empty_prompt_is_refused(prompt: str) -> None:
+def test_an_empty_prompt_is_rejected(prompt: str) -> None:
     assert "the prompt is empty" in problem(prompt=prompt)
     assert "the prompt is empty" in problem(prompt=None)
 
 
-def test_prompt_rules() -> None:
+def test_prompt_limits() -> None:
     assert load_config(None, [], "  x" + "y" * 599 + " \n").prompt == "x" + "y" * 599
     assert "601 characters, at most 600" in problem(prompt="x" * 601)
     assert "U+0000" in problem(prompt="a\0b")
@@ -122,7 +122,7 @@ def test_prompt_rules() -> None:
     assert "negative_prompt: 601 characters" in problem("negative_prompt=" + "x" * 601)
 
 
-def test_unknown_keys_are_answered_with_the_known_one() -> None:
+def test_errors_of_unknown_keys_suggest_the_known_key() -> None:
     assert problem("sed=1") == "sed: unknown key, did you mean 'seed'?"
     assert problem("stages.0.stepz=1") == "stages.0.stepz: unknown key, did you mean 'steps'?"
     assert problem("mesh.zzz=1").startswith("mesh.zzz: unknown key; known: grid, faces")
@@ -151,7 +151,7 @@ def test_unknown_keys_are_answered_with_the_known_one() -> None:
         ("renderer.backend=off", "renderer.backend: expected auto, native, gsplat or torch, got false"),
     ],
 )
-def test_wrong_types(override: str, expected: str) -> None:
+def test_errors_of_wrong_types(override: str, expected: str) -> None:
     assert problem(override) == expected
 
 
@@ -178,11 +178,11 @@ def test_wrong_types(override: str, expected: str) -> None:
         ("out=", "out: expected the path of a folder"),
     ],
 )
-def test_out_of_range(override: str, expected: str) -> None:
+def test_errors_of_numbers_out_of_range(override: str, expected: str) -> None:
     assert expected in problem(override)
 
 
-def test_all_problems_at_once_with_file_and_line(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_with_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("seed: 1\nmesh:\n  face: 5\n  grid: x\nstages:\n- steps: 0\n")
     text = problem("checkpoint.keep=0", preset=path)
@@ -192,7 +192,7 @@ def test_all_problems_at_once_with_file_and_line(tmp_path: Path) -> None:
     assert "; checkpoint.keep: 0 is out of range" in text
 
 
-def test_an_override_of_a_key_does_not_blame_the_file(tmp_path: Path) -> None:
+def test_an_error_in_an_override_does_not_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "good.yaml"
     path.write_text("seed: 1\nmesh:\n  grid: 64\n  faces: x\n")
     assert problem("mesh.faces=y", preset=path) == 'mesh.faces: expected a whole number, got "y"'
@@ -226,7 +226,7 @@ def test_an_override_of_a_key_does_not_blame_the_file(tmp_path: Path) -> None:
         pytest.param(b"seed: " + b"1" * 500_000 + b".5", "not valid YAML: a number of 500002 characters", id="digits"),
     ],
 )  # fmt: skip
-def test_bad_files(content: bytes, expected: str, tmp_path: Path) -> None:
+def test_errors_of_unreadable_files(content: bytes, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_bytes(content)
     assert expected in problem(preset=path, prompt=None if b"prompt" in content else PROMPT)
@@ -245,14 +245,14 @@ def test_a_thousand_problems_make_one_short_message(tmp_path: Path) -> None:
     assert len(text) <= MAX_MESSAGE
 
 
-def test_no_such_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_errors_of_missing_files_and_presets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "no such file" in problem(preset=Path("/nowhere/x.yaml"))
     assert problem(preset=Path("xyz")) == f"config xyz: no such file; presets: {', '.join(PRESETS)}"
     monkeypatch.setattr(settings, "PRESET_FOLDERS", (tmp_path,))
     assert problem(preset=Path("smoke")) == f"no presets in {tmp_path}; install sds3d again"
 
 
-def test_kind_chooses_the_class_and_drops_what_the_other_kind_said() -> None:
+def test_kind_selects_the_class() -> None:
     @dataclass(frozen=True)
     class Square:
         kind: Literal["square"] = "square"
@@ -273,7 +273,9 @@ def test_kind_chooses_the_class_and_drops_what_the_other_kind_said() -> None:
         from_mapping(Drawing, {"shape": {"kind": "dics"}})
 
 
-def test_another_kind_forgets_what_was_said_of_the_one_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_kind_discards_the_options_of_the_previous_kind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     @dataclass(frozen=True)
     class Thin:
         kind: Literal["thin"] = "thin"
@@ -311,13 +313,13 @@ def test_another_kind_forgets_what_was_said_of_the_one_before(monkeypatch: pytes
     assert problem("shape.side=3", "shape.kind=disc") == "shape.side: unknown key; known: kind, line"
 
 
-def test_imports_no_torch() -> None:
+def test_loading_a_config_does_not_import_torch() -> None:
     code = "import sys, sds3d.config.load, sds3d.runs.folder; "
     code += "assert not {'torch', 'yaml', 'omegaconf'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_stage_has_the_prior_of_the_run_unless_it_names_one(tmp_path: Path) -> None:
+def test_a_stage_without_a_prior_has_that_of_the_run(tmp_path: Path) -> None:
     cfg = load_config(None, ["stages.1.prior.kind=mvdream", "stages.1.prior.path=a"], "x")
     assert [stage.prior for stage in cfg.stages] == [None, MVDreamConfig(path="a"), None]
     assert [cfg.prior_of(stage) for stage in cfg.stages] == [cfg.prior, cfg.stages[1].prior, cfg.prior]
@@ -328,6 +330,6 @@ def test_a_stage_has_the_prior_of_the_run_unless_it_names_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("override", ["stages.0.prior.kind=run", "stages.0.prior={kind: run}", "prior=null"])
-def test_a_prior_is_one_of_three(override: str) -> None:
+def test_a_prior_has_one_of_three_kinds(override: str) -> None:
     with pytest.raises(UserError, match="prior.kind: expected pocket, mvdream or stable-diffusion, got"):
         load_config(None, [override], "x")

@@ -60,7 +60,7 @@ def whole(tmp_path: Path) -> bytes:
         ("yes x | head -c 3000 >&2; exit 3", "ffmpeg exited with code 3: x;"),
     ],
 )
-def test_a_film_that_is_not_whole_is_refused_in_one_line(script: str, message: str, fake, tmp_path: Path) -> None:
+def test_an_incomplete_film_is_a_one_line_error(script: str, message: str, fake, tmp_path: Path) -> None:
     whole(tmp_path)
     write_film(FRAMES[:4], (32, 32), tmp_path / "four.mp4")
     fake(script.format(whole=tmp_path / "whole.mp4", four=tmp_path / "four.mp4"))
@@ -70,7 +70,7 @@ def test_a_film_that_is_not_whole_is_refused_in_one_line(script: str, message: s
 
 
 @pytest.mark.parametrize("script", ["sleep 99", "cat >/dev/null; sleep 99", "cat >/dev/null; sleep 98 & sleep 99"])
-def test_ffmpeg_that_stands_still_is_ended(script: str, fake, tmp_path: Path) -> None:
+def test_ffmpeg_without_progress_is_killed(script: str, fake, tmp_path: Path) -> None:
     """Also where it does not read: more than a pipe holds is waiting for it."""
     fake(f"echo $$ >{tmp_path}/pid; {script}")
     began = time.monotonic()
@@ -80,7 +80,7 @@ def test_ffmpeg_that_stands_still_is_ended(script: str, fake, tmp_path: Path) ->
     assert not alive(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
-def test_an_error_of_the_frames_is_handed_on_and_ends_ffmpeg(fake, tmp_path: Path) -> None:
+def test_an_error_of_the_frames_is_raised_and_ends_ffmpeg(fake, tmp_path: Path) -> None:
     def frames():
         yield FRAMES[0]
         raise KeyboardInterrupt
@@ -93,7 +93,7 @@ def test_an_error_of_the_frames_is_handed_on_and_ends_ffmpeg(fake, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["missing", "not executable", "no program"])
-def test_ffmpeg_that_cannot_start(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ffmpeg_that_cannot_start_is_an_error(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "ffmpeg"
     if kind != "missing":
         program.write_bytes(b"\0\1\2\3")
@@ -103,7 +103,7 @@ def test_ffmpeg_that_cannot_start(kind: str, tmp_path: Path, monkeypatch: pytest
         write_film(FRAMES, (32, 32), tmp_path / "film.mp4")
 
 
-def test_a_file_size_limit_is_noticed(tmp_path: Path) -> None:
+def test_a_file_size_limit_is_an_error(tmp_path: Path) -> None:
     """A real ffmpeg that may write 500 bytes."""
     code = """
 import resource, sys
@@ -118,7 +118,7 @@ write_film([bytes(32 * 32 * 3)] * 5, (32, 32), Path(sys.argv[1]))
     assert "UserError: ffmpeg was killed (File size limit exceeded)" in done.stderr
 
 
-def test_every_cut_of_a_film_is_noticed(tmp_path: Path) -> None:
+def test_every_truncation_of_a_film_is_found(tmp_path: Path) -> None:
     data = whole(tmp_path)
     assert count_frames(data) == len(FRAMES)
     for size in range(len(data)):
@@ -127,7 +127,7 @@ def test_every_cut_of_a_film_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 32), (32, 31)])
-def test_a_size_may_be_odd(size: tuple[int, int], tmp_path: Path) -> None:
+def test_odd_sizes_are_allowed(size: tuple[int, int], tmp_path: Path) -> None:
     import imageio_ffmpeg
 
     width, height = size

@@ -61,7 +61,7 @@ def angles_deg(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.rad2deg(torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1, 1).acos())
 
 
-def test_normals_of_a_plane_are_exact_up_to_its_border():
+def test_normals_of_a_plane_are_exact_including_its_border():
     """Differences of points of a plane lie in it, central or one-sided; 1e-7 is the rounding of the cameras."""
     cameras = in_double(CAMERAS[:1])
     normal = torch.nn.functional.normalize(torch.tensor([0.9, 0.3, 0.4], dtype=torch.float64), dim=0)
@@ -123,7 +123,7 @@ def test_normals_of_a_rendered_shell():
     assert means[0] < 8 and means[1] < 0.7 * means[0]
 
 
-def test_normals_face_the_camera_whatever_the_depths_are():
+def test_normals_face_the_camera_for_any_depths():
     depths = torch.rand(4, 48, 48, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 5 + 0.1
     alphas = torch.rand(4, 48, 48, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     cameras = in_double(CAMERAS)
@@ -135,7 +135,7 @@ def test_normals_face_the_camera_whatever_the_depths_are():
     assert ((normals * directions).sum(-1)[drawn] < 0).all()
 
 
-def test_the_gradient_is_that_of_the_formula_and_goes_to_the_depths_alone():
+def test_only_depths_receive_a_gradient_that_of_the_formula():
     """Also beside empty pixels, and for a pixel that has no neighbor in its row, where there is nothing to follow."""
     cameras = in_double(turntable(1, 6))
     depths = 2 + torch.rand(1, 6, 6, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -152,7 +152,7 @@ def test_the_gradient_is_that_of_the_formula_and_goes_to_the_depths_alone():
     assert (of_depths != 0).sum() > 10
 
 
-def test_what_normals_say_moves_and_turns_splats_and_does_nothing_else_to_them():
+def test_normals_only_move_and_rotate_splats():
     scene = Gaussians.random_ball(GaussiansConfig(num_init=200), torch.Generator().manual_seed(0))
     cameras, backgrounds = turntable(2, 32), torch.zeros(2, 3)
     whole, surface = [build_renderer(RendererConfig(), x, CPU)(cameras, backgrounds) for x in (scene, Surface(scene))]
@@ -162,7 +162,7 @@ def test_what_normals_say_moves_and_turns_splats_and_does_nothing_else_to_them()
     assert moved == {"means", "quats"}
 
 
-def test_a_prior_of_normals_is_shown_both_and_one_of_colors_the_same_as_before(tmp_path):
+def test_the_prior_determines_whether_it_sees_normals(tmp_path):
     depths, alphas, normals = ball(turntable(4, 128), 0.6)
     colors = torch.rand(4, 128, 128, 3, generator=torch.Generator().manual_seed(0))
     render = Render(colors, alphas, depths)
@@ -179,7 +179,7 @@ def test_a_prior_of_normals_is_shown_both_and_one_of_colors_the_same_as_before(t
     torch.testing.assert_close(middle, expected, atol=0.01, rtol=0)  # averages over pixels four times as small
 
 
-def test_training_latents_hold_colors_as_before_and_normals_that_are_zero_beside_the_object():
+def test_training_latents_have_equal_colors_and_normals_that_are_zero_outside_of_the_object():
     batch = data.ProceduralObjects(0, 2, range(1), TextEncoder(POCKET / "text_encoder"))[0]
     both, alone = data.render_latents(batch, normals=True), data.render_latents(batch)
     assert both.shape == (8, 24, 32, 32) and torch.equal(both[:, :12], alone)
@@ -196,7 +196,7 @@ def options(out: Path, *more: str) -> list[str]:
     return ["--out", str(out), *small, *more]
 
 
-def test_a_widened_network_draws_colors_as_before_whatever_the_normals_are(tmp_path):
+def test_a_widened_network_predicts_equal_colors_for_any_normals(tmp_path):
     plain = write_tiny_prior(tmp_path / "plain")
     widened = Learner(train.parse(options(tmp_path / "out", "--init", str(plain), "--normals")), CPU).unet
     generator = torch.Generator().manual_seed(0)
@@ -217,7 +217,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "trained"
 
 
-def test_a_trained_prior_draws_normals_and_shows_colors(trained):
+def test_a_trained_prior_predicts_normals_and_previews_colors(trained):
     prior = PocketPrior(trained, CPU)
     assert prior.normals and not PocketPrior(trained.parent / "plain", CPU).normals
     weights = prior.unet.conv_out.weight.flatten(1).norm(dim=1)
@@ -230,7 +230,7 @@ def test_a_trained_prior_draws_normals_and_shows_colors(trained):
     torch.testing.assert_close(prior.decode_latents(prior.encode_images(images)), images)
 
 
-def test_training_goes_on_from_a_prior_of_normals_without_being_told(trained, tmp_path):
+def test_training_from_a_prior_with_normals_predicts_normals(trained, tmp_path):
     args = train.parse(options(tmp_path, "--init", str(trained)))
     assert args.normals
     state = Learner(args, CPU).unet.state_dict()
@@ -281,7 +281,7 @@ def cube(cameras: Cameras, half: float) -> tuple[torch.Tensor, torch.Tensor]:
 ROUNDING = 0.5 / 127 + 1e-6  # of a component of a normal in eight bits
 
 
-def test_normals_of_own_meshes_in_closed_form(own):
+def test_normals_of_user_meshes_in_closed_form(own):
     """Every one of a box's, and those of a ball but at its rim, where that of the mesh has corners."""
     (ball_layers, cameras), (box_layers, box_cameras) = map(seen, own)
     normals, coverage = cube(supersampled(box_cameras), 0.9 / math.sqrt(3))
@@ -295,7 +295,7 @@ def test_normals_of_own_meshes_in_closed_form(own):
     torch.testing.assert_close(ball_layers[inside][:, 4:], expected, atol=ROUNDING + 3e-3, rtol=0)
 
 
-def test_normals_of_own_meshes_are_those_that_the_tracer_draws(own):
+def test_normals_of_user_meshes_equal_those_of_the_tracer(own):
     half = 0.9 / math.sqrt(3)
     parts = [Part("ellipsoid", (0, 0, 0), (0.9,) * 3, (1, 1, 1)), Part("box", (0, 0, 0), (half,) * 3, (1, 1, 1))]
     for one, part in zip(own, parts, strict=True):
@@ -308,14 +308,14 @@ def test_normals_of_own_meshes_are_those_that_the_tracer_draws(own):
         torch.testing.assert_close(layers[inside][:, 4:], traced[inside][:, 4:], atol=ROUNDING + 4e-3, rtol=0)
 
 
-def test_eight_bits_keep_no_normal_at_all_and_whole_ones():
+def test_zero_and_unit_normals_are_exact_in_eight_bits():
     steps = torch.arange(-127, 128) / 127
     layers = torch.cat([torch.zeros(255, 4), steps[:, None].expand(-1, 3)], 1)
     assert torch.equal(views.from_bytes(views.to_bytes(layers)), layers)
     assert layers[127].eq(0).all() and layers[-1, 4:].eq(1).all() and layers[0, 4:].eq(-1).all()
 
 
-def test_a_batch_of_both_holds_normals_that_are_zero_beside_the_objects(own):
+def test_normals_of_a_mixed_batch_are_zero_outside_of_the_objects(own):
     encoder = TextEncoder(POCKET / "text_encoder")
     batch = MixedObjects(0, 3, range(1), encoder, user_objects=own, mix=1 / 3)[0]
     assert batch.pictures.shape == (2, 4, 64, 64, 7)
@@ -331,7 +331,7 @@ def test_a_batch_of_both_holds_normals_that_are_zero_beside_the_objects(own):
 
 
 @pytest.mark.parametrize("asks", ["--normals", "--init"])
-def test_training_on_own_objects_draws_normals_where_the_prior_does(trained, meshes, tmp_path, monkeypatch, asks):
+def test_training_on_user_meshes_has_normals_if_the_prior_has(trained, meshes, tmp_path, monkeypatch, asks):
     """Asked to by --normals, or because the prior that it starts from does."""
     monkeypatch.setattr(library.render_library, "__defaults__", (1,))
     monkeypatch.setattr(train, "CAPTIONS", 10)
@@ -354,7 +354,7 @@ def test_training_on_own_objects_draws_normals_where_the_prior_does(trained, mes
 
 
 @pytest.mark.parametrize("estimator", [StageConfig().estimator, VSDConfig()], ids=lambda cfg: cfg.kind)
-def test_a_run_moves_the_scene_by_both(trained, tmp_path, monkeypatch, estimator):
+def test_colors_and_normals_both_move_the_scene(trained, tmp_path, monkeypatch, estimator):
     """A few steps, that end elsewhere when the gradient of the normals is taken away."""
     cfg = Config(
         prompt="a red mushroom", device="cpu", prior=PocketConfig(path=str(trained)), out=str(tmp_path / "with"),

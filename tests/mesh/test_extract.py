@@ -23,7 +23,7 @@ def euler(vertices, faces):
     return len(vertices) - 3 * len(faces) // 2 + len(faces)
 
 
-def test_a_ball_comes_out_closed_with_its_volume_and_no_handle():
+def test_the_surface_of_a_ball_is_closed_with_its_volume_and_no_handle():
     vertices, faces, components = isosurface(grid_field(lambda p: 1 - p.norm(dim=-1)), 0.4)
     assert is_watertight(faces) and euler(vertices, faces) == 2 and components == 1
     assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi * 0.6**3, rel=0.01)
@@ -32,13 +32,13 @@ def test_a_ball_comes_out_closed_with_its_volume_and_no_handle():
     assert volume(light, few) == pytest.approx(4 / 3 * math.pi * 0.6**3, rel=0.02)
 
 
-def test_a_torus_keeps_its_hole_through_cleaning():
+def test_cleaning_keeps_the_hole_of_a_torus():
     ring = grid_field(lambda p: 0.2 - torch.hypot(p[..., :2].norm(dim=-1) - 0.6, p[..., 2]))
     vertices, faces = clean(*isosurface(ring, 0.0)[:2], 1500)
     assert euler(vertices, faces) == 0 and is_watertight(faces)
 
 
-def test_floaters_go_and_voids_close():
+def test_cleaning_removes_floaters_and_voids():
     def scene(points):
         shell = 0.5 - points.norm(dim=-1) - 10 * (points.norm(dim=-1) < 0.2)
         return 1 + torch.maximum(shell, 0.07 - (points - 0.8).norm(dim=-1))
@@ -48,7 +48,7 @@ def test_floaters_go_and_voids_close():
     assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi * 0.5**3, rel=0.02)
 
 
-def test_a_second_part_that_is_large_enough_stays():
+def test_cleaning_keeps_a_second_part_that_is_large_enough():
     def scene(points):
         return 1 + torch.maximum(0.4 - points.norm(dim=-1), 0.2 - (points - torch.tensor([0.75, 0, 0])).norm(dim=-1))
 
@@ -57,7 +57,7 @@ def test_a_second_part_that_is_large_enough_stays():
     assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi * (0.4**3 + 0.2**3), rel=0.02)
 
 
-def test_an_open_or_empty_surface_is_not_let_through():
+def test_an_open_or_empty_surface_is_an_error():
     vertices, faces, _ = isosurface(grid_field(lambda p: 1 - p.norm(dim=-1), 24), 0.4)
     with pytest.raises(RuntimeError, match="closed manifold"):
         check_manifold(vertices, faces[1:])
@@ -80,14 +80,14 @@ def test_ray_maxima_give_the_silhouette_of_a_ball():
     assert (drawn & truth).sum() / (drawn | truth).sum() > 0.98
 
 
-def test_threshold_is_the_highest_that_still_matches():
+def test_the_threshold_is_the_highest_that_matches_the_silhouettes():
     maxima = torch.linspace(0, 1, 10001)[None, None]
     threshold, iou = best_threshold(maxima, maxima > 0.5, 0.02, 4.0)
     # The IoU at t > 0.5 is 2 (1 - t): it has lost SLACK at 0.51, and candidates are 9% apart.
     assert 0.51 / 1.09 < threshold <= 0.5101 and iou > 0.95
 
 
-def test_an_object_that_touches_the_grid_is_still_closed():
+def test_an_object_at_the_border_of_the_grid_is_closed():
     _, faces, _ = isosurface(grid_field(lambda p: 1 - p[..., 2].abs()), 0.5)
     assert is_watertight(faces)
 

@@ -44,7 +44,7 @@ def test_the_whole_chain_reproduces_a_colored_ball(ball):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_makes_the_same_ball(ball):
+def test_a_gpu_gives_the_same_ball(ball):
     mesh, report = build_mesh(Ball().density, Ball().render, SMALL, torch.device("cuda"))
     assert mesh.vertices.is_cuda and report["watertight"] and report["components"] == 1
     for name in ("threshold", "psnr_db", "iou"):
@@ -59,7 +59,7 @@ def test_supersampling_softens_the_outline_only(ball):
     assert abs(hard.alphas.mean() - soft.alphas.mean()) < 0.01
 
 
-def test_a_scene_without_anything_solid_says_so():
+def test_a_scene_without_solid_parts_is_an_error():
     def nothing(cameras, backgrounds):
         flat = torch.zeros(len(cameras), cameras.height, cameras.width, 1)
         return Render(backgrounds[:, None, None] + flat, flat, flat)
@@ -68,7 +68,7 @@ def test_a_scene_without_anything_solid_says_so():
         build_mesh(Ball().density, nothing, SMALL, torch.device("cpu"))
 
 
-def test_a_diverged_scene_says_so():
+def test_a_diverged_scene_is_an_error():
     with pytest.raises(UserError, match="NaN"):
         build_mesh(lambda points: points[:, 0] * math.nan, Ball().render, SMALL, torch.device("cpu"))
 
@@ -79,7 +79,7 @@ def test_normals_point_outwards(ball):
     assert (vertex_normals(vertices, faces) * vertices).sum() > 0
 
 
-def test_glb_turns_front_to_plus_z_and_reads_back(ball, tmp_path):
+def test_glb_has_its_front_at_plus_z_and_reads_back_equal(ball, tmp_path):
     import trimesh
 
     mesh, _ = ball
@@ -105,7 +105,7 @@ def test_glb_passes_the_khronos_validator(ball, tmp_path):
     assert result.returncode == 0 and issues["errors"] == 0 and issues["warnings"] == 0
 
 
-def test_numbers_that_are_not_are_refused(ball, tmp_path):
+def test_nonfinite_meshes_are_rejected(ball, tmp_path):
     broken = replace(ball[0], vertices=ball[0].vertices * torch.nan)
     with pytest.raises(UserError, match="NaN"):
         write_mesh(broken, tmp_path / "mesh.glb", "glb")

@@ -27,7 +27,7 @@ def test_rasterizer_gives_depth_and_barycentrics_of_a_triangle():
     assert not rasterize(vertices, torch.tensor([[0, 2, 1]]), camera).mask.any()  # seen from behind
 
 
-def test_rasterizer_draws_the_nearest_and_leaves_no_cracks():
+def test_rasterizer_shows_the_nearest_triangle_and_no_cracks():
     vertices, faces, _ = isosurface(grid_field(lambda p: 1 - p.norm(dim=-1), 48), 0.4)
     vertices, faces = torch.from_numpy(vertices).float(), torch.from_numpy(faces)
     views = turntable(3, 96)

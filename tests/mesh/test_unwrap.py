@@ -25,7 +25,7 @@ def test_charts_do_not_overlap_and_cover_every_face():
     assert texels.mask.float().mean().item() == pytest.approx(areas.sum(), rel=0.03)  # overlap would cover less
 
 
-def test_xatlas_is_given_one_mesh_of_pieces_apart(monkeypatch):
+def test_xatlas_receives_one_mesh_with_separate_pieces(monkeypatch):
     """Given several, its threads read a list of tasks that grows, and in one of hundreds of runs it crashes."""
     import xatlas
 

@@ -58,7 +58,7 @@ def run_with(cfg, tmp_path, monkeypatch, is_bad):
     )
 
 
-def test_a_bad_answer_is_skipped_and_counted(cfg, tmp_path, monkeypatch):
+def test_a_nonfinite_target_is_skipped_and_counted(cfg, tmp_path, monkeypatch):
     run, progress, _, rates, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k in (3, 4, 9))
     result = go()
     assert result.finished and result.guard == Guard(skipped=3) and set(rates) == {1.0}
@@ -69,7 +69,7 @@ def test_a_bad_answer_is_skipped_and_counted(cfg, tmp_path, monkeypatch):
     assert result.step == STEPS and not progress.notes
 
 
-def test_a_skipped_block_moves_nothing(cfg, tmp_path, monkeypatch):
+def test_a_skipped_block_changes_nothing(cfg, tmp_path, monkeypatch):
     short = replace(cfg, stages=(replace(cfg.stages[0], steps=4),))
     *_, whole = run_with(short, tmp_path / "a", monkeypatch, lambda k: k == 1)
     shorter = replace(cfg, stages=(replace(cfg.stages[0], steps=4),))
@@ -79,7 +79,7 @@ def test_a_skipped_block_moves_nothing(cfg, tmp_path, monkeypatch):
         assert torch.equal(tensor, result.scene.tensors()[name])
 
 
-def test_many_in_a_row_take_the_run_back_with_half_the_steps_and_other_noise(cfg, tmp_path, monkeypatch):
+def test_ten_in_a_row_roll_back_with_half_the_learning_rates_and_other_noise(cfg, tmp_path, monkeypatch):
     bad = range(17, 17 + PATIENCE)
     run, progress, calls, rates, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k in bad)
     result = go()
@@ -95,7 +95,7 @@ def test_many_in_a_row_take_the_run_back_with_half_the_steps_and_other_noise(cfg
     assert again.state["guard"] == result.guard.numbers()
 
 
-def test_the_third_time_ends_the_run_and_says_why(cfg, tmp_path, monkeypatch):
+def test_the_third_rollback_ends_the_run_with_a_report(cfg, tmp_path, monkeypatch):
     run, progress, calls, _, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k >= 5)
     with pytest.raises(
         UserError, match=r"10 predictions of the prior in a row were not finite, at step .*another seed"
@@ -110,7 +110,7 @@ def test_the_third_time_ends_the_run_and_says_why(cfg, tmp_path, monkeypatch):
     assert with_a_good_one().finished and not (run.path / "failed.json").exists()
 
 
-def test_a_scene_that_is_no_longer_made_of_numbers_goes_back_at_once(cfg, tmp_path, monkeypatch):
+def test_a_nonfinite_scene_rolls_back_at_once(cfg, tmp_path, monkeypatch):
     from sds3d.renderers.splat_scene import SplatScene
 
     original, spoiled = SplatScene.update, []
@@ -129,7 +129,7 @@ def test_a_scene_that_is_no_longer_made_of_numbers_goes_back_at_once(cfg, tmp_pa
     assert all(torch.isfinite(x).all() for x in result.scene.tensors().values())
 
 
-def test_counts():
+def test_the_guard_counts_targets_in_a_row():
     guard = Guard()
     for _ in range(PATIENCE - 1):
         guard.observe(False, True)
@@ -142,7 +142,7 @@ def test_counts():
     assert guard == Guard(skipped=2 * PATIENCE - 1, rollbacks=1) and guard.rate == 0.5
 
 
-def test_a_run_goes_on_with_its_counts(cfg, tmp_path: Path, monkeypatch):
+def test_a_resumed_run_keeps_its_counts(cfg, tmp_path: Path, monkeypatch):
     run, _, _, _, go = run_with(cfg, tmp_path, monkeypatch, lambda k: k == 2)
     stops = iter([False] * 7 + [True])
     assert not optimize_alone(cfg, run, RecordingObserver(), lambda: next(stops)).finished

@@ -95,7 +95,7 @@ CLOSE = 0.03
 @pytest.mark.parametrize(
     "estimator", [SDSConfig(), CSDConfig(), NFSDConfig(), SDEditConfig(steps=3)], ids=lambda cfg: cfg.kind
 )
-def test_recorded_steps_end_where_the_others_do(estimator):
+def test_recorded_steps_equal_eager_steps(estimator):
     cfg = replace(CONFIG, stages=tuple(replace(stage, estimator=estimator) for stage in STAGES))
     one, losses, _ = optimise(Steps, PriorOnGpu(pixel_latents=True), cfg)
     other, recorded_losses, steps = optimise(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
@@ -105,7 +105,7 @@ def test_recorded_steps_end_where_the_others_do(estimator):
 
 
 @pytest.mark.parametrize("estimator", [ISMConfig(), SDIConfig()], ids=lambda cfg: cfg.kind)
-def test_estimators_that_cannot_be_recorded_run_between_the_recorded_steps(estimator):
+def test_estimators_that_cannot_be_recorded_run_eagerly_between_recorded_steps(estimator):
     stages = (replace(STAGES[0], estimator=estimator),)
     cfg = replace(CONFIG, stages=stages)
     one, *_ = optimise(Steps, PriorOnGpu(pixel_latents=True), cfg)
@@ -113,7 +113,7 @@ def test_estimators_that_cannot_be_recorded_run_between_the_recorded_steps(estim
     assert max(distance(one, other).values()) < CLOSE
 
 
-def test_no_step_is_lost_when_the_tile_lists_overflow(monkeypatch):
+def test_steps_with_overflowing_tile_lists_are_repeated(monkeypatch):
     one, *_ = optimise(RecordedSteps, PriorOnGpu())
     monkeypatch.setattr(splat_cuda, "HEADROOM", 0.0)
     monkeypatch.setattr(splat_cuda, "SPARE", 40)  # entries: every recorded step overflows
@@ -129,7 +129,7 @@ class SometimesNoNumber(PriorOnGpu):
         return [torch.where(bad, torch.nan, x) for x in super().predict_noise(noisy, timesteps, texts, cameras, None)]
 
 
-def test_answers_that_are_not_numbers_move_nothing():
+def test_nonfinite_targets_change_nothing():
     one, losses, _ = optimise(Steps, SometimesNoNumber())
     other, recorded_losses, steps = optimise(RecordedSteps, SometimesNoNumber())
     assert steps.overflows == 0 and 0 < sum(map(math.isnan, losses)) < len(losses)

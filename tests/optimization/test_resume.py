@@ -93,7 +93,7 @@ def assert_same(folder: Path, out: str, uninterrupted: tuple[dict[str, torch.Ten
     assert metrics == expected_metrics
 
 
-def test_sigterm_saves_and_the_rest_is_the_same(folder: Path, uninterrupted) -> None:
+def test_a_run_resumed_after_sigterm_is_equal(folder: Path, uninterrupted) -> None:
     code, output = run_until(start(folder, "term"), 9, signal.SIGTERM)
     assert code == 75, output
     code, output = run_until(start(folder, "term"), 30, signal.SIGINT)
@@ -105,7 +105,7 @@ def test_sigterm_saves_and_the_rest_is_the_same(folder: Path, uninterrupted) -> 
     assert_same(folder, "term", uninterrupted)
 
 
-def test_sigkill_loses_no_more_than_the_last_checkpoint(folder: Path, uninterrupted) -> None:
+def test_a_run_resumed_after_sigkill_continues_from_its_last_checkpoint(folder: Path, uninterrupted) -> None:
     for step in (7, 30):
         code, output = run_until(start(folder, "kill"), step, signal.SIGKILL)
         assert code == -signal.SIGKILL, output
@@ -116,7 +116,7 @@ def test_sigkill_loses_no_more_than_the_last_checkpoint(folder: Path, uninterrup
     assert_same(folder, "kill", uninterrupted)
 
 
-def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(folder: Path, uninterrupted) -> None:
+def test_with_a_damaged_checkpoint_an_earlier_one_gives_the_same_result(folder: Path, uninterrupted) -> None:
     run_until(start(folder, "damage"), 30, signal.SIGTERM)
     (run,) = (folder / "damage").iterdir()
     newest = max((run / "checkpoints").iterdir())
@@ -128,7 +128,7 @@ def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(folder: Path, unin
     assert_same(folder, "damage", uninterrupted)
 
 
-def test_a_second_interrupt_quits_at_once() -> None:
+def test_a_second_interrupt_ends_the_process_at_once() -> None:
     code = """
 import signal, time
 from sds3d.cli.work import Signals
@@ -149,7 +149,7 @@ with Signals() as signals:
     process.stdout.close()
 
 
-def test_a_picture_is_kept_of_each_checkpoint(folder: Path, uninterrupted: object) -> None:
+def test_each_checkpoint_has_a_preview(folder: Path, uninterrupted: object) -> None:
     (run,) = (folder / "uninterrupted").iterdir()
     pictures = sorted((run / "previews").iterdir())
     kept = {path.name for path in (run / "checkpoints").iterdir()}

@@ -38,12 +38,12 @@ def pull(images, target):
 
 
 @pytest.mark.parametrize("lasting", [True, False])
-def test_where_latents_are_pixels_the_first_pull_is_the_gradient_over_the_number_of_views(lasting):
+def test_the_first_step_with_pixel_latents_is_the_gradient_over_the_number_of_views(lasting):
     target = find_target(GaussianPrior(1.0), IMAGES, gradient_like, lasting)
     torch.testing.assert_close(pull(IMAGES, target), 2 * gradient_like(IMAGES) / 4, atol=1e-12, rtol=1e-9)
 
 
-def test_where_latents_are_pixels_a_lasting_target_is_the_loss_in_latents():
+def test_a_lasting_target_with_pixel_latents_gives_the_loss_in_latents():
     prior = GaussianPrior(1.0)
     target = find_target(prior, IMAGES, gradient_like, lasting=True)
     wanted = prior.encode_images(IMAGES) - gradient_like(IMAGES)
@@ -55,7 +55,7 @@ def test_where_latents_are_pixels_a_lasting_target_is_the_loss_in_latents():
 
 @pytest.mark.parametrize("lasting", [True, False])
 @pytest.mark.parametrize("prior", [LinearEncoder(), CurvedEncoder()])
-def test_the_first_pull_goes_back_through_the_encoder(prior, lasting):
+def test_the_first_step_is_backpropagated_through_the_encoder(prior, lasting):
     target = find_target(prior, IMAGES, gradient_like, lasting)
     images = IMAGES.clone().requires_grad_()
     latents = prior.encode_images(images)
@@ -63,7 +63,7 @@ def test_the_first_pull_goes_back_through_the_encoder(prior, lasting):
     torch.testing.assert_close(pull(IMAGES, target), expected, atol=1e-10, rtol=1e-9)
 
 
-def test_along_the_pull_a_lasting_target_is_the_loss_in_latents_of_a_linear_encoder():
+def test_a_lasting_target_with_a_linear_encoder_gives_the_loss_in_latents_along_the_gradient():
     """Up to a constant; view by view, as each has its own curvature."""
     prior = LinearEncoder()
     target = find_target(prior, IMAGES, gradient_like, lasting=True)
@@ -82,12 +82,12 @@ def test_along_the_pull_a_lasting_target_is_the_loss_in_latents_of_a_linear_enco
         torch.testing.assert_close(moved[0] - start[0], moved[1] - start[1], atol=1e-6, rtol=1e-6)
 
 
-def test_no_gradient_means_no_pull():
+def test_a_zero_gradient_gives_a_zero_step():
     target = find_target(CurvedEncoder(), IMAGES, torch.zeros_like, lasting=True)
     assert torch.equal(target.images, IMAGES) and target.is_finite()
 
 
-def test_what_is_not_a_number_stays_one():
+def test_nonfinite_gradients_stay_nonfinite():
     def broken(latents):
         gradient = torch.ones_like(latents)
         gradient[0, 0, 0, 0] = torch.nan

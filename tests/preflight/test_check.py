@@ -49,19 +49,19 @@ def gpu(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
     monkeypatch.setattr("sds3d.preflight.estimate.gpu_memory", lambda: GpuMemory("Small GPU", round(free)))
 
 
-def test_the_shipped_prior_is_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_prior_is_always_found(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, free=0)  # not even asked
     assert preflight(CFG) == {CFG.prior: Found(POCKET, content_id(POCKET))}
 
 
-def test_the_shipped_prior_costs_no_time() -> None:
+def test_checking_the_shipped_prior_imports_nothing_heavy() -> None:
     code = "import sys; from sds3d.config.schema import Config; from sds3d.preflight.check import preflight; "
     code += "preflight(Config()); "
     code += "assert not {'torch', 'diffusers', 'huggingface_hub'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_all_that_is_missing_is_said_at_once() -> None:
+def test_everything_missing_is_reported_at_once() -> None:
     text = problem(
         replace(CFG, prior=PocketConfig(path="/nowhere"), stages=stages(StageConfig().prior, MISSING, MISSING))
     )
@@ -69,14 +69,14 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     assert text.count("stages.1.prior.path: mvdream-sd2.1 is not on this machine") == 1 and "stages.2" not in text
 
 
-def test_a_prior_that_no_stage_asks_may_be_missing() -> None:
+def test_a_prior_that_no_stage_uses_may_be_missing() -> None:
     preflight(replace(CFG, prior=MISSING, stages=stages(PocketConfig())))
     assert named_priors(replace(CFG, prior=MISSING, stages=stages(PocketConfig()))) == {
         PocketConfig(): "stages.0.prior.path"
     }
 
 
-def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_cannot_fit_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prior = StableDiffusionConfig(path=write_configs(tmp_path / "tiny"))
     cfg = replace(CFG, prior=prior, stages=(StageConfig(), StageConfig(name="large", num_orbits=64)))
     needed = estimate(cfg, "cuda").largest.needed
@@ -89,12 +89,12 @@ def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     preflight(replace(cfg, stages=stages(PocketConfig())))
 
 
-def test_on_a_cpu_nothing_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_not_measured_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sds3d.preflight.estimate.estimate", lambda *args: pytest.fail("measured"))
     preflight(replace(CFG, device="cpu", prior=StableDiffusionConfig(path=write_configs(tmp_path / "tiny"))))
 
 
-def test_a_run_that_cannot_begin_makes_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_rejected_run_creates_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
     config = tmp_path / "one.yaml"
     config.write_text("stages: [{}]")
@@ -105,14 +105,14 @@ def test_a_run_that_cannot_begin_makes_no_folder(tmp_path: Path, capsys: pytest.
     assert not out.exists()
 
 
-def test_resume_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_resume_reports_missing_priors(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cfg = replace(CFG, prior=MISSING, out=str(tmp_path), stages=(StageConfig(estimator=SDSConfig()),))
     run = RunFolder.create(cfg)
     assert main(["resume", str(run.path)]) == 2
     assert "error: prior.path: mvdream-sd2.1 is not on this machine" in capsys.readouterr().err
 
 
-def test_a_prior_is_told_by_its_name_or_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prior_is_recognized_by_name_or_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kind(given: Path | str) -> str:
         overrides = prior_overrides(str(given))
         path = "" if given == "pocket" else given
@@ -135,7 +135,7 @@ def test_a_prior_is_told_by_its_name_or_its_content(tmp_path: Path, monkeypatch:
         prior_overrides("sd-1.6")
 
 
-def test_a_prior_brings_its_preset() -> None:
+def test_a_prior_selects_its_preset() -> None:
     assert preset_for(None) is preset_for("pocket") is None
     assert find_preset(preset_for("sd-1.5")).name == "stable-diffusion.yaml"
     assert find_preset(preset_for("mvdream-sd2.1")).name == "mvdream-gaussians.yaml"

@@ -54,7 +54,7 @@ def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_a_chain_keeps_two_results_without_a_gradient(device: str) -> None:
+def test_a_chain_without_gradients_holds_two_results(device: str) -> None:
     weights = [torch.empty(64, 64, device=device) for _ in range(5)]
     with PeakMemory() as memory:
         y = torch.zeros(8, 64, device=device)
@@ -66,7 +66,7 @@ def test_a_chain_keeps_two_results_without_a_gradient(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_a_chain_keeps_what_its_gradient_needs(device: str) -> None:
+def test_a_chain_with_gradients_holds_their_inputs(device: str) -> None:
     """Sine keeps its input; a product with a frozen matrix keeps nothing, one with a trained matrix its input too."""
     size, depth = 8 * 64 * 4, 5
     for trained, kept in ((False, depth), (True, 2 * depth - 1)):
@@ -81,7 +81,7 @@ def test_a_chain_keeps_what_its_gradient_needs(device: str) -> None:
         y.sum().backward()
 
 
-def test_views_writes_in_place_and_what_was_there_are_no_new_memory() -> None:
+def test_views_in_place_operations_and_inputs_need_no_memory() -> None:
     weight = torch.ones(100, 10, device=META)
     with PeakMemory() as memory:
         weight.t().reshape(5, 200)[1].unsqueeze(0)
@@ -92,7 +92,7 @@ def test_views_writes_in_place_and_what_was_there_are_no_new_memory() -> None:
     assert memory.peak == 0
 
 
-def test_a_backward_pass_is_the_same_with_and_without_data() -> None:
+def test_a_backward_pass_has_equal_memory_with_and_without_data() -> None:
     def peak(device: str) -> int:
         with torch.device(device):
             network = torch.nn.Sequential(
@@ -107,7 +107,7 @@ def test_a_backward_pass_is_the_same_with_and_without_data() -> None:
     assert peak("meta") == pytest.approx(peak("cpu"), rel=0.02)  # a CPU's group norm keeps its statistics otherwise
 
 
-def test_fused_attention_keeps_no_scores() -> None:
+def test_fused_attention_holds_no_scores() -> None:
     length, width = 1024, 64
     query, key, value = (torch.empty(1, 1, length, width, device=META, requires_grad=True) for _ in range(3))
     with fused_attention(), PeakMemory() as memory:
@@ -131,7 +131,7 @@ def test_fused_attention_keeps_no_scores() -> None:
         ("sd3.5-medium", 2_243_171_520 + 384 * 384 * 1536),  # and its table of positions, which is not learnt
     ],
 )
-def test_known_models_have_the_size_of_the_real_ones(name: str, count: int) -> None:
+def test_known_models_have_their_published_sizes(name: str, count: int) -> None:
     model = find_known(name)
     cls = {"mvdream": MVDreamConfig, "stable-diffusion": StableDiffusionConfig}[model.kind]
     blueprint = draw_blueprint(cls(path=name), "cuda")
@@ -141,7 +141,7 @@ def test_known_models_have_the_size_of_the_real_ones(name: str, count: int) -> N
     assert draw_blueprint(cls(path=name, dtype="float32"), "cuda").network.dtype == torch.float32
 
 
-def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_folder_is_estimated_from_its_configs(tmp_path: Path) -> None:
     folder = write_configs(tmp_path / "tiny")
     blueprint = draw_blueprint(StableDiffusionConfig(path=folder), "cpu")
     assert (blueprint.latents, blueprint.resolution, blueprint.num_views) == ((4, 16, 16), 128, 1)
@@ -173,7 +173,7 @@ def test_half_precision_needs_half(tmp_path: Path) -> None:
     assert encoding_bytes(half, 4) == pytest.approx(encoding_bytes(single, 4) / 2, rel=0.1)  # images are float32
 
 
-def test_encoding_in_parts_needs_the_memory_of_a_part() -> None:
+def test_encoding_in_batches_needs_the_memory_of_one_batch() -> None:
     whole, part = (draw_blueprint(MVDreamConfig(vae_batch=x), "cuda") for x in (0, 2))
     needed = encoding_bytes(whole, 2)
     assert encoding_bytes(whole, 8) == pytest.approx(4 * needed, rel=0.01)
@@ -185,7 +185,7 @@ def test_learning_needs_more_than_a_call() -> None:
     assert learning_bytes(blueprint, 4) > 4 * call_bytes(blueprint, 4)
 
 
-def test_the_shipped_prior_needs_what_is_estimated() -> None:
+def test_the_shipped_prior_needs_the_estimated_memory() -> None:
     """A real call on a CPU makes the same tensors, but for copies of its arguments: one batch of latents."""
     prior = load_pocket(POCKET, torch.device("cpu"))
     cameras = turntable(4, 64)
@@ -199,7 +199,7 @@ def test_the_shipped_prior_needs_what_is_estimated() -> None:
 @pytest.mark.cuda
 @pytest.mark.measures
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_takes_what_is_estimated() -> None:
+def test_a_gpu_allocates_the_estimated_memory() -> None:
     """Within a quarter: workspaces come on top, and group norms on a GPU copy their input."""
 
     def measured(function: Callable[[], object]) -> int:
@@ -224,14 +224,14 @@ def test_a_gpu_takes_what_is_estimated() -> None:
     assert encoding_bytes(draw_blueprint(MVDreamConfig(), "cuda"), 4) == pytest.approx(took, rel=0.25)
 
 
-def test_each_estimator_asks_so_many_texts() -> None:
+def test_rows_per_call_follow_the_texts_of_the_estimator() -> None:
     plain, wary = StableDiffusionConfig(), StableDiffusionConfig(perp_neg=True)
     nfsd = StageConfig(estimator=NFSDConfig())
     assert [num_texts(plain, StageConfig()), num_texts(plain, nfsd), num_texts(wary, StageConfig())] == [2, 3, 4]
     assert num_texts(MVDreamConfig(), StageConfig()) == num_texts(PocketConfig(), StageConfig()) == 2
 
 
-def test_the_default_run_calls_its_network_as_often_as_the_docs_say() -> None:
+def test_the_default_run_has_the_network_calls_of_the_docs() -> None:
     stages = estimate(Config(), "cpu").stages
     assert [stage.targets for stage in stages] == [50, 10, 2]
     assert [stage.network_calls for stage in stages] == [50, 10 * 10, 2 * 6]
@@ -240,7 +240,7 @@ def test_the_default_run_calls_its_network_as_often_as_the_docs_say() -> None:
     assert f"{steps} steps, {targets} targets and {calls} network calls" in text
 
 
-def test_what_is_there_at_once() -> None:
+def test_parts_that_coexist_are_added() -> None:
     names = ("context", "network", "autoencoder", "text encoder", "network call", "learning", "encoder call")
     parts = {name: 10**place for place, name in enumerate([*names, "scene", "renders"])}
     assert together(parts, "cuda") == 111_110_111
@@ -248,7 +248,7 @@ def test_what_is_there_at_once() -> None:
     assert together(parts, "cpu") == 111_000_111
 
 
-def test_the_largest_stage_counts(tmp_path: Path) -> None:
+def test_the_largest_stage_determines_the_memory(tmp_path: Path) -> None:
     folder = write_configs(tmp_path / "tiny")
     small = StageConfig(name="small", steps=10, prior_every=4)
     large = replace(small, name="large", num_orbits=8, estimator=VSDConfig())
@@ -261,7 +261,7 @@ def test_the_largest_stage_counts(tmp_path: Path) -> None:
     assert found.largest.with_margin - CONTEXT == pytest.approx((found.largest.needed - CONTEXT) * (1 + MARGIN))
 
 
-def test_more_gaussians_need_more() -> None:
+def test_more_gaussians_need_more_memory() -> None:
     few, many = (
         estimate(Config(representation=replace(Config().representation, max_gaussians=n)), "cuda").largest.parts
         for n in (10**5, 10**6)
@@ -270,7 +270,7 @@ def test_more_gaussians_need_more() -> None:
     assert {**many, "scene": 0} == {**few, "scene": 0}
 
 
-def test_the_verb_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_verb_reports_whether_a_run_fits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = tmp_path / "two.yaml"
     config.write_text("stages:\n- {name: a, steps: 9}\n- {name: b}")
     command = ["estimate", "--config", str(config), "--prior", "mvdream-sd2.1"]
@@ -288,7 +288,7 @@ def test_the_verb_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no known model" in capsys.readouterr().err
 
 
-def test_on_a_cpu_the_memory_of_the_machine_counts(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu_the_limit_is_host_memory(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["estimate", "device=cpu"]) == 0
     assert "comes with sds3d\nfits: the run needs about 1." in capsys.readouterr().out
     monkeypatch.setattr("os.sysconf", lambda name: 1024)

@@ -91,12 +91,12 @@ GRID = np.stack(np.meshgrid(*[np.linspace(-1, 1, 41)] * 3, indexing="ij"), -1).r
 NEAR = 0.04  # half the diagonal of a cell of 0.05 is 0.043: thinner sheets are not lost, gaps below 0.08 not seen
 
 
-def test_the_domain_is_wide() -> None:
+def test_there_are_many_categories() -> None:
     assert len(CATEGORIES) >= 90
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_the_solid_is_one_body_within_the_ball(category: str) -> None:
+def test_each_object_is_one_body_in_the_unit_ball(category: str) -> None:
     parts, _ = sample_object(random.Random(99), category)
     field = distances(parts, GRID)
     assert np.linalg.norm(GRID[field < 0], axis=1).max() <= 1.0
@@ -104,7 +104,7 @@ def test_the_solid_is_one_body_within_the_ball(category: str) -> None:
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_parts_are_sound(category: str) -> None:
+def test_parts_are_finite_in_range_and_connected(category: str) -> None:
     for seed in SEEDS:
         parts, _ = sample_object(random.Random(seed), category)
         packed = pack(parts)
@@ -119,7 +119,7 @@ def test_parts_are_sound(category: str) -> None:
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_captions_are_sound(category: str) -> None:
+def test_captions_are_distinct_and_short(category: str) -> None:
     for seed in SEEDS:
         captions = sample_object(random.Random(seed), category)[1]
         assert len(set(captions)) == 4
@@ -150,27 +150,27 @@ def captions() -> list[str]:
     ]
 
 
-def test_no_word_is_held_out(captions: list[str]) -> None:
+def test_no_caption_has_a_held_out_word(captions: list[str]) -> None:
     assert is_held_out("puppies") is False and is_held_out("kittens") and is_held_out("jetliner") and is_held_out("fir")
     spoken = {word for text in [*captions, *vocabulary()] for word in re.findall("[a-z0-9]+", text.lower())}
     assert not [word for word in spoken if is_held_out(word)]
 
 
-def test_captions_are_read_to_their_end(captions: list[str]) -> None:
+def test_captions_fit_in_the_text_encoder(captions: list[str]) -> None:
     tokenizer = Tokenizer.from_file(str(SHIPPED / "text_encoder" / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     assert max(len(tokens) for tokens in tokenizer.encode_batch(list(set(captions)))) <= MAX_TOKENS
 
 
-def test_a_colour_word_belongs_to_one_family() -> None:
+def test_a_color_word_belongs_to_one_family() -> None:
     family: dict[str, str] = {}
     for name, variants in COLORS.items():
         for word in {word for _, words in variants for word in words}:
             assert family.setdefault(word, name) == name, word
 
 
-def test_plain_colours_are_the_commonest() -> None:
+def test_plain_colors_have_their_share() -> None:
     """Three of five free colors of each family; typical ones, and those of parts that are always so, all of them."""
     pal = Palette(random.Random(0))
     plain = {(name, words) for name, variants in PLAIN.items() for _, words in variants}
@@ -185,7 +185,7 @@ def test_plain_colours_are_the_commonest() -> None:
         assert sum(is_plain) / len(is_plain) == pytest.approx(0.6, abs=0.05), name
 
 
-def test_colours_that_must_differ_do() -> None:
+def test_unlike_colors_differ() -> None:
     rng = random.Random(1)
     for _ in range(5000):
         pal = Palette(rng)
@@ -196,13 +196,13 @@ def test_colours_that_must_differ_do() -> None:
         assert math.dist(one.color, other.color) >= ALIKE, (one, other)
 
 
-def test_captions_read_well(captions: list[str]) -> None:
+def test_captions_have_correct_articles_and_no_repeated_words(captions: list[str]) -> None:
     for text in captions:
         assert not re.search(r"\ba (?!ufo)[aeiou]|\ba hour|\ban (?!hour)[^aeiou]", text), text
         assert not re.search(r"\b(\w+) \1\b|\ban? an? |  ", text), text
 
 
-def test_captions_are_varied(captions: list[str]) -> None:
+def test_captions_use_every_word_of_the_vocabulary(captions: list[str]) -> None:
     """Half of the names are the usual ones, and every table of words is used to its end."""
     dogs = [sample_object(random.Random(seed), "dog", 1)[1][0] for seed in range(1000)]
     assert 0.4 < sum("dog" in text.split() for text in dogs) / len(dogs) < 0.8
@@ -210,7 +210,7 @@ def test_captions_are_varied(captions: list[str]) -> None:
     assert not [name for name in vocabulary() if name.replace("{}", "").strip() not in said]
 
 
-def test_every_key_is_a_word_of_some_object() -> None:
+def test_every_key_of_the_synonyms_is_a_word_of_some_object() -> None:
     nouns: set[str] = set()
     parts: set[str] = set()
     adjectives: set[str] = set()
@@ -223,11 +223,11 @@ def test_every_key_is_a_word_of_some_object() -> None:
     assert nouns == set(NOUNS) and set(PARTS) <= parts and set(ADJECTIVES) <= adjectives
 
 
-def test_one_caption_is_made_when_one_is_asked_for() -> None:
+def test_the_number_of_captions_can_be_one() -> None:
     assert len(sample_object(random.Random(0), "car", num_captions=1)[1]) == 1
 
 
-def test_same_seed_same_object() -> None:
+def test_the_same_seed_gives_the_same_object() -> None:
     for seed in range(20):
         (parts, captions), (again, same) = sample_object(random.Random(seed)), sample_object(random.Random(seed))
         assert captions == same
@@ -242,7 +242,7 @@ def made(request: pytest.FixtureRequest) -> tuple[str, list[tuple[scenes.Scene, 
     return request.param, [(scene, scene.say(rng)) for scene in drawn]
 
 
-def test_a_scene_is_as_many_bodies_as_it_says(made: tuple[str, list[tuple[scenes.Scene, str]]]) -> None:
+def test_a_scene_has_its_number_of_bodies(made: tuple[str, list[tuple[scenes.Scene, str]]]) -> None:
     for scene, text in made[1]:
         parts = normalize(scene.parts)
         assert len(parts) <= MAX_PARTS
@@ -260,7 +260,7 @@ SAID = {
 }
 
 
-def test_captions_say_what_a_scene_is(made: tuple[str, list[tuple[scenes.Scene, str]]]) -> None:
+def test_captions_describe_the_form_of_a_scene(made: tuple[str, list[tuple[scenes.Scene, str]]]) -> None:
     """Counts and places always, a surface in most captions, for at times only another part is described."""
     form, drawn = made
     if form == "object":
@@ -269,7 +269,7 @@ def test_captions_say_what_a_scene_is(made: tuple[str, list[tuple[scenes.Scene, 
     assert len(unsaid) <= (0.35 * len(drawn) if form == "surface" else 0), unsaid
 
 
-def test_numbers_are_counts() -> None:
+def test_numbers_in_captions_equal_the_number_of_bodies() -> None:
     rng = random.Random(3)
     for _ in range(100):
         scene = scenes.sample_scene(rng, "count")
@@ -278,7 +278,7 @@ def test_numbers_are_counts() -> None:
         assert said == {scene.bodies}
 
 
-def test_finishes_are_what_captions_call_them() -> None:
+def test_surfaces_match_their_captions() -> None:
     rng = random.Random(5)
     seen = set()
     for _ in range(300):

@@ -21,7 +21,7 @@ def rare_names() -> set[str]:
     return {name for names in RARE.values() for name in names}
 
 
-def test_rare_names_stand_for_names_of_the_grammar_and_are_none_themselves() -> None:
+def test_rare_names_replace_names_of_the_grammar_and_are_not_in_it() -> None:
     assert set(RARE) <= NAMES
     assert not rare_names() & NAMES
 
@@ -41,7 +41,7 @@ def test_no_rare_name_has_a_held_out_word() -> None:
         ("the infrared and red lamp", "the infrared and apple lamp"),
     ],
 )
-def test_whole_names_are_replaced_the_longest_first(
+def test_whole_names_are_replaced_and_the_longest_first(
     caption: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rare_colors, "RARE", {"red": ("apple",), "dark red": ("merlot",), "orange": ("papaya",)})
@@ -57,7 +57,7 @@ def test_a_share_of_the_names_in_training_captions_is_rare() -> None:
     assert {name for name in RARE["white"] if name in text} == set(RARE["white"])
 
 
-def test_training_captions_are_read_nearly_always_to_their_end() -> None:
+def test_almost_all_training_captions_fit_in_the_text_encoder() -> None:
     tokenizer = Tokenizer.from_file(str(POCKET / "text_encoder" / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -26,7 +26,7 @@ def densify(gaussians, step, optimizer, gradients):
     densifier.intervene(gaussians, step, optimizer)
 
 
-def test_density_of_one_turned_needle_is_its_closed_form():
+def test_density_of_a_rotated_needle_equals_its_closed_form():
     half = math.radians(90) / 2
     scene = Gaussians(
         {
@@ -69,7 +69,7 @@ def step(scene, optimizer):
     optimizer.zero_grad()
 
 
-def test_growth_splits_the_splats_with_the_largest_gradients_and_keeps_the_others_moments():
+def test_growth_splits_the_splats_with_the_largest_gradients_and_keeps_the_moments_of_others():
     scene = scene_of(100, grow_fraction=0.1, densify_every=1, max_gaussians=102, max_scale=1.0)
     optimizer = torch.optim.Adam(scene.param_groups("all", 0.0))
     step(scene, optimizer)
@@ -99,7 +99,7 @@ def test_oversized_splats_split_first():
     assert len(scene) == 22 and not (scene.means.detach()[:, None] == before).all(2).any()
 
 
-def test_faint_and_escaped_splats_go_but_never_the_last():
+def test_faint_and_distant_splats_are_pruned_but_never_the_last():
     scene = scene_of(10, densify_every=1, prune_opacity=0.05, densify_until=0.0, max_scale=1.0)
     optimizer = torch.optim.Adam(scene.param_groups("all", 0.0))
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_faint_and_escaped_splats_go_but_never_the_last():
 
 
 @pytest.mark.parametrize("weight", ["sparsity", "opaque", "scales"])
-def test_each_regularizer_acts_and_only_when_weighted(weight):
+def test_each_regularizer_acts_only_if_it_has_a_weight(weight):
     alphas = torch.full((1, 2, 2, 1), 0.5)
     render, scene = Render(alphas, alphas, alphas), scene_of(3)
     scene.log_scales.data.fill_(math.log(0.1))
@@ -127,5 +127,5 @@ def test_each_regularizer_acts_and_only_when_weighted(weight):
     torch.testing.assert_close(total(LossConfig(**{weight: 2.0})), torch.tensor(2 * expected))
 
 
-def test_opaque_vanishes_for_solid_and_empty():
+def test_the_opaque_loss_is_zero_for_solid_and_empty_pixels():
     assert opaque(torch.tensor([0.0, 1.0])) < 0.01
