@@ -1,19 +1,24 @@
-"""Atomic file writes, files of the user's cache with their digests, and error messages for disk errors."""
+"""Atomic writes, reads of untrusted files, the files of the user's cache, and error messages for disk errors."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from sds3d.errors import UserError
 
 DIGEST = b"\nsha256:"  # stands between the content of a cached file and its digest
 TRAILER = len(DIGEST) + 32  # bytes
+MAX_JSON = 1 << 20  # bytes; a report or a state has a few thousand
 
 
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
@@ -89,9 +94,45 @@ def refused(error: OSError, path: Path, needed: int | None = None) -> UserError:
     return UserError(f"cannot write {path}: {reason}; choose another folder with out=FOLDER")
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file, open for reading; OSError if it cannot be opened, ValueError for a FIFO, a device or a folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # else to open a FIFO would wait for a writer
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; errors as for `open_regular`, ValueError if larger."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ValueError(f"expected at most {limit:,} bytes, got {size:,}")
+        data = file.read(size + 1) or b""
+    if len(data) != size:  # it changes, or is one of /proc, whose sizes are 0
+        raise ValueError(f"expected {size:,} bytes, as the file system says, got others")
+    return data
+
+
+def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, Any]:
+    """The object in a JSON file, which may be hostile: of any size, depth and type.
+
+    OSError if it cannot be read; ValueError, with a reason that does not name the file, for all else.
+    """
+    data = read_regular(path, limit)
+    try:
+        content = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a JSON object, got a {type(content).__name__}")
+    return content
+
+
 def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as file:
+    """Hex sha256 of a file; errors as for `open_regular`."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
-from sds3d.files import user_path
+from sds3d.files import read_json, user_path
 from sds3d.priors.known import existing_path, find_known, locate, unknown_model
 from sds3d.priors.weights import POCKET, Found, content_id, read_manifest
 
@@ -141,12 +140,10 @@ def _prior_in(path: Path) -> PriorConfig:
     if (path / "unet" / "weights.int8.safetensors").is_file():
         return PocketConfig(path=absolute)
     try:
-        config = json.loads((path / "unet" / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        config = None  # the loader reports the error
-    is_multi_view = isinstance(config, dict) and (
-        config.get("class_embed_type") == "projection" or "camera_dim" in config
-    )
+        config = read_json(path / "unet" / "config.json")
+    except (OSError, ValueError):
+        config = {}  # the loader reports the error
+    is_multi_view = config.get("class_embed_type") == "projection" or "camera_dim" in config
     return MVDreamConfig(path=absolute) if is_multi_view else StableDiffusionConfig(path=absolute)
 
 

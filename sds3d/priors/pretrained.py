@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sds3d import files
 from sds3d.config.schema import DType
 from sds3d.errors import UserError
 
 STEMS = {"safetensors": ("diffusion_pytorch_model", "model"), "bin": ("diffusion_pytorch_model", "pytorch_model")}
+MAX_JSON = 32 << 20  # bytes; the index of a model in many parts has some hundred thousand
 VARIANTS = (None, "fp16")  # what hubs call weights that are stored in half precision
 
 
 def read_json(path: Path, remedy: str = "download it again") -> dict[str, Any]:
     """The mapping in a JSON file; UserError if there is none, which ends in `remedy`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path, MAX_JSON)
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; download the model again, or choose another prior.path") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); {remedy}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, got a {type(content).__name__}; {remedy}")
-    return content
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; {remedy}") from error
 
 
 def choose_dtype(wanted: DType, device_type: str, half: torch.dtype = torch.float16) -> torch.dtype:

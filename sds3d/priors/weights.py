@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from sds3d.errors import UserError
-from sds3d.files import file_sha256
+from sds3d.files import file_sha256, read_json
 
 MANIFEST = "sha256.json"
 # Files that a prior reads; other folders of a pipeline, such as a safety checker's, are ignored.
@@ -45,10 +44,10 @@ def read_manifest(folder: Path, remedy: str = "") -> dict[str, str]:
     """File name to hex sha256; `remedy` as for `verify`."""
     path, remedy = folder / MANIFEST, remedy or _remedy(folder)
     try:
-        manifest = json.loads(path.read_text())
+        manifest = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); {remedy}") from error
-    if not isinstance(manifest, dict) or not manifest:
+    if not manifest:
         raise UserError(f"{path}: expected file names and their sha256; {remedy}")
     for name, digest in manifest.items():
         inside = (folder / name).resolve().is_relative_to(folder.resolve())

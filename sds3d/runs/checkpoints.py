@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sds3d.errors import UserError
-from sds3d.files import file_sha256, free_bytes, fsync, megabytes, refused
+from sds3d.files import file_sha256, free_bytes, fsync, megabytes, read_json, read_regular, refused
 from sds3d.runs.identity import SCHEMA
 
 if TYPE_CHECKING:
@@ -130,34 +130,51 @@ class Checkpoints:
 def _read_state(path: Path) -> dict[str, Any]:
     """state.json of a checkpoint; ValueError if it was changed or damaged."""
     try:
-        head = json.loads((path / STATE).read_bytes())
-        checksum = head.pop("sha256")
+        head = read_json(path / STATE)
     except OSError as error:
         raise ValueError(f"{STATE} cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{STATE} is no longer what was written") from error
+    checksum = head.pop("sha256", None)
     if checksum != _checksum(head):
-        raise ValueError(f"{STATE}: expected sha256 {checksum}, got {_checksum(head)}")
-    if head["schema"] != SCHEMA:
-        raise ValueError(f"{STATE} has schema {head['schema']}, this version reads {SCHEMA}")
+        raise ValueError(f"{STATE}: expected sha256 {_shown(checksum)}, got {_checksum(head)}")
+    if head.get("schema") != SCHEMA:
+        raise ValueError(f"{STATE} has schema {_shown(head.get('schema'))}, this version reads {SCHEMA}")
+    kinds = {"step": int, "config_hash": str, "metrics_bytes": int, "files": dict, "state": dict}
+    wrong = [name for name, kind in kinds.items() if type(head.get(name)) is not kind]
+    entry = None if wrong else head["files"].get(TENSORS)
+    if wrong or head["step"] != int(path.name[5:]) or head["metrics_bytes"] < 0 or not _is_file_entry(entry):
+        raise ValueError(f"{STATE} is of another version: its {', '.join(wrong) or 'values'} cannot be used")
     return head
 
 
+def _is_file_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+
+
+def _shown(value: Any) -> str:
+    """`value`, cut to the length of a sha256."""
+    return str(value)[:64]
+
+
 def _read_tensors(path: Path, head: dict[str, Any]) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
+    expected = head["files"][TENSORS]
     try:
-        data = (path / TENSORS).read_bytes()
+        data = read_regular(path / TENSORS, expected["bytes"])
+        got = hashlib.sha256(data).hexdigest()
+        if got != expected["sha256"]:
+            raise ValueError(
+                f"expected {expected['bytes']} bytes with sha256 {_shown(expected['sha256'])}, "
+                f"got {len(data)} bytes with sha256 {got}"
+            )
+        return load(data)
     except OSError as error:
         raise ValueError(f"{TENSORS} cannot be read ({error.strerror})") from error
-    expected = head["files"][TENSORS]
-    got = hashlib.sha256(data).hexdigest()
-    if got != expected["sha256"]:
-        raise ValueError(
-            f"{TENSORS}: expected {expected['bytes']} bytes with sha256 {expected['sha256']}, "
-            f"got {len(data)} bytes with sha256 {got}"
-        )
-    return load(data)
+    except (ValueError, KeyError, SafetensorError) as error:  # KeyError: a data type that PyTorch lacks
+        raise ValueError(f"{TENSORS}: {str(error)[:300]}") from error
 
 
 def _checksum(head: dict[str, Any]) -> str:

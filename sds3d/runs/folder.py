@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from sds3d.config.load import dump_config, load_config
 from sds3d.config.schema import Config
 from sds3d.errors import UserError
-from sds3d.files import atomic_write, file_sha256, refused, user_path
+from sds3d.files import atomic_write, file_sha256, read_json, refused, user_path
 from sds3d.runs.checkpoints import Checkpoint, Checkpoints
 from sds3d.runs.identity import config_hash, run_name
 
@@ -26,11 +26,19 @@ def outputs_of(path: Path) -> dict[str, str]:
 
     Empty if the run is not finished or a file has changed.
     """
+    return read_report(path).get("outputs", {})
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """The report of the finished run at `path`; empty unless all outputs that it lists are there and unchanged."""
     try:
-        outputs = json.loads((path / "report.json").read_text())["outputs"]
-        whole = isinstance(outputs, dict) and all(file_sha256(path / name) == outputs[name] for name in outputs)
-        return outputs if whole else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        report = read_json(path / "report.json")
+        outputs = report.get("outputs")
+        if not isinstance(outputs, dict) or not outputs:
+            return {}
+        unchanged = (name == Path(name).name and file_sha256(path / name) == outputs[name] for name in outputs)
+        return report if all(unchanged) else {}
+    except (OSError, ValueError):
         return {}
 
 
@@ -81,11 +89,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether report.json belongs to this run and all files that it lists are unchanged."""
-        try:
-            report = json.loads((self.path / "report.json").read_text())
-            return report["config_hash"] == self.config_hash and bool(self.outputs)
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return read_report(self.path).get("config_hash") == self.config_hash
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -158,7 +162,7 @@ class RunFolder:
             return
         try:
             with self.metrics.open("r+b") as file:
-                kept = file.read(size)
+                kept = file.read(min(size, os.fstat(file.fileno()).st_size))
                 file.truncate(kept.rfind(b"\n") + 1)
         except OSError as error:
             raise refused(error, self.metrics) from error

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sds3d.files import atomic_write, file_sha256
+from sds3d.files import atomic_write, file_sha256, read_json
 
 
 class Parts:
@@ -44,17 +44,23 @@ class Parts:
     def _has(self, name: str) -> bool:
         try:
             return file_sha256(self.run / name) == self.known[name]["sha256"]
-        except (OSError, KeyError):
+        except (OSError, ValueError, KeyError):
             return False
 
     def _read(self) -> dict[str, dict[str, Any]]:
         """The parts in parts.json; none if it is missing, damaged or of another source."""
         try:
-            record = json.loads(self.path.read_bytes())
-            checksum = record.pop("sha256")
-            return record["parts"] if checksum == _checksum(record) and record["source"] == self.source else {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            record = read_json(self.path)
+        except (OSError, ValueError):
             return {}
+        checksum, parts = record.pop("sha256", None), record.get("parts")
+        if checksum != _checksum(record) or record.get("source") != self.source or not isinstance(parts, dict):
+            return {}
+        return {name: part for name, part in parts.items() if _is_part(part)}
+
+
+def _is_part(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("sha256"), str) and isinstance(part.get("facts"), dict)
 
 
 def _checksum(record: dict[str, Any]) -> str:

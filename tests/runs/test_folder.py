@@ -20,26 +20,7 @@ from sds3d.priors.weights import file_sha256, verify
 from sds3d.runs.folder import RunFolder, outputs_of
 from sds3d.runs.identity import config_hash, identity, run_name
 from tests.helpers.hostile import HOSTILE
-
-
-def tensors(step: int) -> dict[str, torch.Tensor]:
-    return {"means": torch.full((5, 3), float(step)), "count": torch.tensor(step), "none": torch.zeros(0, 3)}
-
-
-@pytest.fixture
-def cfg(tmp_path: Path) -> Config:
-    return Config(prompt="a red mushroom", out=str(tmp_path / "outputs"))
-
-
-@pytest.fixture
-def run(cfg: Config) -> RunFolder:
-    return RunFolder.create(cfg)
-
-
-def save(run: RunFolder, *steps: int) -> None:
-    for step in steps:
-        run.log(step, loss=1 / step)
-        run.save_checkpoint(step, tensors(step), {"stage": "shape", "elapsed": step * 0.5})
+from tests.helpers.runs import flip, replace_by_fifo, replace_by_link, report, save, tensors
 
 
 def names(run: RunFolder) -> list[str]:
@@ -72,12 +53,6 @@ def test_the_newest_are_kept_and_a_step_can_be_saved_again(run: RunFolder) -> No
     assert run.load_latest().state == {"again": True}
 
 
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
 DAMAGE = {
     "bit flip in tensors": lambda path: flip(path / "tensors.safetensors"),
     "bit flip in state": lambda path: flip(path / "state.json"),
@@ -86,6 +61,11 @@ DAMAGE = {
     "empty tensors": lambda path: os.truncate(path / "tensors.safetensors", 0),
     "zeroed state": lambda path: (path / "state.json").write_bytes(bytes(100)),
     "state is a list": lambda path: (path / "state.json").write_text("[]"),
+    "state is nested deeply": lambda path: (path / "state.json").write_text('{"a":' * 200_000),
+    "state is huge": lambda path: os.truncate(path / "state.json", 60 << 30),
+    "state is a device": lambda path: replace_by_link(path / "state.json", "/dev/zero"),
+    "tensors are huge": lambda path: os.truncate(path / "tensors.safetensors", 60 << 30),
+    "tensors are a FIFO": lambda path: replace_by_fifo(path / "tensors.safetensors"),
     "no tensors": lambda path: (path / "tensors.safetensors").unlink(),
     "no state": lambda path: (path / "state.json").unlink(),
     "empty folder": lambda path: [file.unlink() for file in path.iterdir()],
@@ -261,14 +241,6 @@ def test_one_process_at_a_time(run: RunFolder) -> None:
         pass
 
 
-def report(run: RunFolder, *names: str) -> dict[str, str]:
-    for name in names:
-        (run.path / name).write_text(name)
-    outputs = {name: file_sha256(run.path / name) for name in names}
-    atomic_write(run.path / "report.json", json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
-    return outputs
-
-
 def test_finished_means_every_output_that_the_report_lists_is_as_written(run: RunFolder, cfg: Config) -> None:
     assert not run.finished and run.outputs == {}
     outputs = report(run, "mesh.glb", "scene.bin")
@@ -282,7 +254,7 @@ def test_finished_means_every_output_that_the_report_lists_is_as_written(run: Ru
     assert not run.finished
 
 
-@pytest.mark.parametrize("outputs", [{}, [], None, "mesh.glb", {"mesh.glb": None}])
+@pytest.mark.parametrize("outputs", [{}, [], None, "mesh.glb", {"mesh.glb": None}, {"\0": ""}, {"\ud800": ""}])
 def test_a_report_without_outputs_is_of_no_finished_run(outputs: object, run: RunFolder) -> None:
     (run.path / "mesh.glb").touch()
     (run.path / "report.json").write_text(json.dumps({"config_hash": run.config_hash, "outputs": outputs}))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sds3d.cameras import STANDARD_DISTANCE, STANDARD_FOV_DEG, Cameras, pose_vectors
+from sds3d.files import read_json
 from sds3d.priors.pocket.text import WIDTH
 from sds3d.priors.pocket.unet import CONDITION, HEADS, UNet
 from sds3d.priors.quantize import load_int8, save_int8
@@ -124,7 +125,7 @@ def load_unet(folder: Path) -> UNet:
 
 def network_shape(folder: Path) -> dict[str, Any]:
     """The arguments of `build_unet` that make the network stored by `save_unet`."""
-    return shape_of(json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8")))
+    return shape_of(read_json(folder / "unet" / "config.json"))
 
 
 def shape_of(config: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from sds3d.files import read_json
 from sds3d.priors.pocket.bert import Bert
 from sds3d.priors.quantize import load_int8, save_int8
 
@@ -27,7 +27,7 @@ class TextEncoder(nn.Module):
         self.tokenizer.enable_padding(length=MAX_TOKENS)
         self.tokenizer.enable_truncation(MAX_TOKENS)
         with torch.device("meta"):  # allocates no memory and draws no random numbers for weights that are replaced
-            self.bert = Bert(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            self.bert = Bert(read_json(folder / "config.json"))
         self.bert.load_state_dict(load_int8(folder / "weights.int8.safetensors"), assign=True)
         self.requires_grad_(False).eval()
 

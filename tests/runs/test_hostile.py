@@ -1,0 +1,118 @@
+"""Run folders from elsewhere: checkpoints of other versions, spoiled reports, files that never end."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sds3d.files import file_sha256
+from sds3d.runs.folder import RunFolder
+from tests.helpers.runs import replace_by_fifo, replace_by_link, report, save
+
+
+def reseal(path: Path, change: Callable[[dict], object]) -> None:
+    """Changes state.json of a checkpoint and gives it the checksum of the new content."""
+    head = json.loads((path / "state.json").read_text())
+    change(head)
+    (path / "state.json").write_text(json.dumps({**head, "sha256": checksum(head)}))
+
+
+def checksum(head: dict) -> str:
+    head.pop("sha256", None)
+    return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
+
+
+def not_tensors(path: Path, content: bytes) -> None:
+    """Puts `content` in the place of the tensors, listed with its size and sha256."""
+    (path / "tensors.safetensors").write_bytes(content)
+    entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    reseal(path, lambda head: head["files"].update({"tensors.safetensors": entry}))
+
+
+def sealed(**values: object) -> Callable[[Path], None]:
+    """Puts `values` into state.json, or removes those that are None."""
+
+    def change(head: dict) -> None:
+        head.update(values)
+        for name in (name for name, value in values.items() if value is None):
+            del head[name]
+
+    return lambda path: reseal(path, change)
+
+
+FOREIGN = {f"no {name}": sealed(**{name: None}) for name in ("schema", "step", "metrics_bytes", "files", "state")} | {
+    "another schema": sealed(schema=1),
+    "a schema of 1 MB": sealed(schema="x" * 900_000),
+    "no files": sealed(files={}),
+    "a file without size": sealed(files={"tensors.safetensors": {"sha256": "0"}}),
+    "files in a list": sealed(files=[]),
+    "a huge size": sealed(files={"tensors.safetensors": {"bytes": 10**30, "sha256": "0"}}),
+    "another step": sealed(step=3),
+    "a step in words": sealed(step="4"),
+    "a negative log": sealed(metrics_bytes=-1),
+    "a state in a list": sealed(state=[]),
+    "no safetensors": lambda path: not_tensors(path, b"tensors"),
+    "no content": lambda path: not_tensors(path, b""),
+    "an unknown type": lambda path: not_tensors(path, safetensors_of("F8_E8M0")),
+}
+
+
+def safetensors_of(kind: str) -> bytes:
+    header = json.dumps({"x": {"dtype": kind, "shape": [0], "data_offsets": [0, 0]}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_checkpoint_of_another_version_is_named_and_the_one_before_is_taken(change, run: RunFolder) -> None:
+    """Its checksums are right."""
+    save(run, 2, 4)
+    change(run.checkpoints.folder / "step-000004")
+    checkpoint = run.load_latest()
+    assert checkpoint.step == 2
+    (message,) = checkpoint.messages
+    assert "step-000004" in message and len(message) < 1000
+
+
+def test_a_log_size_beyond_any_file_keeps_the_whole_log(run: RunFolder) -> None:
+    save(run, 2)
+    reseal(run.checkpoints.folder / "step-000002", lambda head: head.update(metrics_bytes=10**30))
+    run.load_latest()
+    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [2]
+
+
+def test_outputs_outside_the_folder_are_not_read(run: RunFolder) -> None:
+    secret = run.path.parent / "secret.ply"
+    secret.write_text("secret")
+    for name in ("../secret.ply", str(secret)):
+        outputs = {name: file_sha256(secret)}
+        (run.path / "report.json").write_text(json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
+        assert not run.finished and run.outputs == {}
+
+
+REPORTS = {
+    "deep": lambda path: path.write_text('{"outputs":' * 200_000),
+    "huge": lambda path: os.truncate(path, 60 << 30),
+    "list": lambda path: path.write_text("[1]"),
+    "latin-1": lambda path: path.write_bytes(b'{"prompt": "\xe9"}'),
+    "FIFO": replace_by_fifo,
+    "device": lambda path: replace_by_link(path, "/dev/zero"),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("spoil", REPORTS.values(), ids=REPORTS.keys())
+def test_a_spoiled_report_is_of_no_finished_run(spoil: Callable[[Path], object], run: RunFolder) -> None:
+    report(run, "mesh.glb")
+    spoil(run.path / "report.json")
+    assert not run.finished and run.outputs == {}
+
+
+def test_an_output_that_never_ends_is_not_read(run: RunFolder) -> None:
+    for spoil in (replace_by_fifo, lambda path: replace_by_link(path, "/dev/zero")):
+        report(run, "mesh.glb")
+        spoil(run.path / "mesh.glb")
+        assert not run.finished and run.outputs == {}
+        (run.path / "mesh.glb").unlink()
