@@ -114,7 +114,9 @@ void build_lists(State& state, int view) {
     lists.cursors.reserve(num_tiles);
     uint64_t* order = lists.order.data;
     uint64_t* scratch = lists.scratch.data;
-    size_t count = 0;
+    size_t count = 0, entries = 0;
+    for (size_t i = 0; i < num_splats; ++i) entries += rects[i].num_tiles();
+    if (entries > UINT32_MAX) throw std::bad_alloc();  // tile_starts and slots have 32 bits
     std::memset(lists.tile_starts.data, 0, (num_tiles + 1) * sizeof(uint32_t));
     for (size_t i = 0; i < num_splats; ++i) {
         if (rects[i].x0 == rects[i].x1) continue;

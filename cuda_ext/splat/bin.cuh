@@ -4,26 +4,32 @@
 #include "project.cuh"
 
 constexpr int SCAN_THREADS = 1024;
+constexpr unsigned MAX_ENTRIES = 0x7fffffff;  // of all lists: tiles read their starts as int
 
-// One block. Turns the counts in `cursors` into starts, and writes the number of entries to `status`.
+static __device__ __forceinline__ unsigned capped(unsigned long long entries) {
+    return entries < MAX_ENTRIES ? unsigned(entries) : MAX_ENTRIES;
+}
+
+// One block. Turns the counts in `cursors` into starts, and writes the number of entries to `status`. Sums have 64 bits;
+// what is stored stops at MAX_ENTRIES, the largest capacity, so that it cannot wrap around.
 extern "C" __global__ void __launch_bounds__(SCAN_THREADS) splat_scan(const Params p) {
-    __shared__ unsigned sums[32];
+    __shared__ unsigned long long sums[32];
     const int tiles = p.num_views * p.tiles_x * p.tiles_y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int share = (tiles + SCAN_THREADS - 1) / SCAN_THREADS;
     const int begin = min(int(threadIdx.x) * share, tiles), end = min(begin + share, tiles);
-    unsigned sum = 0;
+    unsigned long long sum = 0;
     for (int i = begin; i < end; ++i) sum += p.cursors[i];
-    unsigned before = sum;  // inclusive, then exclusive sums over threads
+    unsigned long long before = sum;  // inclusive, then exclusive sums over threads
     for (int d = 1; d < 32; d *= 2) {
-        const unsigned lower = __shfl_up_sync(ALL_LANES, before, d);
+        const unsigned long long lower = __shfl_up_sync(ALL_LANES, before, d);
         if (lane >= d) before += lower;
     }
     if (lane == 31) sums[warp] = before;
     __syncthreads();
     if (warp == 0) {
-        unsigned total = sums[lane];
+        unsigned long long total = sums[lane];
         for (int d = 1; d < 32; d *= 2) {
-            const unsigned lower = __shfl_up_sync(ALL_LANES, total, d);
+            const unsigned long long lower = __shfl_up_sync(ALL_LANES, total, d);
             if (lane >= d) total += lower;
         }
         sums[lane] = total;
@@ -32,12 +38,11 @@ extern "C" __global__ void __launch_bounds__(SCAN_THREADS) splat_scan(const Para
     before += (warp ? sums[warp - 1] : 0) - sum;
     for (int i = begin; i < end; ++i) {
         const unsigned count = p.cursors[i];
-        p.cursors[i] = p.tile_starts[i] = before;
+        p.cursors[i] = p.tile_starts[i] = capped(before);
         before += count;
     }
     if (threadIdx.x == SCAN_THREADS - 1) {
-        p.tile_starts[tiles] = before;
-        p.status[0] = before;
+        p.tile_starts[tiles] = p.status[0] = capped(before);
         if (before > p.capacity) p.status[1] = 1;
     }
 }

@@ -45,6 +45,11 @@ struct Buffer {
 // Pixels [x0, x1) x [y0, y1) that a splat can reach; x0 == x1 when it is not visible.
 struct Rect {
     uint16_t x0, y0, x1, y1;
+
+    size_t num_tiles() const {  // that it touches
+        if (x0 == x1) return 0;
+        return size_t((x1 - 1) / TILE - x0 / TILE + 1) * ((y1 - 1) / TILE - y0 / TILE + 1);
+    }
 };
 
 // One splat as one view sees it: exactly a cache line.

@@ -11,6 +11,7 @@ from sds3d.interfaces import Splats
 from sds3d.renderers.constants import NEAR_PLANE
 
 MAX_SIZE = 65535  # pixels; our own kernels keep pixel coordinates in 16 bits
+MAX_SPLATS = 2**30  # our own kernels count in 32 bits with a sign, and add a few
 
 
 class View(NamedTuple):
@@ -81,5 +82,7 @@ def check_kernel_limits(splats: Splats, view: View, kernels: str, device_type: s
         )
     if view.viewmats.requires_grad or view.Ks.requires_grad:
         raise ValueError(f"the {kernels} rasterizer has no gradient with respect to viewmats and Ks: detach them")
+    if len(means) > MAX_SPLATS:
+        raise ValueError(f"means: expected at most {MAX_SPLATS} splats, got {len(means)}")
     if not (0 < view.width <= MAX_SIZE and 0 < view.height <= MAX_SIZE):
         raise ValueError(f"width, height: expected 1 to {MAX_SIZE} pixels, got {view.width} x {view.height}")

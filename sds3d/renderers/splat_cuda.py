@@ -20,7 +20,7 @@ FEW_TILES = 2048  # up to here lists are sorted by larger blocks
 BLOCKS = 528  # of splat_project and splat_scatter, four for each multiprocessor of an H100
 MAX_SPLATS_PER_BLOCK = 4096  # beyond it, more blocks
 MAX_SHARED_COUNTERS = 12288  # tiles of a view that a block counts in shared memory: 48 KB
-MAX_CAPACITY = 0xFFFFFFFF  # while it is unknown
+MAX_ENTRIES = 0x7FFFFFFF  # of all tile lists, as in bin.cuh
 HEADROOM = 1.5  # capacity of tile lists in a captured graph over the largest need so far
 SPARE = 1024  # entries on top
 MOMENTS = {"colors": 9, "depths": 10, "normals": 13}  # enum Moment of scene.cuh: floats that a pixel adds to a splat
@@ -98,11 +98,16 @@ class Cotangents(NamedTuple):
     normals: Tensor | None = None
 
 
+def roomy(entries: int) -> int:
+    """The capacity for later drawings of a scene whose lists now have so many `entries`."""
+    return min(int(HEADROOM * entries) + SPARE, MAX_ENTRIES)
+
+
 def rasterize(splats: Splats, view: View, *, raw: bool, normals: bool, capacity: int | None = None) -> Drawing:
     """The images of `splats`, raw ones with `raw`, and what the backward pass needs.
 
     With `capacity`, that many keys are allocated and nothing is read back from the GPU: the drawing is complete unless
-    `status` reports an overflow. Without, the exact number is read back.
+    `status` reports an overflow. Without, the exact number is read back; MemoryError if it exceeds MAX_ENTRIES.
     """
     means = splats.means
     C, N, H, W = len(view.viewmats), len(means), view.height, view.width
@@ -114,7 +119,7 @@ def rasterize(splats: Splats, view: View, *, raw: bool, normals: bool, capacity:
     params = _params(splats, view, raw)
     params.point(records=records, splat_normals=splat_normals, radii=radii)
     params.status, params.cursors, params.tile_starts = _bin_pointers(bins)
-    params.capacity = MAX_CAPACITY if capacity is None else capacity
+    params.capacity = MAX_ENTRIES if capacity is None else capacity
     kernels = cuda_kernels.load("splat", means.device)
     per_block = min(max(C * N // BLOCKS, 1), MAX_SPLATS_PER_BLOCK)
     params.splats_per_block = -(-per_block // 256) * 256
@@ -131,7 +136,12 @@ def rasterize(splats: Splats, view: View, *, raw: bool, normals: bool, capacity:
     params.point(out_colors=colors, out_alphas=alphas, out_depths=depths, out_normals=image_normals)
     params.transmittances, params.lasts = _pixel_pointers(pixels)
     if capacity is None:
-        params.capacity = capacity = int(bins[0])
+        capacity, overflow = bins[:2].tolist()
+        if overflow:
+            raise MemoryError(
+                f"rasterizing {N} splats in {C} views of {W} x {H}: over {MAX_ENTRIES} pairs of splat and tile"
+            )
+        params.capacity = capacity
     keys = torch.empty(capacity, dtype=torch.int64, device=means.device)
     params.keys = keys.data_ptr()
     if capacity:

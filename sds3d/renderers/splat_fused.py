@@ -33,7 +33,7 @@ class SplatDrawing:
 
     @property
     def roomy_capacity(self) -> int:
-        return int(splat_cuda.HEADROOM * len(self.drawn.keys)) + splat_cuda.SPARE
+        return splat_cuda.roomy(len(self.drawn.keys))
 
 
 class FusedSplatScene(SplatScene):

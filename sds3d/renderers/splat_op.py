@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from sds3d.interfaces import Splats
 from sds3d.renderers import splat_cuda
 from sds3d.renderers.rasterizer import Rasterized, View, check_kernel_limits
-from sds3d.renderers.splat_cuda import HEADROOM, SPARE, Cotangents, Drawing
+from sds3d.renderers.splat_cuda import Cotangents, Drawing
 
 NUM_TENSORS = 9  # of the Arguments
 NUM_IMAGES = 4  # of a Drawing; the rest has no gradient
@@ -43,9 +43,9 @@ def rasterize(splats: Splats, view: View, *, normals: bool = True, deterministic
     """Images and info of `splats`, and info["overflow"] [] int32; the deterministic backward pass is slower.
 
     Inside torch.compile "means2d_grad_norm" stays 0.
-    While a CUDA graph is captured nothing is read back: the tile lists have room for HEADROOM times the entries of the
-    longest drawing before, and "overflow" is 1 after a replay in which that was not enough (the images then lack
-    splats). Otherwise it is 0. There is no gradient with respect to the cameras.
+    While a CUDA graph is captured nothing is read back: the tile lists have the capacity `splat_cuda.roomy`
+    of the longest drawing before, and "overflow" is 1 after a replay in which that was not enough (the images then
+    lack splats). Otherwise it is 0. There is no gradient with respect to the cameras.
     """
     check_kernel_limits(splats, view, "CUDA", "cuda")
     grad_norm = splats.means.new_zeros(len(splats.means))
@@ -66,7 +66,7 @@ def _capacity(device: torch.device) -> int | None:
         return None
     if device not in _largest:
         raise RuntimeError("rasterize: call it once before it is captured in a CUDA graph, as torch.cuda.graph asks")
-    return int(HEADROOM * _largest[device]) + SPARE
+    return splat_cuda.roomy(_largest[device])
 
 
 def _forward(

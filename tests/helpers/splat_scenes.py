@@ -158,3 +158,13 @@ def with_broken_splats(rasterize, device="cpu", **options):
     broken.scales[25] = math.inf
     broken.opacities[26] = math.nan
     return expected, draw(rasterize, broken, torch.float32, device, offsets=False, **options)
+
+
+def image_wide_splats(num, device):
+    """`num` equal splats that touch each of the 256 x 256 tiles of an image of 4096 x 4096 pixels, and the view."""
+    camera = turntable(1, 4096).to(device)
+    rows = torch.tensor([[0.0, 0, 0], [100.0, 100, 100], [0.5, 0.5, 0.5]], device=device)
+    means, scales, colors = (row.repeat(num, 1) for row in rows)
+    quats = torch.tensor([[1.0, 0, 0, 0]], device=device).repeat(num, 1)
+    splats = Splats(means, quats, scales, torch.full((num,), 0.9, device=device), colors)
+    return splats, view_of(camera, device)

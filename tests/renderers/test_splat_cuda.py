@@ -12,6 +12,7 @@ from tests.helpers.splat_scenes import (
     assert_same_drawing,
     draw,
     flatten,
+    image_wide_splats,
     leaves_of,
     make_scene,
     needs_cuda,
@@ -163,6 +164,18 @@ class TestCuda:
             assert close.float().mean() > 0.999
         torch.testing.assert_close(stats[0], expected_stats[0], rtol=1e-2, atol=1e-2)
         assert torch.equal(stats[1], expected_stats[1])
+
+    @pytest.mark.parametrize("num", [40_000, 2**16 + 1], ids=["beyond 2^31", "beyond 2^32"])
+    def test_more_pairs_of_splat_and_tile_than_31_bits_count_are_reported(self, num):
+        """On 2^16 tiles each; counts that wrap around would be negative, or 2^16."""
+        splats, view = image_wide_splats(num, "cuda")
+        with pytest.raises(MemoryError, match=f"rasterizing {num} splats in 1 views of 4096 x 4096"):
+            splat_cuda.rasterize(splats, view, raw=False, normals=False)
+        drawing = splat_cuda.rasterize(splats, view, raw=False, normals=False, capacity=1000)
+        assert drawing.status.tolist() == [splat_cuda.MAX_ENTRIES, 1]
+        starts = drawing.tile_starts
+        assert (starts.diff() >= 0).all() and starts[:2].tolist() == [0, num] and starts[-1] == splat_cuda.MAX_ENTRIES
+        assert all(x.isfinite().all() for x in (drawing.colors, drawing.alphas, drawing.depths))
 
     def test_nothing_moves_when_the_lists_overflow(self):
         scene = make_scene(100, turntable(1, 32), seed=20)

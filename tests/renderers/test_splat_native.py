@@ -11,6 +11,7 @@ from tests.helpers.splat_scenes import (
     assert_same_drawing,
     draw,
     flatten,
+    image_wide_splats,
     leaves_of,
     make_scene,
     needs_cuda,
@@ -113,6 +114,14 @@ def test_native_backward_twice_and_interleaved():
     once = torch.autograd.grad(first, means, retain_graph=True)[0]
     assert torch.equal(once, torch.autograd.grad(first, means)[0])
     assert torch.equal(once, alone)
+
+
+@needs_native
+def test_more_pairs_of_splat_and_tile_than_32_bits_count_are_a_memory_error():
+    """2^16 + 1 splats on each of 2^16 tiles; a count of their pairs that wraps around would be 2^16."""
+    splats, view = image_wide_splats(2**16 + 1, "cpu")
+    with pytest.raises(MemoryError, match="rasterizing 65537 splats in 1 views of 4096 x 4096"):
+        splat_native.rasterize(splats, view, normals=False)
 
 
 @needs_native
