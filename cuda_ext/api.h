@@ -9,11 +9,12 @@ extern "C" {
 #endif
 
 #define SDS3D_API __attribute__((visibility("default")))
-#define SDS3D_ABI_VERSION 3
+#define SDS3D_ABI_VERSION 4
 
 typedef struct {
     int32_t num_splats, num_views, width, height;
     float near_plane;              // splats with a smaller camera-space z are culled
+    int32_t antialiased;           // 1: the low-pass filter keeps the alpha of a splat
     const float* means;            // [N, 3] world
     const float* quats;            // [N, 4] wxyz, normalized inside
     const float* scales;           // [N, 3] world units

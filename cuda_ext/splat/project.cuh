@@ -34,7 +34,8 @@ static __device__ __forceinline__ float project_splat(const Params& p, int view,
         const float* offset = p.means2d_offsets + (size_t(view) * p.num_splats + n) * 2;
         r.u += offset[0], r.v += offset[1];
     }
-    const float sigma_max = logf(s.opacity / ALPHA_MIN), reach = sqrtf(fmaxf(2 * sigma_max, 0.0f));
+    const float opacity = p.antialiased ? s.opacity * compensation_of(o) : s.opacity;
+    const float sigma_max = logf(opacity / ALPHA_MIN), reach = sqrtf(fmaxf(2 * sigma_max, 0.0f));
     const float reach_u = reach * sqrtf(o.var_u), reach_v = reach * sqrtf(o.var_v);
     // Comparisons are false for NaN, so a splat with NaN is skipped.
     const bool visible = o.point[2] >= p.near_plane && sigma_max > 0 && r.u + reach_u > 0 && r.u - reach_u < p.width &&
@@ -45,7 +46,7 @@ static __device__ __forceinline__ float project_splat(const Params& p, int view,
     if (x0 >= x1 || y0 >= y1) return 0;
     r.columns = x0 | x1 << 16, r.rows = y0 | y1 << 16;
     r.a = WHITE * o.l00, r.b = WHITE * o.l10, r.c = WHITE * o.l11;
-    r.log2_opacity = log2f(s.opacity);
+    r.log2_opacity = log2f(opacity);
     normal = make_float4(o.sign * axis(s, 0), o.sign * axis(s, 1), o.sign * axis(s, 2), 0.0f);
     return ceilf(fmaxf(reach_u, reach_v));
 }

@@ -45,20 +45,28 @@ static __device__ __forceinline__ void load_moments(const Params& p, float (&mom
     }
 }
 
-// d loss / d mean and d loss / d (R diag(s)) of what one view saw, added to `v_mean` and `v_m`.
+// d loss / d mean and d loss / d (R diag(s)) of what one view saw, added to `v_mean` and `v_m`. `pull` is d loss / d log of
+// the compensation, 0 without it.
 static __device__ __forceinline__ void unproject(const View& view, const Projected& o, const float (&m)[MOMENTS], float v_u,
-                                                 float v_v, float (&v_mean)[3], float (&v_m)[3][3]) {
+                                                 float v_v, float pull, float (&v_mean)[3], float (&v_m)[3][3]) {
     // With the moments M over pixel offsets, d loss / d conic is -M / 2, so d loss / d covariance = conic M conic / 2, which
     // is L W L^T / 2 with the moments W over s and t.
     const float ss = m[QSS] / (WHITE * WHITE), st = m[QST] / (WHITE * WHITE), tt = m[QTT] / (WHITE * WHITE);
     const float row = o.l10 * ss + o.l11 * st;
-    const float twice_v_uu = o.l00 * o.l00 * ss, twice_v_uv = o.l00 * row;
-    const float twice_v_vv = o.l10 * row + o.l11 * (o.l10 * st + o.l11 * tt);
+    float twice_v_uu = o.l00 * o.l00 * ss, twice_v_uv = o.l00 * row;
+    float twice_v_vv = o.l10 * row + o.l11 * (o.l10 * st + o.l11 * tt);
+    // log compensation = (log det(t t^T) - log det(t t^T + LOW_PASS I)) / 2. The second term has the gradient -conic / 2,
+    // the first one the gradient (t[1] x n, n x t[0]) / n^2 with respect to t, in which nothing cancels.
+    twice_v_uu -= pull * o.l00 * o.l00;
+    twice_v_uv -= pull * o.l00 * o.l10;
+    twice_v_vv -= pull * (o.l10 * o.l10 + o.l11 * o.l11);
+    const float per_n2 = pull != 0 ? pull / squared_n(o) : 0.0f;
     const float fx = view.fx * o.inverse_z, fy = view.fy * o.inverse_z;
     float v_mc[3][3], v_xc = 0, v_yc = 0, shrink = 0;
     for (int j = 0; j < 3; ++j) {
-        const float v_t0 = twice_v_uu * o.t[0][j] + twice_v_uv * o.t[1][j];
-        const float v_t1 = twice_v_uv * o.t[0][j] + twice_v_vv * o.t[1][j];
+        const int k = (j + 1) % 3, l = (j + 2) % 3;
+        const float v_t0 = twice_v_uu * o.t[0][j] + twice_v_uv * o.t[1][j] + per_n2 * (o.t[1][k] * o.n[l] - o.t[1][l] * o.n[k]);
+        const float v_t1 = twice_v_uv * o.t[0][j] + twice_v_vv * o.t[1][j] + per_n2 * (o.n[k] * o.t[0][l] - o.n[l] * o.t[0][k]);
         v_mc[0][j] = fx * v_t0;
         v_mc[1][j] = fy * v_t1;
         v_mc[2][j] = -(o.xc * v_mc[0][j] + o.yc * v_mc[1][j]);
@@ -103,7 +111,7 @@ static __device__ __forceinline__ SplatGradient splat_gradient(const Params& p, 
             const Projected o = project(s, view);
             v_u = -o.l00 * m[QS] / WHITE;
             v_v = -(o.l10 * m[QS] + o.l11 * m[QT]) / WHITE;
-            unproject(view, o, m, v_u, v_v, out.mean, v_m);
+            unproject(view, o, m, v_u, v_v, p.antialiased ? m[Q] : 0.0f, out.mean, v_m);
             for (int k = 0; k < 3; ++k) {
                 out.color[k] += m[V_RGB + k];
                 v_normal[k] += o.sign * m[V_NORMAL + k];
@@ -114,6 +122,7 @@ static __device__ __forceinline__ SplatGradient splat_gradient(const Params& p, 
         }
         if (p.v_means2d) p.v_means2d[at * 2] = v_u, p.v_means2d[at * 2 + 1] = v_v;
     }
+    if (!out.views) return out;  // also where NaN or infinity in a splat would make NaN of the zeros
     float g[3][3];  // d loss / d rotation
     for (int j = 0; j < 3; ++j) {
         out.scale[j] = v_m[0][j] * s.rotation[0][j] + v_m[1][j] * s.rotation[1][j] + v_m[2][j] * s.rotation[2][j];

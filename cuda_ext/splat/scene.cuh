@@ -22,6 +22,7 @@ struct Params {
     int splats_per_block;            // of splat_project and splat_scatter
     int shared_counters;             // 1: they count the tiles of a view in shared memory
     float near_plane;                // splats with a smaller camera-space z are culled
+    int antialiased;                 // 1: opacities are multiplied by compensation_of
     int raw;                         // 1: scales, opacities, colors are given before exp, sigmoid, sigmoid
     int deterministic;               // 1: sums have one order; `gradients` then has a record for each entry of `keys`
     int gradient_stride;             // floats in a record of `gradients`: 9, 10 with depth, 13 with normals
@@ -71,9 +72,10 @@ struct Params {
     float* stat_counts;                  // [N] += views that saw the splat
 };
 
-// What a view keeps of a splat, two float4s; its color is that of all views, its depth stands in its keys. With the conic's Cholesky factor L, dx = u - x and dy = v - y,
-//   s = a dx + b dy,  t = c dy,  log2 alpha = log2_opacity - s^2 - t^2:
-// squares do not cancel, as the terms of dx^2, dx dy and dy^2 do for a needle.
+// What a view keeps of a splat, two float4s. Its color is the same in all views, and its depth is in its keys. With the
+// Cholesky factor L of the conic, dx = u - x and dy = v - y,
+//   s = a dx + b dy,  t = c dy,  log2 alpha = log2_opacity - s^2 - t^2.
+// Squares do not cancel, while the terms of dx^2, dx dy and dy^2 do for a needle.
 struct Record {
     float u, v;                  // center, pixels
     unsigned columns, rows;      // first | end << 16 of the pixels that it can reach
@@ -171,9 +173,19 @@ struct Projected {
     float mc[3][3];              // R M
     float t[2][3];               // J R M
     float var_u, var_v;          // pixels^2
+    float n[3];                  // t[0] x t[1]; its square is the determinant without the low-pass filter
+    float det;                   // determinant of the image covariance
     float l00, l10, l11;         // Cholesky factor of the conic
     float sign;                  // +-1: turns the shortest axis towards the camera
 };
+
+static __device__ __forceinline__ float squared_n(const Projected& o) {
+    return o.n[0] * o.n[0] + o.n[1] * o.n[1] + o.n[2] * o.n[2];
+}
+
+// What keeps the alpha that a splat spreads over the image when the low-pass filter widens it: the ratio of the Gaussians'
+// integrals without and with the filter, sqrt(det(cov) / det(cov + LOW_PASS I)), as in Mip-Splatting (arXiv:2311.16493).
+static __device__ __forceinline__ float compensation_of(const Projected& o) { return sqrtf(squared_n(o) / o.det); }
 
 static __device__ __forceinline__ Projected project(const Splat& s, const View& view) {
     Projected o;
@@ -197,14 +209,14 @@ static __device__ __forceinline__ Projected project(const Splat& s, const View& 
     const float uv = o.t[0][0] * o.t[1][0] + o.t[0][1] * o.t[1][1] + o.t[0][2] * o.t[1][2];
     const float vv = o.t[1][0] * o.t[1][0] + o.t[1][1] * o.t[1][1] + o.t[1][2] * o.t[1][2];
     // Determinant by Cauchy-Binet: the difference of products cancels for needles that span the image.
-    const float c0 = o.t[0][1] * o.t[1][2] - o.t[0][2] * o.t[1][1];
-    const float c1 = o.t[0][2] * o.t[1][0] - o.t[0][0] * o.t[1][2];
-    const float c2 = o.t[0][0] * o.t[1][1] - o.t[0][1] * o.t[1][0];
-    const float det = c0 * c0 + c1 * c1 + c2 * c2 + LOW_PASS * (uu + vv) + LOW_PASS * LOW_PASS;
+    o.n[0] = o.t[0][1] * o.t[1][2] - o.t[0][2] * o.t[1][1];
+    o.n[1] = o.t[0][2] * o.t[1][0] - o.t[0][0] * o.t[1][2];
+    o.n[2] = o.t[0][0] * o.t[1][1] - o.t[0][1] * o.t[1][0];
+    o.det = squared_n(o) + LOW_PASS * (uu + vv) + LOW_PASS * LOW_PASS;
     o.var_u = uu + LOW_PASS;
     o.var_v = vv + LOW_PASS;
     o.l11 = rsqrtf(o.var_v);
-    const float root = rsqrtf(det);
+    const float root = rsqrtf(o.det);
     o.l00 = o.var_v * o.l11 * root;  // sqrt(var_v / det)
     o.l10 = -uv * o.l11 * root;
     float facing = 0;

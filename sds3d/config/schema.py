@@ -37,11 +37,15 @@ class GaussiansConfig:
     lr_quats: Annotated[float, POSITIVE] = 0.01
 
 
+RasterizeMode = Literal["classic", "antialiased"]
+
+
 @dataclass(frozen=True)
 class RendererConfig:
     """Which rasterizer draws the representation."""
 
     backend: Literal["auto", "native", "gsplat", "torch"] = "auto"
+    rasterize_mode: RasterizeMode = "classic"  # antialiased: splats smaller than a pixel keep their alpha
     deterministic: bool = False  # on CUDA: equal bit for bit in every run, slower; on a CPU it always is
 
 

@@ -41,6 +41,7 @@ class Scene(Struct):
     _fields_ = [
         *fields(c_int32, "num_splats", "num_views", "width", "height"),
         *fields(c_float, "near_plane"),
+        *fields(c_int32, "antialiased"),
         *fields(c_void_p, "means", "quats", "scales", "opacities", "colors"),
         *fields(c_void_p, "viewmats", "Ks", "backgrounds", "means2d_offsets"),
     ]

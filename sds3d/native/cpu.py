@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sds3d.files import cache_folder, read_cached, write_cached
 
-ABI_VERSION = 3  # SDS3D_ABI_VERSION of cuda_ext/api.h
+ABI_VERSION = 4  # SDS3D_ABI_VERSION of cuda_ext/api.h
 COMPILE_FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden", "-w")
 PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from functools import cache
-from typing import Literal, Protocol, assert_never
+from typing import Literal, Protocol, assert_never, get_args
 
 import torch
 from torch import Tensor
 
 from sds3d.cameras import Cameras
-from sds3d.config.schema import RendererConfig
+from sds3d.config.schema import RasterizeMode, RendererConfig
 from sds3d.errors import UserError
 from sds3d.interfaces import Render, Renderer, Splats
 from sds3d.native import cpu as native
@@ -42,20 +42,24 @@ def rasterize(
     height: int,
     *,
     near_plane: float = NEAR_PLANE,  # world units
+    rasterize_mode: RasterizeMode = "classic",
     backgrounds: Tensor | None = None,  # [C, 3]; black if none
     deterministic: bool = False,  # on CUDA: equal bit for bit for equal arguments; on a CPU it always is
 ) -> Rasterized:
     """Colors [C, H, W, 3], alphas, expected depths [C, H, W, 1], normals [C, H, W, 3] and info of Gaussians.
 
     Our kernels for whatever device the tensors are on, float32, for use in models of your own: differentiable in the
-    splats and the backgrounds; on CUDA also inside torch.compile and CUDA graphs. Arguments are named and ordered as
-    gsplat's. Info: see rasterizer.Rasterized and splat_op.rasterize. ValueError if shapes, dtypes or devices do not fit
-    together, UserError if there are no kernels for the device.
+    splats and the backgrounds; on CUDA also inside torch.compile and CUDA graphs. Arguments are named as gsplat's.
+    Antialiased, splats keep their alpha where they are smaller than a pixel (Mip-Splatting, arXiv:2311.16493).
+    Info: see rasterizer.Rasterized and splat_op.rasterize. ValueError if an argument is unknown or does not fit the
+    others in shape, dtype or device, UserError if there are no kernels for the device.
     """
+    if rasterize_mode not in get_args(RasterizeMode):
+        raise ValueError(f"rasterize_mode: expected one of {get_args(RasterizeMode)}, got {rasterize_mode!r}")
     if backgrounds is None:
         backgrounds = means.new_zeros(len(viewmats), 3)
     splats = Splats(means, quats, scales, opacities, colors)
-    view = View(viewmats, Ks, backgrounds, width, height, near_plane)
+    view = View(viewmats, Ks, backgrounds, width, height, near_plane, rasterize_mode == "antialiased")
     check_shapes(splats, view)
     if means.is_cuda:
         from sds3d.renderers import splat_op
@@ -72,12 +76,20 @@ def build_renderer(cfg: RendererConfig, scene: SplatSource, device: torch.device
 
     def render(cameras: Cameras, backgrounds: Tensor) -> Render:
         splats = scene.activated()
-        view = View(cameras.viewmats, cameras.Ks, backgrounds, cameras.width, cameras.height)
+        view = view_of(cameras, backgrounds, cfg)
         check_shapes(splats, view)
         # No normals: priors with normals compare those of the depths, and these cost time.
         return Render(*backend(splats, view, normals=False, deterministic=cfg.deterministic))
 
     return render
+
+
+def view_of(cameras: Cameras, backgrounds: Tensor, cfg: RendererConfig) -> View:
+    """The views of `cameras` before `backgrounds` [C, 3], rasterized in the mode of `cfg`."""
+    return View(
+        cameras.viewmats, cameras.Ks, backgrounds, cameras.width, cameras.height,
+        antialiased=cfg.rasterize_mode == "antialiased",
+    )  # fmt: skip
 
 
 def resolve_backend(backend: str, device: torch.device | str) -> Backend:

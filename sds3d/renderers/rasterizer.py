@@ -23,6 +23,7 @@ class View(NamedTuple):
     width: int
     height: int
     near_plane: float = NEAR_PLANE  # world units
+    antialiased: bool = False  # the low-pass filter keeps the alpha of a splat; see splat_reference.compensation
     means2d_offsets: Tensor | None = None  # [C, N, 2] pixels, added to the projected centers; only tests set it
 
 

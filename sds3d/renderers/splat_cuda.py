@@ -34,7 +34,7 @@ class Params(Struct):
         *fields(c_uint32, "capacity"),
         *fields(c_int32, "splats_per_block", "shared_counters"),
         *fields(c_float, "near_plane"),
-        *fields(c_int32, "raw", "deterministic", "gradient_stride"),
+        *fields(c_int32, "antialiased", "raw", "deterministic", "gradient_stride"),
         *fields(c_void_p, "means", "quats", "scales", "opacities", "colors"),
         *fields(c_void_p, "viewmats", "Ks", "backgrounds", "means2d_offsets"),
         *fields(c_void_p, "records", "splat_normals", "radii", "cursors", "tile_starts", "keys", "status"),
@@ -243,7 +243,7 @@ def _params(splats: Splats, view: View, raw: bool) -> Params:
     size = (view.width, view.height)
     params = Params(
         len(splats.means), len(view.viewmats), *size, tile_size(*size), *tile_grid(*size), near_plane=view.near_plane,
-        raw=raw,
+        antialiased=view.antialiased, raw=raw,
     )  # fmt: skip
     params.point(**splats._asdict(), viewmats=view.viewmats, Ks=view.Ks)
     params.point(backgrounds=view.backgrounds, means2d_offsets=view.means2d_offsets)

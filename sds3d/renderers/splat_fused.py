@@ -11,7 +11,7 @@ from sds3d.adam import Adam
 from sds3d.cameras import Cameras
 from sds3d.config.schema import LossConfig
 from sds3d.interfaces import ImageGradients, Render, Splats
-from sds3d.renderers import splat_cuda
+from sds3d.renderers import splat_cuda, view_of
 from sds3d.renderers.rasterizer import View
 from sds3d.renderers.splat_scene import SplatScene
 from sds3d.representations.gaussians.splats import NAMES
@@ -43,14 +43,14 @@ class FusedSplatScene(SplatScene):
         return self.gaussians.means
 
     def draw(self, cameras: Cameras, backgrounds: Tensor, capacity: int | None) -> SplatDrawing:
-        view = _view(cameras, backgrounds)
+        view = self._view(cameras, backgrounds)
         return SplatDrawing(splat_cuda.rasterize(self._raw(), view, raw=True, normals=False, capacity=capacity))
 
     def descend(
         self, drawing: SplatDrawing, cameras: Cameras, backgrounds: Tensor, gradients: ImageGradients,
         cfg: LossConfig, optimizer: Adam, learning_rates: Tensor,
     ) -> None:  # fmt: skip
-        view, splats, drawn = _view(cameras, backgrounds), self._raw(), drawing.drawn
+        view, splats, drawn = self._view(cameras, backgrounds), self._raw(), drawing.drawn
         v_means: Tensor | None = None
         v_quats: Tensor | None = None
         if gradients.depths is not None:
@@ -70,7 +70,7 @@ class FusedSplatScene(SplatScene):
             others,
         )
         cotangents = splat_cuda.Cotangents(gradients.colors, gradients.alphas)
-        splat_cuda.adam_step(splats, view, drawn, cotangents, state, deterministic=self.deterministic)
+        splat_cuda.adam_step(splats, view, drawn, cotangents, state, deterministic=self.renderer.deterministic)
         taken = 1 - drawn.status[1].float()
         torch._foreach_add_([state["step"] for state in states], [taken] * len(NAMES))
 
@@ -80,6 +80,9 @@ class FusedSplatScene(SplatScene):
     def update_after(self, step: int, optimizer: Adam) -> None:
         self.densifier.intervene(self.gaussians, step, optimizer)
 
+    def _view(self, cameras: Cameras, backgrounds: Tensor) -> View:
+        return view_of(cameras, backgrounds, self.renderer)
+
     def _raw(self) -> Splats:
         return Splats(*(getattr(self.gaussians, name).detach() for name in NAMES))
 
@@ -88,7 +91,7 @@ class FusedSplatScene(SplatScene):
         splats = Splats(*(x.detach() for x in self.gaussians.activated()))
         cotangents, grad_norm = splat_cuda.Cotangents(depths=v_depths), torch.empty_like(splats.opacities)
         gradients, _ = splat_cuda.gradients(
-            splats, view, drawn, cotangents, grad_norm=grad_norm, deterministic=self.deterministic
+            splats, view, drawn, cotangents, grad_norm=grad_norm, deterministic=self.renderer.deterministic
         )
         return gradients.means, gradients.quats
 
@@ -100,7 +103,3 @@ class FusedSplatScene(SplatScene):
         log_scales = log_scales.detach().requires_grad_()
         [gradient] = torch.autograd.grad(cfg.scales * log_scales.exp().mean(), log_scales)
         return gradient
-
-
-def _view(cameras: Cameras, backgrounds: Tensor) -> View:
-    return View(cameras.viewmats, cameras.Ks, backgrounds, cameras.width, cameras.height)

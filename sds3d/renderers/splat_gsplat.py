@@ -32,7 +32,7 @@ def rasterize(splats: Splats, view: View, *, normals: bool = False, deterministi
 
     images, alphas, meta = rasterization(
         *splats, view.viewmats, view.Ks, width, height, near_plane=view.near_plane, eps2d=LOW_PASS, packed=False,
-        render_mode="RGB+ED", backgrounds=backgrounds,
+        render_mode="RGB+ED", backgrounds=backgrounds, rasterize_mode="antialiased" if view.antialiased else "classic",
     )  # fmt: skip
     grad_norm = means.new_zeros(N)
     means2d = meta["means2d"]

@@ -82,7 +82,7 @@ class _Rasterize(torch.autograd.Function):
         means, C, width, height = inputs.means, len(view.viewmats), view.width, view.height
         colors, alphas, depths = (means.new_empty(C, height, width, channels) for channels in (3, 1, 1))
         images = _Images(colors, alphas, depths, torch.empty_like(colors) if options.normals else None)
-        scene = abi.Scene(len(means), C, width, height, float(view.near_plane))
+        scene = abi.Scene(len(means), C, width, height, float(view.near_plane), view.antialiased)
         scene.point(**inputs._asdict())
         written = abi.Images()
         written.point(**images._asdict(), radii=options.radii)
@@ -92,7 +92,8 @@ class _Rasterize(torch.autograd.Function):
         if not state:
             raise MemoryError(f"rasterizing {len(means)} splats in {C} views of {width} x {height}")
         ctx.state = _State(state)
-        ctx.num_threads, ctx.grad_norm, ctx.near_plane = options.num_threads, options.grad_norm, float(view.near_plane)
+        ctx.num_threads, ctx.grad_norm = options.num_threads, options.grad_norm
+        ctx.near_plane, ctx.antialiased = float(view.near_plane), view.antialiased
         ctx.save_for_backward(*inputs, *images, options.radii)
         ctx.set_materialize_grads(False)
         return tuple(images)
@@ -107,7 +108,7 @@ class _Rasterize(torch.autograd.Function):
         C, height, width, _ = colors.shape
         gradients = Splats(*(torch.empty_like(x) for x in tensors[: len(Splats._fields)]))
         v_offsets = None if inputs.means2d_offsets is None else torch.empty_like(inputs.means2d_offsets)
-        scene = abi.Scene(len(inputs.means), C, width, height, ctx.near_plane)
+        scene = abi.Scene(len(inputs.means), C, width, height, ctx.near_plane, ctx.antialiased)
         scene.point(**inputs._asdict())
         images = abi.Images()
         images.point(colors=colors, alphas=alphas, depths=depths, normals=normals, radii=radii)

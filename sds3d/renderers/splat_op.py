@@ -35,6 +35,7 @@ class Arguments(NamedTuple):
     width: Any
     height: Any
     near_plane: Any
+    antialiased: Any
     normals: Any
     deterministic: Any
 
@@ -50,7 +51,7 @@ def rasterize(splats: Splats, view: View, *, normals: bool = True, deterministic
     check_kernel_limits(splats, view, "CUDA", "cuda")
     grad_norm = splats.means.new_zeros(len(splats.means))
     tensors = (*splats, view.backgrounds, view.means2d_offsets, view.viewmats, view.Ks)
-    options = (view.width, view.height, float(view.near_plane), normals, deterministic)
+    options = (view.width, view.height, float(view.near_plane), view.antialiased, normals, deterministic)
     if torch.compiler.is_compiling():
         drawing = Drawing(*_operator(*tensors, *options))
     else:  # the same without the operator's overhead, which takes longer than a small drawing
@@ -82,6 +83,7 @@ def _forward(
     width: int,
     height: int,
     near_plane: float,
+    antialiased: bool,
     normals: bool,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -89,8 +91,15 @@ def _forward(
     splats = Splats(*(x.contiguous() for x in (means, quats, scales, opacities, colors)))
     offsets = None if means2d_offsets is None else means2d_offsets.contiguous()
     view = View(
-        viewmats.contiguous(), Ks.contiguous(), backgrounds.contiguous(), width, height, near_plane, offsets
-    )  # fmt: skip
+        viewmats.contiguous(),
+        Ks.contiguous(),
+        backgrounds.contiguous(),
+        width,
+        height,
+        near_plane,
+        antialiased,
+        offsets,
+    )
     capacity = _capacity(means.device)
     drawing = splat_cuda.rasterize(splats, view, raw=False, normals=normals, capacity=capacity)
     if capacity is None:
@@ -109,13 +118,14 @@ def _backward(
     width: int,
     height: int,
     near_plane: float,
+    antialiased: bool,
     deterministic: bool,
     grad_norm: Tensor,  # [N] written
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the splats and of the offsets, [0] if there are none."""
     *splats, backgrounds, viewmats, Ks = (x.contiguous() for x in inputs)
     offsets = None if means2d_offsets is None else means2d_offsets.contiguous()
-    view = View(viewmats, Ks, backgrounds, width, height, near_plane, offsets)
+    view = View(viewmats, Ks, backgrounds, width, height, near_plane, antialiased, offsets)
     cotangents = (None if v is None else v.contiguous() for v in (v_colors, v_alphas, v_depths, v_normals))
     out, v_offsets = splat_cuda.gradients(
         Splats(*splats), view, Drawing(*drawing), Cotangents(*cotangents), grad_norm=grad_norm,
@@ -139,7 +149,8 @@ def _gradients(
     drawing = Drawing(*ctx.saved_tensors[NUM_TENSORS:])
     *gradients, v_offsets = backward(
         [*given[: len(Splats._fields)], given.backgrounds, given.viewmats, given.Ks], given.means2d_offsets,
-        list(drawing), *v_images, given.width, given.height, given.near_plane, given.deterministic, grad_norm,
+        list(drawing), *v_images, given.width, given.height, given.near_plane, given.antialiased, given.deterministic,
+        grad_norm,
     )  # fmt: skip
     v_colors, v_backgrounds = v_images[0], None
     if needed.backgrounds and v_colors is not None:
@@ -177,7 +188,7 @@ _backward_operator = torch.library.custom_op(
 @_operator.register_fake
 def _(
     means, quats, scales, opacities, colors, backgrounds, means2d_offsets, viewmats, Ks, width, height, near_plane,
-    normals, deterministic,
+    antialiased, normals, deterministic,
 ):  # fmt: skip
     C, N = viewmats.shape[0], means.shape[0]
     columns, rows = splat_cuda.tile_grid(width, height)
@@ -194,7 +205,7 @@ def _(
 @_backward_operator.register_fake
 def _(
     inputs, means2d_offsets, drawing, v_colors, v_alphas, v_depths, v_normals, width, height, near_plane,
-    deterministic, grad_norm,
+    antialiased, deterministic, grad_norm,
 ):  # fmt: skip
     offsets = inputs[0].new_empty(0) if means2d_offsets is None else torch.empty_like(means2d_offsets)
     return *(torch.empty_like(x) for x in inputs[:5]), offsets

@@ -8,6 +8,7 @@ Dense over splats and pixels, so it is slow and needs memory in proportion to N 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,33 +26,25 @@ def rasterize(splats: Splats, view: View, *, normals: bool = True, deterministic
     world space. `means2d_grad_norm` becomes the sum over views of |(W/2 d loss/du, H/2 d loss/dv)|, the image-space
     gradient in units of half the image.
     """
-    means, quats, scales, opacities, colors = splats
     width, height = view.width, view.height
-    rotations = quats_to_rotations(quats)
-    matrices = rotations * scales[:, None, :]
-    shortest = scales.detach().argmin(-1)
-    axes = rotations.gather(2, shortest[:, None, None].expand(-1, 3, 1))[..., 0]
-    pixels = _pixel_centers(width, height, means)
+    pixels = _pixel_centers(width, height, splats.means)
     images = []
-    radii = means.new_zeros(len(view.viewmats), len(means))
-    grad_norm = means.new_zeros(len(means))
-    for c, (viewmat, K, background) in enumerate(zip(view.viewmats, view.Ks, view.backgrounds, strict=True)):
-        means2d, covariances, zs = _project(means, matrices, viewmat, K, width, height)
-        if view.means2d_offsets is not None:
-            means2d = means2d + view.means2d_offsets[c]
-        if means2d.requires_grad:
-            means2d.register_hook(_accumulate_norm(grad_norm, width, height))
-        facing = ((viewmat[:3, :3] @ axes[..., None])[..., 0] * _to_camera(means, viewmat)).sum(-1)
-        facing_axes = torch.where(facing[:, None] > 0, -axes, axes)
-
+    radii = splats.means.new_zeros(len(view.viewmats), len(splats.means))
+    grad_norm = splats.means.new_zeros(len(splats.means))
+    for c in range(len(view.viewmats)):
         with torch.no_grad():
-            radii[c] = _radii(means2d, covariances, zs, opacities, width, height, view.near_plane)
+            projected = _project(splats, view, c)
+            radii[c] = _radii(projected, width, height, view.near_plane)
             visible = radii[c].nonzero()[:, 0]
-            order = visible[zs[visible].argsort(stable=True)]
-        features = torch.cat([colors, zs[:, None], facing_axes], -1)[order]
-        blended, alphas = _blend(means2d[order], covariances[order], opacities[order], features, pixels)
+            order = visible[projected.zs[visible].argsort(stable=True)]
+        # Without the others: at z = 0, say, they have infinite derivatives, which times 0 would be NaN.
+        drawn = _project(Splats(*(x[order] for x in splats)), view, c, order)
+        if drawn.means2d.requires_grad:
+            drawn.means2d.register_hook(_accumulate_norm(grad_norm, order, width, height))
+        features = torch.cat([splats.colors[order], drawn.zs[:, None], drawn.normals], -1)
+        blended, alphas = _blend(drawn, features, pixels)
         depths = torch.where(alphas > 0, blended[:, 3:4] / alphas.clamp(min=1e-10), 0.0)
-        images.append([blended[:, :3] + (1 - alphas) * background, alphas, depths, blended[:, 4:]])
+        images.append([blended[:, :3] + (1 - alphas) * view.backgrounds[c], alphas, depths, blended[:, 4:]])
     shaded, alphas, depths, summed_normals = (
         torch.stack(channels).reshape(len(view.viewmats), height, width, -1) for channels in zip(*images, strict=True)
     )
@@ -69,51 +62,76 @@ def _pixel_centers(width: int, height: int, like: Tensor) -> Tensor:
     return torch.stack([x, y], -1).reshape(-1, 2)
 
 
-def _to_camera(means: Tensor, viewmat: Tensor) -> Tensor:
-    return means @ viewmat[:3, :3].T + viewmat[:3, 3]
+class Projected(NamedTuple):
+    """M splats as one view sees them."""
+
+    means2d: Tensor  # [M, 2] pixels
+    covariances: Tensor  # [M, 2, 2] pixels^2
+    zs: Tensor  # [M] in camera space
+    normals: Tensor  # [M, 3] world space, the shortest axis, turned towards the camera
+    opacities: Tensor  # [M]; of what the image shows: compensated if the view is antialiased
 
 
-def _project(
-    means: Tensor, matrices: Tensor, viewmat: Tensor, K: Tensor, width: int, height: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Centers [N, 2] and covariances [N, 2, 2] in pixels, camera-space z [N]; `matrices` [N, 3, 3] = R diag(s)."""
-    x, y, z = _to_camera(means, viewmat).unbind(-1)
+def _project(splats: Splats, view: View, c: int, order: Tensor | None = None) -> Projected:
+    """`splats` in the view `c`; `order` [M] are their indices in the scene, if they are not all of it."""
+    viewmat, K = view.viewmats[c], view.Ks[c]
+    rotations = quats_to_rotations(splats.quats)
+    points = splats.means @ viewmat[:3, :3].T + viewmat[:3, 3]
+    x, y, z = points.unbind(-1)
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     # Far outside the image the linearized projection would blow up: there it is taken at the border.
-    margin_x, margin_y = FRUSTUM_MARGIN * width, FRUSTUM_MARGIN * height
-    xc = torch.minimum(torch.maximum(x / z, -(cx + margin_x) / fx), (width - cx + margin_x) / fx)
-    yc = torch.minimum(torch.maximum(y / z, -(cy + margin_y) / fy), (height - cy + margin_y) / fy)
+    margin_x, margin_y = FRUSTUM_MARGIN * view.width, FRUSTUM_MARGIN * view.height
+    xc = torch.minimum(torch.maximum(x / z, -(cx + margin_x) / fx), (view.width - cx + margin_x) / fx)
+    yc = torch.minimum(torch.maximum(y / z, -(cy + margin_y) / fy), (view.height - cy + margin_y) / fy)
     zero = torch.zeros_like(z)
     jacobians = torch.stack([fx / z, zero, -fx * xc / z, zero, fy / z, -fy * yc / z], -1).reshape(-1, 2, 3)
-    projected = jacobians @ (viewmat[:3, :3] @ matrices)
-    low_pass = LOW_PASS * torch.eye(2, dtype=means.dtype, device=means.device)
-    covariances = projected @ projected.transpose(1, 2) + low_pass
-    return torch.stack([fx * x / z + cx, fy * y / z + cy], -1), covariances, z
+    matrices = jacobians @ (viewmat[:3, :3] @ (rotations * splats.scales[:, None, :]))  # [M, 2, 3]
+    low_pass = LOW_PASS * torch.eye(2, dtype=z.dtype, device=z.device)
+    covariances = matrices @ matrices.transpose(1, 2) + low_pass
+    opacities = splats.opacities
+    if view.antialiased:
+        opacities = opacities * compensation(matrices, covariances)
+    means2d = torch.stack([fx * x / z + cx, fy * y / z + cy], -1)
+    if view.means2d_offsets is not None:
+        offsets = view.means2d_offsets[c]
+        means2d = means2d + (offsets if order is None else offsets[order])
+    shortest = splats.scales.detach().argmin(-1)
+    axes = rotations.gather(2, shortest[:, None, None].expand(-1, 3, 1))[..., 0]
+    facing = ((viewmat[:3, :3] @ axes[..., None])[..., 0] * points).sum(-1, keepdim=True)
+    return Projected(means2d, covariances, z, torch.where(facing > 0, -axes, axes), opacities)
 
 
-def _radii(
-    means2d: Tensor, covariances: Tensor, zs: Tensor, opacities: Tensor, width: int, height: int, near_plane: float
-) -> Tensor:
-    """Half the longer side of the box in which a splat's alpha reaches ALPHA_MIN, [N] whole pixels; 0 = not visible."""
+def compensation(matrices: Tensor, covariances: Tensor) -> Tensor:
+    """What keeps the alpha that a splat spreads over the image when the low-pass filter widens it, [M] in [0, 1].
+
+    sqrt(det(T T^T) / det(T T^T + LOW_PASS I)), where T = `matrices` [M, 2, 3] and T T^T + LOW_PASS I = `covariances`
+    [M, 2, 2]: the ratio of the Gaussians' integrals without and with the filter, as in Mip-Splatting
+    (arXiv:2311.16493).
+    """
+    # det(T T^T) is the square of the cross product of T's rows (Cauchy-Binet), and so never negative.
+    return torch.linalg.cross(matrices[:, 0], matrices[:, 1]).norm(dim=-1) / torch.linalg.det(covariances).sqrt()
+
+
+def _radii(projected: Projected, width: int, height: int, near_plane: float) -> Tensor:
+    """Half the longer side of the box in which a splat's alpha reaches ALPHA_MIN, [M] whole pixels; 0 = not visible."""
+    means2d, opacities = projected.means2d, projected.opacities
     reach = (2 * (opacities / ALPHA_MIN).log()).clamp(min=0).sqrt()
-    extents = reach[:, None] * covariances.diagonal(dim1=1, dim2=2).sqrt()
+    extents = reach[:, None] * projected.covariances.diagonal(dim1=1, dim2=2).sqrt()
     size = torch.tensor([width, height], dtype=means2d.dtype, device=means2d.device)
     # At least one pixel center lies in the box.
     first = (means2d - extents - 0.5).clamp(min=0).ceil()
     last = torch.minimum(means2d + extents + 0.5, size).floor() - 1
-    visible = (zs >= near_plane) & (opacities > ALPHA_MIN) & (first <= last).all(-1)
+    visible = (projected.zs >= near_plane) & (opacities > ALPHA_MIN) & (first <= last).all(-1)
     return torch.where(visible, extents.amax(-1).ceil(), 0.0)
 
 
-def _blend(
-    means2d: Tensor, covariances: Tensor, opacities: Tensor, features: Tensor, pixels: Tensor
-) -> tuple[Tensor, Tensor]:
+def _blend(drawn: Projected, features: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Blended features [P, F] and alphas [P, 1] of splats sorted front to back (arXiv:2308.04079 eq. 3)."""
-    conics = torch.linalg.inv(covariances)
-    d = means2d - pixels[:, None]  # [P, N, 2]
+    conics = torch.linalg.inv(drawn.covariances)
+    d = drawn.means2d - pixels[:, None]  # [P, M, 2]
     sigmas = 0.5 * (conics[:, 0, 0] * d[..., 0] ** 2 + conics[:, 1, 1] * d[..., 1] ** 2)
     sigmas = sigmas + conics[:, 0, 1] * d[..., 0] * d[..., 1]
-    alphas = (opacities * (-sigmas).exp()).clamp(max=ALPHA_MAX)
+    alphas = (drawn.opacities * (-sigmas).exp()).clamp(max=ALPHA_MAX)
     alphas = torch.where(alphas >= ALPHA_MIN, alphas, 0.0)
     after = (1 - alphas).cumprod(-1)
     # Transmittance only falls, so the first splat that would cross the limit ends the pixel.
@@ -124,13 +142,13 @@ def _blend(
     return weights @ features, 1 - (1 - alphas).prod(-1, keepdim=True)
 
 
-def _accumulate_norm(grad_norm: Tensor, width: int, height: int) -> Callable[[Tensor | None], None]:
-    """A hook that adds the norm of d loss / d means2d, in units of half the image, to `grad_norm` [N]."""
+def _accumulate_norm(grad_norm: Tensor, order: Tensor, width: int, height: int) -> Callable[[Tensor | None], None]:
+    """A hook that adds |d loss / d means2d| [M], in units of half the image, to `grad_norm` [N] at `order` [M]."""
 
     def hook(v_means2d: Tensor | None) -> None:
         if v_means2d is None:  # autograd's zero
             return
         half_size = torch.tensor([width / 2, height / 2], dtype=v_means2d.dtype, device=v_means2d.device)
-        grad_norm.add_((v_means2d * half_size).norm(dim=-1))
+        grad_norm[order] += (v_means2d * half_size).norm(dim=-1)
 
     return hook

@@ -38,7 +38,7 @@ class SplatScene:
         self.gaussians = gaussians.to(device)
         self.densifier = Densifier(gaussians.cfg, total_steps)
         self.densifier.reset(self.gaussians)
-        self.deterministic = cfg.deterministic
+        self.renderer = cfg
         self.render = build_renderer(cfg, self.gaussians, device)
         self.render_surface = build_renderer(cfg, Surface(self.gaussians), device)
 

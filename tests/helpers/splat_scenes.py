@@ -83,6 +83,7 @@ SCENES = {
     "one splat": lambda: make_scene(1, turntable(1, 24), seed=2),
     "needles": lambda: needles(turntable(2, 40)),
     "huge": lambda: huge(turntable(2, 40)),
+    "smaller than a pixel": lambda: make_scene(400, oblong_cameras(), scale=(0.001, 0.02), opacity=(0.3, 1.0), seed=26),
     "faint": lambda: make_scene(150, turntable(2, 40), opacity=(0.0, 0.02), seed=5),
     "opaque": lambda: make_scene(300, turntable(2, 40), opacity=(0.98, 1.0), seed=6),
     "behind": lambda: make_scene(20, behind_cameras(turntable(2, 24)), seed=7),
@@ -91,11 +92,12 @@ SCENES = {
 }
 
 
-def view_of(cameras, device="cpu", dtype=torch.float32, backgrounds=None, means2d_offsets=None):
-    """What a rasterizer is told of the cameras; in front of white, if nothing else is said."""
+def view_of(cameras, device="cpu", dtype=torch.float32, backgrounds=None, means2d_offsets=None, antialiased=False):
+    """The views of `cameras` before `backgrounds`, by default white."""
     viewmats, Ks = cameras.viewmats.to(device, dtype), cameras.Ks.to(device, dtype)
     backgrounds = torch.ones(len(cameras), 3, device=device, dtype=dtype) if backgrounds is None else backgrounds
-    return View(viewmats, Ks, backgrounds, cameras.width, cameras.height, means2d_offsets=means2d_offsets)
+    size = (cameras.width, cameras.height)
+    return View(viewmats, Ks, backgrounds, *size, antialiased=antialiased, means2d_offsets=means2d_offsets)
 
 
 def splats_of(scene, device="cpu"):
@@ -106,7 +108,7 @@ def leaves_of(scene, device="cpu"):
     return Splats(*(x.requires_grad_() for x in splats_of(scene, device)))
 
 
-def draw(rasterize, scene, dtype, device="cpu", offsets=True, normals=True, seed=0, **options):
+def draw(rasterize, scene, dtype, device="cpu", offsets=True, normals=True, antialiased=False, seed=0, **options):
     """Images, gradients of their sum weighted by random cotangents, and info."""
     g = torch.Generator().manual_seed(seed)
     C, N = len(scene.cameras), len(scene.means)
@@ -116,7 +118,7 @@ def draw(rasterize, scene, dtype, device="cpu", offsets=True, normals=True, seed
     if offsets:
         means2d_offsets = 0.3 * torch.randn(C, N, 2, generator=g, dtype=torch.float64)
         leaves.append(means2d_offsets.to(device, dtype).requires_grad_())
-    view = view_of(scene.cameras, device, dtype, leaves[5], leaves[6] if offsets else None)
+    view = view_of(scene.cameras, device, dtype, leaves[5], leaves[6] if offsets else None, antialiased)
     splats = Splats(*leaves[:5])
     check_shapes(splats, view)
     *images, info = rasterize(splats, view, **options)
@@ -158,6 +160,19 @@ def with_broken_splats(rasterize, device="cpu", **options):
     broken.scales[25] = math.inf
     broken.opacities[26] = math.nan
     return expected, draw(rasterize, broken, torch.float32, device, offsets=False, **options)
+
+
+def undrawn_splats():
+    """Twelve ordinary splats, then ten that no view may draw, each for another reason; the camera is at 0, along z."""
+    cameras = Cameras(torch.eye(4)[None], turntable(1, 24).Ks, 24, 24)
+    scene = make_scene(22, cameras, seed=27)
+    scene.means[:, 2] += 2.5
+    scene.means[12, 2], scene.means[13, 2], scene.means[14, 2] = 0.0, -1.0, 0.049
+    scene.means[15, 0] = 50.0  # outside the image
+    scene.opacities[16], scene.opacities[17] = 0.0, 0.5 / 255
+    scene.means[18], scene.scales[19], scene.opacities[20] = math.nan, math.inf, math.nan
+    scene.means[21] = math.inf
+    return scene
 
 
 def image_wide_splats(num, device):

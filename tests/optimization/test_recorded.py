@@ -104,6 +104,16 @@ def test_recorded_steps_equal_eager_steps(estimator):
     torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0)
 
 
+def test_recorded_steps_are_antialiased_like_the_others():
+    results = {}
+    for mode in ("classic", "antialiased"):
+        cfg = replace(CONFIG, renderer=RendererConfig(deterministic=True, rasterize_mode=mode))
+        results[mode] = [optimise(kind, PriorOnGpu(pixel_latents=True), cfg)[0] for kind in (Steps, RecordedSteps)]
+    one, other = results["antialiased"]
+    assert max(distance(one, other).values()) < CLOSE
+    assert max(distance(one, results["classic"][0]).values()) > 0.1
+
+
 @pytest.mark.parametrize("estimator", [ISMConfig(), SDIConfig()], ids=lambda cfg: cfg.kind)
 def test_estimators_that_cannot_be_recorded_run_eagerly_between_recorded_steps(estimator):
     stages = (replace(STAGES[0], estimator=estimator),)

@@ -46,6 +46,26 @@ def test_rasterize_is_public_and_takes_what_gsplat_takes(device):
         torch.testing.assert_close(x.cpu().double(), y, rtol=0, atol=5e-5)
 
 
+def test_unknown_rasterize_mode_is_refused():
+    scene = make_scene(3, turntable(1, 8))
+    arguments = (*splats_of(scene), scene.cameras.viewmats, scene.cameras.Ks, 8, 8)
+    with pytest.raises(ValueError, match=r"rasterize_mode: expected one of \('classic', 'antialiased'\), got 'mip'"):
+        sds3d.rasterize(*arguments, rasterize_mode="mip")
+
+
+@needs_native
+def test_the_mode_of_the_config_is_that_of_the_images():
+    scene = make_scene(40, turntable(2, 16), scale=(0.005, 0.05))
+    cameras, black = scene.cameras, torch.zeros(2, 3)
+    images = {}
+    for mode in ("classic", "antialiased"):
+        expected = sds3d.rasterize(*splats_of(scene), cameras.viewmats, cameras.Ks, 16, 16, rasterize_mode=mode)
+        render = renderers.build_renderer(RendererConfig("native", rasterize_mode=mode), FixedSplats(scene), "cpu")
+        images[mode] = render(cameras, black).colors
+        assert torch.equal(images[mode], expected.colors)
+    assert images["antialiased"].sum() < 0.9 * images["classic"].sum()
+
+
 class FixedSplats:
     def __init__(self, scene):
         self.scene = scene

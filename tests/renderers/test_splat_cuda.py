@@ -30,15 +30,17 @@ class TestCuda:
     pytestmark = needs_cuda
 
     @pytest.mark.parametrize("deterministic", [False, True], ids=["fast", "deterministic"])
+    @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
     @pytest.mark.parametrize("name", SCENES)
-    def test_matches_reference(self, name, deterministic):
-        scene = SCENES[name]()
-        expected = draw(splat_reference.rasterize, scene, torch.float64)
-        actual = draw(splat_op.rasterize, scene, torch.float32, "cuda", deterministic=deterministic)
+    def test_matches_reference(self, name, antialiased, deterministic):
+        scene, options = SCENES[name](), {"antialiased": antialiased}
+        expected = draw(splat_reference.rasterize, scene, torch.float64, **options)
+        actual = draw(splat_op.rasterize, scene, torch.float32, "cuda", deterministic=deterministic, **options)
         assert_same_drawing(actual, expected, gradient_tolerance=1e-4)
 
+    @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
     @pytest.mark.parametrize("seed", range(8))
-    def test_matches_reference_on_random_scenes(self, seed):
+    def test_matches_reference_on_random_scenes(self, seed, antialiased):
         """Every kind of splat in one scene, in images of sizes that no tile divides."""
         g = torch.Generator().manual_seed(seed)
         width, height = torch.randint(20, 180, (2,), generator=g).tolist()
@@ -48,8 +50,9 @@ class TestCuda:
         scene.opacities[50:90] = uniform((40,), 0, 0.01, g)
         scene.opacities[90:120] = uniform((30,), 0.99, 1, g)
         scene.means[120:130] *= 6  # some of them behind the camera
-        expected = draw(splat_reference.rasterize, scene, torch.float64)
-        assert_same_drawing(draw(splat_op.rasterize, scene, torch.float32, "cuda"), expected, gradient_tolerance=1e-4)
+        expected = draw(splat_reference.rasterize, scene, torch.float64, antialiased=antialiased)
+        actual = draw(splat_op.rasterize, scene, torch.float32, "cuda", antialiased=antialiased)
+        assert_same_drawing(actual, expected, gradient_tolerance=1e-4)
 
     def test_long_lists_are_sorted(self):
         """More splats on a tile than are sorted in shared memory, at depths that differ in the last bits."""
@@ -130,13 +133,15 @@ class TestCuda:
         assert captured[-1].item() == 1
         assert all(x.isfinite().all() for x in captured[:-1])
 
-    def test_raw_parameters_and_adam_match_autograd_and_torch(self):
+    @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
+    def test_raw_parameters_and_adam_match_autograd_and_torch(self, antialiased):
         """The fused step against activations, gradients and Adam one after the other."""
         scene = make_scene(300, turntable(2, 48), seed=19)
         raw = [scene.means, scene.quats, scene.scales.log(), scene.opacities.logit(), scene.colors.logit()]
         parameters = [x.float().cuda().requires_grad_() for x in raw]
         fused = Splats(*(x.detach().clone() for x in parameters))
-        view = view_of(scene.cameras, "cuda", backgrounds=torch.rand(2, 3, device="cuda"))
+        backgrounds = torch.rand(2, 3, device="cuda")
+        view = view_of(scene.cameras, "cuda", backgrounds=backgrounds, antialiased=antialiased)
         rates = torch.tensor([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], device="cuda")
         groups = [{"params": [x], "lr": rate} for x, rate in zip(parameters, rates, strict=True)]
         optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=True)
@@ -198,7 +203,8 @@ class TestCuda:
         for offsets in (None, torch.zeros(2, 50, 2, device="cuda")):
             view = view_of(scene.cameras, "cuda")
             arguments = (
-                *leaves_of(scene, "cuda"), view.backgrounds, offsets, view.viewmats, view.Ks, 24, 24, 0.05, True, True,
+                *leaves_of(scene, "cuda"), view.backgrounds, offsets, view.viewmats, view.Ks, 24, 24, 0.05,
+                True, True, True,
             )  # fmt: skip
             torch.library.opcheck(splat_op._operator, arguments)
 

@@ -25,21 +25,24 @@ from tests.helpers.splat_scenes import (
 
 @needs_native
 @pytest.mark.parametrize("use_simd", [True, False], ids=["simd", "baseline"])
+@pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
 @pytest.mark.parametrize("name", SCENES)
-def test_native_matches_reference(name, use_simd):
+def test_native_matches_reference(name, antialiased, use_simd):
     scene = SCENES[name]()
-    expected = draw(splat_reference.rasterize, scene, torch.float64)
-    assert_same_drawing(draw(splat_native.rasterize, scene, torch.float32, use_simd=use_simd), expected)
+    expected = draw(splat_reference.rasterize, scene, torch.float64, antialiased=antialiased)
+    actual = draw(splat_native.rasterize, scene, torch.float32, antialiased=antialiased, use_simd=use_simd)
+    assert_same_drawing(actual, expected)
 
 
 @pytest.mark.cuda
 @needs_cuda[1]
+@pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
 @pytest.mark.parametrize("name", SCENES)
-def test_gsplat_matches_reference(name):
+def test_gsplat_matches_reference(name, antialiased):
     pytest.importorskip("gsplat")
-    scene = SCENES[name]()
-    expected = draw(splat_reference.rasterize, scene, torch.float64, offsets=False, normals=False)
-    actual = draw(splat_gsplat.rasterize, scene, torch.float32, "cuda", offsets=False, normals=False)
+    scene, options = SCENES[name](), {"offsets": False, "normals": False, "antialiased": antialiased}
+    expected = draw(splat_reference.rasterize, scene, torch.float64, **options)
+    actual = draw(splat_gsplat.rasterize, scene, torch.float32, "cuda", **options)
     # It rounds radii outwards for each axis and skips nothing that counts here.
     actual[2]["radii"] = expected[2]["radii"].clone()
     assert_same_drawing(actual, expected, image_tolerance=1e-4, gradient_tolerance=2e-3)
