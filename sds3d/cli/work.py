@@ -30,16 +30,22 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """Turns SIGINT, SIGTERM and SIGUSR2 into a flag that a loop polls; a second SIGINT ends the process at once."""
+    """Turns SIGHUP, SIGINT, SIGTERM and SIGUSR2 into a flag that a loop polls; a second SIGINT ends the process at once.
 
-    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+    SIGHUP comes when the terminal closes; where it is ignored, as under nohup, it stays so.
+    """
+
+    NUMBERS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
     def __init__(self) -> None:
         self.stopped = False
-        self.polled = True  # False: no loop polls the flag, so a signal raises
+        self.polled = True  # False: no loop polls the flag, so the first signal raises
+        self._raised = False
 
     def __enter__(self) -> Signals:
-        self._before = {number: signal.signal(number, self._receive) for number in self.NUMBERS}
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        numbers = [number for number in self.NUMBERS if not (number == signal.SIGHUP and ignored)]
+        self._before = {number: signal.signal(number, self._receive) for number in numbers}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -47,10 +53,10 @@ class Signals:
             signal.signal(number, handler)
 
     def raise_from_now_on(self) -> None:
-        """Makes every further signal raise Interrupted; raises it now if a signal has already arrived."""
+        """Makes the next signal raise Interrupted; raises it now if a signal has already arrived."""
         self.polled = False
         if self.stopped:
-            raise Interrupted
+            self._interrupt()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.stopped and number == signal.SIGINT:
@@ -58,6 +64,12 @@ class Signals:
             os._exit(128 + number)
         self.stopped = True
         if not self.polled:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Raises Interrupted once: a closing terminal sends SIGHUP from the kernel and again from the shell."""
+        if not self._raised:
+            self._raised = True
             raise Interrupted
 
 

@@ -274,11 +274,12 @@ def test_make_asset_hands_over_the_prompt_as_it_is(prompt: str, makefile: Path) 
     assert not (makefile / "x").exists()
 
 
-def test_a_signal_while_finishing_leaves_nothing_half_written(monkeypatch, tmp_path, capsys) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_finishing_leaves_nothing_half_written(number, monkeypatch, tmp_path, capsys) -> None:
     def interrupted(cfg: Config, run: RunFolder, *args: object, **kwargs: object) -> None:
         def write(partial: Path) -> None:
             partial.write_bytes(b"half a mesh")
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
             time.sleep(5)
 
         atomic_write(run.path / "mesh.glb", write)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from sds3d.cli.work import Interrupted, Signals
 from tests.helpers.tiny_prior import write_tiny_prior
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from sds3d.cli.progress import LineProgress
-from sds3d.cli.work import Signals
+from sds3d.cli.work import Interrupted, Signals
 from sds3d.runs.folder import RunFolder
 from sds3d.config.load import load_config
 from tests.helpers.observer import optimize_alone
@@ -131,7 +132,7 @@ def test_with_a_damaged_checkpoint_an_earlier_one_gives_the_same_result(folder: 
 def test_a_second_interrupt_ends_the_process_at_once() -> None:
     code = """
 import signal, time
-from sds3d.cli.work import Signals
+from sds3d.cli.work import Interrupted, Signals
 with Signals() as signals:
     print("ready", flush=True)
     while True:
