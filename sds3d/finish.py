@@ -47,6 +47,8 @@ def finish(
     Each file is read back before the report lists it. After a UserError the files before it stay, and the next call
     makes only the others.
     """
+    import torch
+
     files = scene.files()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     parts = Parts(run.path, {"version": __version__, "config_hash": run.config_hash, **digests})
@@ -65,6 +67,7 @@ def finish(
         "bad_answers": {"skipped": 0, "rollbacks": 0} | (guard or {}),
         **mesh_report,
         "versions": versions(),
+        "cpu_threads": torch.get_num_threads(),
         "outputs": {name: parts.digest(name) for name in outputs},
     }
     atomic_write(run.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")

@@ -8,6 +8,7 @@ from typing import Any
 from sds3d.config.schema import Config
 from sds3d.finish import finish
 from sds3d.optimization.loop import Observer, optimize
+from sds3d.optimization.threads import threads_restored
 from sds3d.priors.cache import Priors
 from sds3d.runs.folder import RunFolder
 
@@ -19,8 +20,9 @@ def make_asset(
 
     None if `stop()` became true before the last step; call this again to continue. `priors` may serve many runs.
     """
-    result = optimize(cfg, run, priors, observer, stop)
-    if not result.finished:
-        return None
-    observer.finishing()
-    return finish(cfg, run, result.scene, seconds=result.seconds, guard=result.guard.numbers(), note=observer.note)
+    with threads_restored():
+        result = optimize(cfg, run, priors, observer, stop)
+        if not result.finished:
+            return None
+        observer.finishing()
+        return finish(cfg, run, result.scene, seconds=result.seconds, guard=result.guard.numbers(), note=observer.note)

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,20 @@ def test_the_turntable_can_be_decoded(mesh: TexturedMesh, tmp_path: Path) -> Non
         assert abs(int(picture[0, 0].min()) - round(255 * BACKGROUND)) <= 3
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be tied to a processor")
+def test_the_turntable_does_not_depend_on_the_number_of_processors(mesh: TexturedMesh, tmp_path: Path) -> None:
+    processors = os.sched_getaffinity(0)
+    if len(processors) == 1:
+        pytest.skip("there is one processor")
+    write_turntable(mesh, PreviewConfig(resolution=64, frames=12), tmp_path / "all.mp4")
+    os.sched_setaffinity(0, {min(processors)})
+    try:
+        write_turntable(mesh, PreviewConfig(resolution=64, frames=12), tmp_path / "one.mp4")
+    finally:
+        os.sched_setaffinity(0, processors)
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "all.mp4").read_bytes()
+
+
 def test_peak_memory_is_in_bytes() -> None:
     before = peak_memory()["host"]
     held = torch.ones(100_000_000 // 4)
@@ -149,6 +164,7 @@ def test_finish_writes_all_files_of_a_run(tmp_path: Path) -> None:
     assert report == json.loads((run.path / "report.json").read_text(encoding="utf-8"))
     assert report["prompt"] == cfg.prompt and report["unseen_words"] == ["crimson"]
     assert report["priors"] == {stage.name: "0123456789abcdef" for stage in cfg.stages}  # those that the run began with
+    assert report["cpu_threads"] == torch.get_num_threads()
     assert [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]
     assert report["watertight"] and report["components"] == 1 and 100 <= report["faces"] <= 500
     assert report["iou"] > 0.9 and report["psnr_db"] > 15

@@ -16,6 +16,7 @@ from typing import IO
 from sds3d.errors import UserError
 
 FRAMES_PER_SECOND = 24
+ENCODER_THREADS = 3  # fixed, since the film depends on it; x264 takes this many on two processors
 PATIENCE = 60.0  # seconds that ffmpeg may take for a frame, and for its last ones; it needs milliseconds
 
 
@@ -95,7 +96,8 @@ def _command(size: tuple[int, int], path: Path) -> list[str]:
         *(program, "-y", "-v", "error"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(FRAMES_PER_SECOND), "-i", "-"),
         *(("-vf", even) if width % 2 or height % 2 else ()),
-        *("-an", "-vcodec", "libx264", "-pix_fmt", "yuv420p", "-crf", "18", "-movflags", "+faststart"),
+        *("-an", "-vcodec", "libx264", "-threads", str(ENCODER_THREADS)),
+        *("-pix_fmt", "yuv420p", "-crf", "18", "-movflags", "+faststart"),
         str(path.absolute()),  # a name that begins with - is no option
     ]
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+import torch
+
 from sds3d.adam import Adam
 from sds3d.config.schema import Config, StageConfig
 from sds3d.errors import UserError
@@ -18,6 +20,7 @@ from sds3d.optimization.checkpoint import collect, restore
 from sds3d.optimization.guard import MAX_ROLLBACKS, Diverged, Guard
 from sds3d.optimization.inputs import Block, Inputs, blocks, sample_inputs, step_generator
 from sds3d.optimization.step import Steps
+from sds3d.optimization.threads import use_threads
 from sds3d.priors.cache import Priors
 from sds3d.priors.kinds import kind_of
 from sds3d.renderers.scenes import build_scene
@@ -90,13 +93,17 @@ class Attempt:
         started = time.perf_counter()
         self.cfg, self.run, self.priors = cfg, run, priors
         self.checkpoint = checkpoint = run.load_latest()
+        state = checkpoint.state if checkpoint else {}
+        self.notes = [
+            *(checkpoint.messages if checkpoint else ()),
+            *use_threads(state.get("threads", torch.get_num_threads())),
+        ]
         self.scene = build_scene(cfg, step_generator(cfg.seed, "init", 0), priors.device)
         if checkpoint:
             restore(self.scene, "scene", checkpoint.tensors)
         self.optimizer = Adam(self.scene.param_groups("all", 0.0), betas=(0.9, 0.99), eps=1e-15)
         if checkpoint:
             restore(self.optimizer, "adam", checkpoint.tensors)
-        state = checkpoint.state if checkpoint else {}
         self.seconds: dict[str, float] = dict(state.get("seconds", {}))
         self.guard = guard or Guard(**state.get("guard", {}))
         self.step = checkpoint.step if checkpoint else 0
@@ -108,7 +115,7 @@ class Attempt:
     def run_blocks(self, observer: Observer, stop: Callable[[], bool]) -> Optimized:
         """The blocks that are left."""
         cfg, total_steps = self.cfg, sum(stage.steps for stage in self.cfg.stages)
-        for message in self.checkpoint.messages if self.checkpoint else ():
+        for message in self.notes:
             observer.note(message)
         observer.start(total_steps, self.step)
         saved_step, saved_at = self.step, time.perf_counter()
@@ -174,7 +181,8 @@ class Attempt:
     def save(self, steps: Steps, stage: StageConfig) -> None:
         """Writes a checkpoint and a preview."""
         tensors = collect({"scene": self.scene, "adam": self.optimizer, "estimator": steps.estimator(stage)})
-        state = {"seconds": self.seconds, "guard": self.guard.numbers(), "stage": stage.name}
+        threads = torch.get_num_threads()
+        state = {"seconds": self.seconds, "guard": self.guard.numbers(), "stage": stage.name, "threads": threads}
         self.run.save_checkpoint(self.step, tensors, state)
         self.run.save_preview(self.step, png(render_row(self.scene.render, self.priors.device)))
 
