@@ -1,4 +1,4 @@
-"""Normals from depths, and a prior that sees and draws them: its training, and runs with it."""
+"""Normals from depths, and priors that predict normals: their training, and runs with them."""
 
 import math
 from dataclasses import replace
@@ -62,7 +62,7 @@ def angles_deg(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def test_normals_of_a_plane_are_exact_including_its_border():
-    """Differences of points of a plane lie in it, central or one-sided; 1e-7 is the rounding of the cameras."""
+    """Central and one-sided differences of points lie in the plane; 1e-7 is the rounding error of the cameras."""
     cameras = in_double(CAMERAS[:1])
     normal = torch.nn.functional.normalize(torch.tensor([0.9, 0.3, 0.4], dtype=torch.float64), dim=0)
     origins, directions = pixel_rays(cameras)
@@ -77,7 +77,7 @@ def test_normals_of_a_plane_are_exact_including_its_border():
 
 
 def test_normals_of_a_ball():
-    """In closed form, away from its rim: the error of central differences falls with the square of the pixel's size."""
+    """The error of central differences is quadratic in the size of a pixel, away from the silhouette."""
     errors = []
     for resolution in (64, 128):
         cameras = in_double(turntable(4, resolution, elevation_deg=20.0))
@@ -94,7 +94,7 @@ class Shell:
 
     def __init__(self, radius: float, count: int) -> None:
         index = torch.arange(count) + 0.5
-        z, angle = 1 - 2 * index / count, math.pi * (1 + math.sqrt(5)) * index  # a spiral that fills it evenly
+        z, angle = 1 - 2 * index / count, math.pi * (1 + math.sqrt(5)) * index  # an even spiral
         normals = torch.stack([(1 - z * z).sqrt() * angle.cos(), (1 - z * z).sqrt() * angle.sin(), z], -1)
         # turns z to the normal
         quats = torch.stack([1 + normals[:, 2], -normals[:, 1], normals[:, 0], torch.zeros(count)], -1)
@@ -107,16 +107,16 @@ class Shell:
 
 
 def test_normals_of_a_rendered_shell():
-    """Off by as much as the renderer's depths are too near where a surface is seen aslant.
+    """The error comes from the renderer's depths, which are too near on oblique surfaces, and falls with splat size.
 
-    Those are of the splats' centers, and of overlapping splats the nearer ones are seen. It falls with their size.
+    Depths are those of the splats' centers, and the nearer ones of overlapping splats are visible.
     """
     cameras = turntable(4, 64, elevation_deg=20.0)
     _, _, expected = ball(cameras, 0.6)
     _, directions = pixel_rays(cameras)
     facing = -(expected * directions).sum(-1) > 0.5
     means = []
-    for count in (1500, 6000):  # the latter half as large
+    for count in (1500, 6000):  # half the size
         render = build_renderer(RendererConfig(), Shell(0.6, count), "cpu")(cameras, torch.zeros(4, 3))
         got = depth_normals(render.depths, render.alphas, cameras)
         means.append(angles_deg(got, expected)[facing].mean().item())
@@ -136,7 +136,7 @@ def test_normals_face_the_camera_for_any_depths():
 
 
 def test_only_depths_receive_a_gradient_that_of_the_formula():
-    """Also beside empty pixels, and for a pixel that has no neighbor in its row, where there is nothing to follow."""
+    """Also next to empty pixels, and for a pixel without neighbors in its row, whose normal is zero."""
     cameras = in_double(turntable(1, 6))
     depths = 2 + torch.rand(1, 6, 6, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     alphas = torch.ones_like(depths)
@@ -173,10 +173,10 @@ def test_the_prior_determines_whether_it_sees_normals(tmp_path):
     torch.testing.assert_close(both[:, :3], alone)
     latents = with_normals.encode_images(both)
     assert latents.shape == (4, 24, 32, 32)
-    assert (latents[:, 12:, 0] == 0).all()  # the first row sees nothing
+    assert (latents[:, 12:, 0] == 0).all()  # the first row is empty
     middle = both[0, 3:, 31:33, 31:33].mean((1, 2))
     expected = normal_images(normals[0, 63:65, 63:65].mean((0, 1)))
-    torch.testing.assert_close(middle, expected, atol=0.01, rtol=0)  # averages over pixels four times as small
+    torch.testing.assert_close(middle, expected, atol=0.01, rtol=0)  # means over four smaller pixels
 
 
 def test_training_latents_have_equal_colors_and_normals_that_are_zero_outside_of_the_object():
@@ -187,7 +187,7 @@ def test_training_latents_have_equal_colors_and_normals_that_are_zero_outside_of
     lengths = images[:, 3:].norm(dim=1)
     backgrounds = 2 * batch.backgrounds[..., None, None] - 1
     empty = (images[:, :3] - backgrounds).abs().amax(1) < 1e-6
-    assert (lengths[empty] == 0).float().mean() > 0.99  # the object may have the very color of its background
+    assert (lengths[empty] == 0).float().mean() > 0.99  # an object can have exactly the color of its background
     assert lengths.max() < 1 + 1e-5 and (lengths > 0.999).float().mean() > 0.05
 
 
@@ -221,7 +221,7 @@ def test_a_trained_prior_predicts_normals_and_previews_colors(trained):
     prior = PocketPrior(trained, CPU)
     assert prior.normals and not PocketPrior(trained.parent / "plain", CPU).normals
     weights = prior.unet.conv_out.weight.flatten(1).norm(dim=1)
-    assert (weights[12:] > 0).all()  # they learn, though they began at zero
+    assert (weights[12:] > 0).all()  # they started at zero and learn
     assert pocket_blueprint(trained).latents == (24, 32, 32)
     generator = torch.Generator().manual_seed(0)
     views = sample_views(prior, "red", "", turntable(4, 64), torch.full((4, 3), 0.5), generator, steps=2)
@@ -239,7 +239,7 @@ def test_training_from_a_prior_with_normals_predicts_normals(trained, tmp_path):
 
 @pytest.fixture(scope="module")
 def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ball that has smooth normals, and a box whose file has none and whose sides share their corners."""
+    """A ball with smooth normals, and a box without normals whose sides share corners."""
     folder = tmp_path_factory.mktemp("meshes")
     sphere, cube = trimesh.creation.icosphere(5), trimesh.creation.box((1, 1, 1))
     (folder / "ball.glb").write_bytes(sphere.export(file_type="glb", include_normals=True))
@@ -255,13 +255,13 @@ def own(meshes: Path) -> list[library.UserObject]:
 
 
 def seen(one: library.UserObject) -> tuple[torch.Tensor, Cameras]:
-    """What training sees of a mesh, [C, H, W, 7], and from where."""
+    """The training layers of a mesh, [C, H, W, 7], and their cameras."""
     cameras = Cameras(one.viewmats.flatten(0, 1), one.Ks.flatten(0, 1), 64, 64)
     return views.from_bytes(one.pictures).flatten(0, 1), cameras
 
 
 def supersampled(cameras: Cameras) -> Cameras:
-    """Of the same views, cameras whose pixels are the four samples of each pixel."""
+    """Cameras of the same views whose pixels are the four samples of each pixel."""
     return Cameras(cameras.viewmats, cameras.Ks * torch.tensor([2.0, 2.0, 1.0])[:, None], 128, 128)
 
 
@@ -270,7 +270,7 @@ def mean_of_samples(layers: torch.Tensor) -> torch.Tensor:
 
 
 def cube(cameras: Cameras, half: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normals and coverage of a cube at the origin: a ray meets it where it has come behind the last near plane."""
+    """Normals and coverage of a cube at the origin: a ray hits it where it passes the last near plane."""
     origins, directions = pixel_rays(cameras)
     near, far = (((side * directions.sign() * half) - origins) / directions for side in (-1, 1))
     hit = (near.amax(-1) < far.amin(-1))[..., None]
@@ -282,7 +282,7 @@ ROUNDING = 0.5 / 127 + 1e-6  # of a component of a normal in eight bits
 
 
 def test_normals_of_user_meshes_in_closed_form(own):
-    """Every one of a box's, and those of a ball but at its rim, where that of the mesh has corners."""
+    """All normals of the box, and those of the ball except at its silhouette, where the mesh has corners."""
     (ball_layers, cameras), (box_layers, box_cameras) = map(seen, own)
     normals, coverage = cube(supersampled(box_cameras), 0.9 / math.sqrt(3))
     torch.testing.assert_close(box_layers[..., 4:], mean_of_samples(normals), atol=ROUNDING, rtol=0)
@@ -290,7 +290,7 @@ def test_normals_of_user_meshes_in_closed_form(own):
     _, coverage, normals = ball(supersampled(cameras), 0.9)
     inside = (mean_of_samples(coverage)[..., 0] == 1) & (ball_layers[..., 3] == 1)
     assert inside.float().sum() > 0.95 * coverage.sum() / 4
-    # the sides of the mesh are at most 1.5e-4 below the ball, which a ray aslant meets that much further on
+    # the faces of the mesh are at most 1.5e-4 below the ball, so an oblique ray hits them later
     expected = mean_of_samples(normals)[inside]
     torch.testing.assert_close(ball_layers[inside][:, 4:], expected, atol=ROUNDING + 3e-3, rtol=0)
 
@@ -302,7 +302,7 @@ def test_normals_of_user_meshes_equal_those_of_the_tracer(own):
         layers, cameras = seen(one)
         traced = trace(torch.from_numpy(pack([part]))[None], cameras, normals=True)[0]
         inside = (layers[..., 3] == 1) & (traced[..., 3] == 1)
-        if part.kind == "box":  # not at its edges, which the tracer rounds, for it stops 1.5e-3 before a surface
+        if part.kind == "box":  # not at its edges, which the tracer rounds, since it stops 1.5e-3 before a surface
             inside &= (layers[..., 4:].norm(dim=-1) == 1) & (traced[..., 4:].abs().amax(-1) > 0.99999)
         assert inside.float().sum() > 0.9 * traced[..., 3].sum()
         torch.testing.assert_close(layers[inside][:, 4:], traced[inside][:, 4:], atol=ROUNDING + 4e-3, rtol=0)
@@ -321,8 +321,8 @@ def test_normals_of_a_mixed_batch_are_zero_outside_of_the_objects(own):
     assert batch.pictures.shape == (2, 4, 64, 64, 7)
     latents = data.render_latents(batch, normals=True)
     assert latents.shape == (12, 24, 32, 32)
-    made_up = data.render_latents(data.ProceduralObjects(0, 3, range(1), encoder)[0], normals=True)
-    assert torch.equal(latents[:4], made_up[:4])
+    procedural = data.render_latents(data.ProceduralObjects(0, 3, range(1), encoder)[0], normals=True)
+    assert torch.equal(latents[:4], procedural[:4])
     images = torch.nn.functional.pixel_shuffle(latents[4:], model.PATCH)
     empty = batch.pictures.flatten(0, 1)[..., 3] == 0
     assert 0.1 < empty.float().mean() < 0.9
@@ -330,13 +330,13 @@ def test_normals_of_a_mixed_batch_are_zero_outside_of_the_objects(own):
     assert (images[:, 3:].norm(dim=1)[~empty] > 0).all()
 
 
-@pytest.mark.parametrize("asks", ["--normals", "--init"])
-def test_training_on_user_meshes_has_normals_if_the_prior_has(trained, meshes, tmp_path, monkeypatch, asks):
-    """Asked to by --normals, or because the prior that it starts from does."""
+@pytest.mark.parametrize("option", ["--normals", "--init"])
+def test_training_on_user_meshes_has_normals_if_the_prior_has(trained, meshes, tmp_path, monkeypatch, option):
+    """Either by --normals, or because the initial prior predicts normals."""
     monkeypatch.setattr(library.render_library, "__defaults__", (1,))
     monkeypatch.setattr(train, "CAPTIONS", 10)
     start = ["--normals", "--init", str(write_tiny_prior(tmp_path / "plain"))]
-    start = start if asks == "--normals" else ["--init", str(trained)]
+    start = start if option == "--normals" else ["--init", str(trained)]
     shapes = []
 
     def draw(batch: data.Batch, normals: bool) -> torch.Tensor:
@@ -349,13 +349,13 @@ def test_training_on_user_meshes_has_normals_if_the_prior_has(trained, meshes, t
     prior = PocketPrior(tmp_path / "out", CPU)
     assert prior.normals
     before = model.load_unet(Path(start[-1])).state_dict()["conv_out.weight"]
-    moved = prior.unet.conv_out.weight[12:] - (before[12:] if asks == "--init" else 0)
+    moved = prior.unet.conv_out.weight[12:] - (before[12:] if option == "--init" else 0)
     assert (moved.flatten(1).norm(dim=1) > 0).all()
 
 
 @pytest.mark.parametrize("estimator", [StageConfig().estimator, VSDConfig()], ids=lambda cfg: cfg.kind)
 def test_colors_and_normals_both_move_the_scene(trained, tmp_path, monkeypatch, estimator):
-    """A few steps, that end elsewhere when the gradient of the normals is taken away."""
+    """Without the gradient of the normals, a few steps lead to another result."""
     cfg = Config(
         prompt="a red mushroom", device="cpu", prior=PocketConfig(path=str(trained)), out=str(tmp_path / "with"),
         representation=GaussiansConfig(num_init=60, max_gaussians=60),

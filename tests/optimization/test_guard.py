@@ -1,4 +1,4 @@
-"""Answers that are not numbers are skipped; many in a row take the run back, with smaller steps; then it ends."""
+"""Non-finite predictions are skipped; ten in a row roll the run back with smaller steps; the third time it ends."""
 
 import json
 from dataclasses import replace
@@ -30,16 +30,16 @@ def cfg(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def run_with(cfg, tmp_path, monkeypatch, is_bad):
-    """Trains with a prior whose call number k is not a number where `is_bad(k)`."""
+    """A run with a prior whose prediction is not finite in call number k if `is_bad(k)`; the last item starts it."""
     calls, rates = [], []
-    honest = PocketPrior.predict_noise
+    original_predict_noise = PocketPrior.predict_noise
 
     def predict_noise(self, *args):
-        answers = honest(self, *args)
+        predictions = original_predict_noise(self, *args)
         calls.append(len(calls))
         if is_bad(calls[-1]):
-            answers[0][2, 0, 0, 0] = torch.nan
-        return answers
+            predictions[0][2, 0, 0, 0] = torch.nan
+        return predictions
 
     def observed(self, target_is_finite, scene_is_finite, original=Guard.observe):
         rates.append(self.rate)
@@ -87,7 +87,7 @@ def test_ten_in_a_row_roll_back_with_half_the_learning_rates_and_other_noise(cfg
     [note] = progress.notes
     assert "going back" in note and "0.5" in note
     steps = [step for step, _ in progress.rows]
-    # call 17 is that of step 34; the last checkpoint before it is of step 30, and the tenth bad answer comes at 54
+    # call 17 starts at step 34, after the checkpoint of step 30; call 26, the tenth bad one, ends at step 54
     assert steps == [*range(2, 54, 2), *range(32, STEPS + 1, 2)]
     assert rates == [1.0] * 27 + [0.5] * 15
     assert len(calls) == 27 + 15

@@ -1,4 +1,4 @@
-"""Recorded steps against the same steps one launch after the other."""
+"""Steps recorded as CUDA graphs, compared with the same steps in eager mode."""
 
 import math
 from dataclasses import replace
@@ -52,8 +52,8 @@ CONFIG = Config(
 )
 
 
-def optimise(kind, prior, cfg=CONFIG):
-    """The scene after the steps of `cfg`, and what took them."""
+def optimize_with(kind, prior, cfg=CONFIG):
+    """The scene after the steps of `cfg`, their losses, and the object that took them."""
     scene = build_scene(cfg, step_generator(0, "init", 0), DEVICE)
     optimizer = Adam(scene.param_groups("all", 0.0), betas=(0.9, 0.99), eps=1e-15)
     steps = kind(cfg, scene, prior, optimizer)
@@ -68,7 +68,7 @@ def optimise(kind, prior, cfg=CONFIG):
 
 
 def distance(a, b):
-    """Of two scenes, relative to the way from the start."""
+    """The distance of two scenes, relative to their distance from the initial scene."""
     start = build_scene(CONFIG, step_generator(0, "init", 0), DEVICE).gaussians.tensors()
     assert a.size() == b.size()
     a, b = a.gaussians.tensors(), b.gaussians.tensors()
@@ -87,8 +87,8 @@ class PriorOnGpu(GaussianPrior):
         return self.texts[prompt]
 
 
-# Each of Adam's steps is as long for the smallest gradient as for the largest, so rounding grows on the way; a step
-# left out, taken twice, or taken with the wrong noise, view or rate moves everything by more than a tenth.
+# Adam's steps have the same length for the smallest and the largest gradients, so rounding errors grow. A step that is
+# omitted, repeated, or taken with wrong noise, views or learning rate changes all tensors by more than a tenth.
 CLOSE = 0.03
 
 
@@ -97,8 +97,8 @@ CLOSE = 0.03
 )
 def test_recorded_steps_equal_eager_steps(estimator):
     cfg = replace(CONFIG, stages=tuple(replace(stage, estimator=estimator) for stage in STAGES))
-    one, losses, _ = optimise(Steps, PriorOnGpu(pixel_latents=True), cfg)
-    other, recorded_losses, steps = optimise(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
+    one, losses, _ = optimize_with(Steps, PriorOnGpu(pixel_latents=True), cfg)
+    other, recorded_losses, steps = optimize_with(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
     assert steps.graphs is not None  # they were recorded
     assert max(distance(one, other).values()) < CLOSE
     torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0)
@@ -118,30 +118,30 @@ def test_recorded_steps_are_antialiased_like_the_others():
 def test_estimators_that_cannot_be_recorded_run_eagerly_between_recorded_steps(estimator):
     stages = (replace(STAGES[0], estimator=estimator),)
     cfg = replace(CONFIG, stages=stages)
-    one, *_ = optimise(Steps, PriorOnGpu(pixel_latents=True), cfg)
-    other, *_ = optimise(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
+    one, *_ = optimize_with(Steps, PriorOnGpu(pixel_latents=True), cfg)
+    other, *_ = optimize_with(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
     assert max(distance(one, other).values()) < CLOSE
 
 
 def test_steps_with_overflowing_tile_lists_are_repeated(monkeypatch):
-    one, *_ = optimise(RecordedSteps, PriorOnGpu())
+    one, *_ = optimize_with(RecordedSteps, PriorOnGpu())
     monkeypatch.setattr(splat_cuda, "HEADROOM", 0.0)
     monkeypatch.setattr(splat_cuda, "SPARE", 40)  # entries: every recorded step overflows
-    other, _, steps = optimise(RecordedSteps, PriorOnGpu())
+    other, _, steps = optimize_with(RecordedSteps, PriorOnGpu())
     assert steps.overflows > 3
-    for name, tensor in one.tensors().items():  # sums have one order, so a step taken again is the same step
+    for name, tensor in one.tensors().items():  # sums have a fixed order, so a repeated step is equal
         assert torch.equal(tensor, other.tensors()[name]), name
 
 
-class SometimesNoNumber(PriorOnGpu):
+class SometimesNonfinite(PriorOnGpu):
     def predict_noise(self, noisy, timesteps, texts, cameras, backgrounds):
         bad = (timesteps % 3 == 0)[:, None, None, None] & (torch.arange(noisy.shape[-1], device="cuda") == 2)
         return [torch.where(bad, torch.nan, x) for x in super().predict_noise(noisy, timesteps, texts, cameras, None)]
 
 
 def test_nonfinite_targets_change_nothing():
-    one, losses, _ = optimise(Steps, SometimesNoNumber())
-    other, recorded_losses, steps = optimise(RecordedSteps, SometimesNoNumber())
+    one, losses, _ = optimize_with(Steps, SometimesNonfinite())
+    other, recorded_losses, steps = optimize_with(RecordedSteps, SometimesNonfinite())
     assert steps.overflows == 0 and 0 < sum(map(math.isnan, losses)) < len(losses)
     torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0, equal_nan=True)
     assert max(distance(one, other).values()) < CLOSE
@@ -151,11 +151,11 @@ def test_nonfinite_targets_change_nothing():
 @pytest.mark.parametrize("normals", [False, True])
 def test_the_pocket_prior_is_recorded_with_its_estimator(tmp_path, normals):
     prior = PocketPrior(write_tiny_prior(tmp_path / "prior", normals), DEVICE)
-    _, losses, _ = optimise(RecordedSteps, prior)
-    assert not prior.predict_v.captures  # it is part of the estimator's recording
-    _, expected_losses, _ = optimise(Steps, prior)
+    _, losses, _ = optimize_with(RecordedSteps, prior)
+    assert not prior.predict_v.captures  # it is part of the estimator's graph
+    _, expected_losses, _ = optimize_with(Steps, prior)
     assert prior.predict_v.captures
-    # bfloat16 in the network: its rounding is as large as what rounding of the render makes of it
+    # the network computes in bfloat16, which amplifies rounding errors of the render
     torch.testing.assert_close(torch.tensor(losses), torch.tensor(expected_losses), rtol=0.05, atol=0)
 
 

@@ -1,4 +1,4 @@
-"""A run that is killed or stopped and goes on ends bit for bit where an uninterrupted one does."""
+"""Runs that are stopped or killed and resumed equal an uninterrupted run bit for bit."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def start(folder: Path, out: str) -> subprocess.Popen:
 
 
 def run_until(process: subprocess.Popen, step: int, number: int) -> tuple[int, str]:
-    """Sends a signal once `step` steps are reported; the exit code and the output."""
+    """Sends a signal after `step` steps are reported; returns the exit code and the output."""
     output, sent = "", False
     for line in process.stdout:
         output += line
@@ -113,7 +113,7 @@ def test_a_run_resumed_after_sigkill_continues_from_its_last_checkpoint(folder: 
     process = start(folder, "kill")
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert f"of {STEPS}" in output  # it went on, it did not begin again
+    assert f"of {STEPS}" in output  # it continued and did not start over
     assert_same(folder, "kill", uninterrupted)
 
 

@@ -1,4 +1,4 @@
-"""The gradient in latents becomes a target for images: exact where the encoder is linear, to first order elsewhere."""
+"""The target images of a gradient in latents: exact for linear encoders, to first order for others."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def gradient_like(latents):
     return torch.randn(latents.shape, generator=generator, dtype=torch.float64)
 
 
-def pull(images, target):
+def image_gradient(images, target):
     images = images.clone().requires_grad_()
     return torch.autograd.grad(distillation_loss(images, target), images)[0]
 
@@ -40,16 +40,16 @@ def pull(images, target):
 @pytest.mark.parametrize("lasting", [True, False])
 def test_the_first_step_with_pixel_latents_is_the_gradient_over_the_number_of_views(lasting):
     target = find_target(GaussianPrior(1.0), IMAGES, gradient_like, lasting)
-    torch.testing.assert_close(pull(IMAGES, target), 2 * gradient_like(IMAGES) / 4, atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(image_gradient(IMAGES, target), 2 * gradient_like(IMAGES) / 4, atol=1e-12, rtol=1e-9)
 
 
 def test_a_lasting_target_with_pixel_latents_gives_the_loss_in_latents():
     prior = GaussianPrior(1.0)
     target = find_target(prior, IMAGES, gradient_like, lasting=True)
-    wanted = prior.encode_images(IMAGES) - gradient_like(IMAGES)
-    torch.testing.assert_close(prior.encode_images(target.images), wanted, atol=1e-9, rtol=1e-9)
+    expected = prior.encode_images(IMAGES) - gradient_like(IMAGES)
+    torch.testing.assert_close(prior.encode_images(target.images), expected, atol=1e-9, rtol=1e-9)
     elsewhere = torch.rand_like(IMAGES)
-    loss = 0.5 * (prior.encode_images(elsewhere) - wanted).square().sum() / 4
+    loss = 0.5 * (prior.encode_images(elsewhere) - expected).square().sum() / 4
     torch.testing.assert_close(distillation_loss(elsewhere, target), loss, atol=1e-9, rtol=1e-9)
 
 
@@ -60,19 +60,19 @@ def test_the_first_step_is_backpropagated_through_the_encoder(prior, lasting):
     images = IMAGES.clone().requires_grad_()
     latents = prior.encode_images(images)
     [expected] = torch.autograd.grad(latents, images, gradient_like(latents) / 4)
-    torch.testing.assert_close(pull(IMAGES, target), expected, atol=1e-10, rtol=1e-9)
+    torch.testing.assert_close(image_gradient(IMAGES, target), expected, atol=1e-10, rtol=1e-9)
 
 
 def test_a_lasting_target_with_a_linear_encoder_gives_the_loss_in_latents_along_the_gradient():
-    """Up to a constant; view by view, as each has its own curvature."""
+    """Up to a constant, for each view, since each has a different curvature."""
     prior = LinearEncoder()
     target = find_target(prior, IMAGES, gradient_like, lasting=True)
     latents = prior.encode_images(IMAGES)
-    wanted = latents - gradient_like(latents)
-    slope = pull(IMAGES, target)
+    expected = latents - gradient_like(latents)
+    slope = image_gradient(IMAGES, target)
 
     def losses(images):
-        of_latents = 0.5 * (prior.encode_images(images) - wanted).square().sum((1, 2, 3)) / 4
+        of_latents = 0.5 * (prior.encode_images(images) - expected).square().sum((1, 2, 3)) / 4
         of_images = 0.5 * (target.weights * (images - target.images).square()).sum((1, 2, 3))
         return of_latents, of_images
 

@@ -1,4 +1,4 @@
-"""What is missing is said before a run folder is made, all of it at once."""
+"""Checks before a run: everything missing is reported at once, before the run folder is created."""
 
 import subprocess
 import sys
@@ -44,13 +44,13 @@ def stages(*priors: object) -> tuple[StageConfig, ...]:
 
 
 def gpu(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
-    """A machine with a GPU that has so many bytes free."""
+    """Simulates a machine with a GPU that has `free` bytes of free memory."""
     monkeypatch.setattr("sds3d.native.devices.resolve_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr("sds3d.preflight.estimate.gpu_memory", lambda: GpuMemory("Small GPU", round(free)))
 
 
 def test_the_shipped_prior_is_always_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu(monkeypatch, free=0)  # not even asked
+    gpu(monkeypatch, free=0)  # not measured
     assert preflight(CFG) == {CFG.prior: Found(POCKET, content_id(POCKET))}
 
 
@@ -82,7 +82,7 @@ def test_a_run_that_cannot_fit_is_rejected(tmp_path: Path, monkeypatch: pytest.M
     needed = estimate(cfg, "cuda").largest.needed
     gpu(monkeypatch, free=needed)
     preflight(cfg)
-    gpu(monkeypatch, free=needed - 0.6 * GIB)  # CUDA's own 0.5 GiB are taken when its free memory is asked for
+    gpu(monkeypatch, free=needed - 0.6 * GIB)  # measuring the free memory allocates CUDA's context of 0.5 GiB
     text = problem(cfg)
     assert text.startswith(f"stages.1: large needs about {needed / GIB:.1f} GiB of GPU memory for 64 images at once, ")
     assert "Small GPU has " in text and "stages.1.num_orbits" in text and "vae_batch=1" in text
@@ -127,7 +127,7 @@ def test_a_prior_is_recognized_by_name_or_content(tmp_path: Path, monkeypatch: p
     assert kind(write_configs(tmp_path / "single")) == "stable-diffusion"
     assert kind(write_configs(tmp_path / "many", {"class_embed_type": "projection"})) == "mvdream"
     assert kind(write_configs(tmp_path / "community", {"camera_dim": 16})) == "mvdream"
-    assert kind(tmp_path) == "stable-diffusion"  # whose loader says what is missing
+    assert kind(tmp_path) == "stable-diffusion"  # its loader reports what is missing
     assert kind(Path(__file__).parents[2] / "sds3d" / "priors" / "pocket" / "weights") == "pocket"
     monkeypatch.chdir(tmp_path)
     assert prior_overrides("single") == ["prior.kind=stable-diffusion", f"prior.path={tmp_path / 'single'}"]

@@ -1,4 +1,4 @@
-"""Memory of what is not computed: closed forms for single operations, and real calls for whole networks."""
+"""Estimated memory equals closed forms for single operations, and real calls for whole networks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,7 +67,7 @@ def test_a_chain_without_gradients_holds_two_results(device: str) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_chain_with_gradients_holds_their_inputs(device: str) -> None:
-    """Sine keeps its input; a product with a frozen matrix keeps nothing, one with a trained matrix its input too."""
+    """Sine saves its input. A product with a trained matrix saves its input, one with a frozen matrix nothing."""
     size, depth = 8 * 64 * 4, 5
     for trained, kept in ((False, depth), (True, 2 * depth - 1)):
         weights = [torch.empty(64, 64, device=device, requires_grad=trained) for _ in range(depth)]
@@ -104,7 +104,9 @@ def test_a_backward_pass_has_equal_memory_with_and_without_data() -> None:
             network(images).square().sum().backward()
         return memory.peak
 
-    assert peak("meta") == pytest.approx(peak("cpu"), rel=0.02)  # a CPU's group norm keeps its statistics otherwise
+    assert peak("meta") == pytest.approx(
+        peak("cpu"), rel=0.02
+    )  # group norm on a CPU saves its statistics in another way
 
 
 def test_fused_attention_holds_no_scores() -> None:
@@ -113,7 +115,7 @@ def test_fused_attention_holds_no_scores() -> None:
     with fused_attention(), PeakMemory() as memory:
         out = F.scaled_dot_product_attention(query, key, value)
     assert out.shape == query.shape
-    assert memory.live == pytest.approx(4 * length * (width + 1), abs=64)  # the result, one number a row, a seed
+    assert memory.live == pytest.approx(4 * length * (width + 1), abs=64)  # the result, one number per row, a seed
     with PeakMemory() as memory:
         F.scaled_dot_product_attention(query, key, value)
     assert memory.peak > 4 * length**2
@@ -128,7 +130,7 @@ def test_fused_attention_holds_no_scores() -> None:
         ("sd-2.1-base", 865_910_724),
         ("sd-2.1", 865_910_724),
         ("sdxl-base-1.0", 2_567_463_684),
-        ("sd3.5-medium", 2_243_171_520 + 384 * 384 * 1536),  # and its table of positions, which is not learnt
+        ("sd3.5-medium", 2_243_171_520 + 384 * 384 * 1536),  # and its table of positions, which is not trained
     ],
 )
 def test_known_models_have_their_published_sizes(name: str, count: int) -> None:
@@ -186,7 +188,7 @@ def test_learning_needs_more_than_a_call() -> None:
 
 
 def test_the_shipped_prior_needs_the_estimated_memory() -> None:
-    """A real call on a CPU makes the same tensors, but for copies of its arguments: one batch of latents."""
+    """A real call on a CPU creates the same tensors, except for copies of its arguments: one batch of latents."""
     prior = load_pocket(POCKET, torch.device("cpu"))
     cameras = turntable(4, 64)
     texts = [prior.encode_prompt("a red mushroom"), prior.encode_prompt("")]
@@ -200,7 +202,7 @@ def test_the_shipped_prior_needs_the_estimated_memory() -> None:
 @pytest.mark.measures
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_allocates_the_estimated_memory() -> None:
-    """Within a quarter: workspaces come on top, and group norms on a GPU copy their input."""
+    """Within a quarter: workspaces are not estimated, and group norms on a GPU copy their input."""
 
     def measured(function: Callable[[], object]) -> int:
         function()  # what libraries set up at first use
@@ -214,10 +216,14 @@ def test_a_gpu_allocates_the_estimated_memory() -> None:
     unet, vae = (module.to_empty(device="cuda") for module in (blueprint.network, blueprint.autoencoder))
     half = {"dtype": torch.float16, "device": "cuda"}
     noisy = torch.zeros(8, 4, 32, 32, **half).contiguous(memory_format=torch.channels_last)
-    texts, views, told = torch.zeros(8, 77, 1024, **half), torch.zeros(8, 16, **half), torch.zeros(8, device="cuda")
-    torch.backends.cudnn.benchmark = True  # as the priors do: other algorithms take gigabytes of workspace
+    texts, views, timesteps = (
+        torch.zeros(8, 77, 1024, **half),
+        torch.zeros(8, 16, **half),
+        torch.zeros(8, device="cuda"),
+    )
+    torch.backends.cudnn.benchmark = True  # as in the priors; other algorithms need gigabytes of workspace
     with torch.no_grad():
-        took = measured(lambda: unet(noisy, told, texts, class_labels=views))
+        took = measured(lambda: unet(noisy, timesteps, texts, class_labels=views))
     assert call_bytes(draw_blueprint(MVDreamConfig(), "cuda"), 8) == pytest.approx(took, rel=0.25)
     images = torch.zeros(4, 3, 256, 256, **half).contiguous(memory_format=torch.channels_last).requires_grad_()
     took = measured(lambda: torch.autograd.grad(vae.encoder(images).sum(), images))
