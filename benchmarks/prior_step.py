@@ -73,7 +73,7 @@ def random_network(cls: type, config: dict) -> nn.Module:
     return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
 
-def random_text(prompt: str) -> Tensor:
+def random_text(prompt: str, suffix: str) -> Tensor:
     return torch.randn(77, 1024, generator=torch.Generator().manual_seed(len(prompt)))
 
 

@@ -40,6 +40,7 @@ def finish(
     *,
     seconds: dict[str, float] | None = None,  # of the earlier stages, for the report
     guard: dict[str, int] | None = None,  # counts of non-finite predictions, for the report
+    unread_texts: dict[str, str] | None = None,  # kinds.unread_texts_of, for the report
     note: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Writes the scene's files, mesh.glb, preview.png, turntable.mp4, then report.json; returns the report.
@@ -61,6 +62,7 @@ def finish(
         "config_hash": run.config_hash,
         "priors": dict(zip((stage.name for stage in cfg.stages), run.prior_ids, strict=False)),
         "unseen_words": unseen_words_of(cfg),
+        "unread_texts": unread_texts or {},
         "seconds": {name: round(value, 3) for name, value in {**(seconds or {}), **made}.items()},
         "peak_memory_bytes": peak_memory(),
         **scene.size(),

@@ -10,6 +10,7 @@ from sds3d.finish import finish
 from sds3d.optimization.loop import Observer, optimize
 from sds3d.optimization.threads import threads_restored
 from sds3d.priors.cache import Priors
+from sds3d.priors.kinds import unread_message, unread_texts_of
 from sds3d.runs.folder import RunFolder
 
 
@@ -20,9 +21,15 @@ def make_asset(
 
     None if `stop()` became true before the last step; call this again to continue. `priors` may serve many runs.
     """
+    unread = unread_texts_of(cfg)  # before the first step: later the tokenizer may be gone
+    for key, end in unread.items():
+        observer.note(unread_message(key, end))
     with threads_restored():
         result = optimize(cfg, run, priors, observer, stop)
         if not result.finished:
             return None
         observer.finishing()
-        return finish(cfg, run, result.scene, seconds=result.seconds, guard=result.guard.numbers(), note=observer.note)
+        return finish(
+            cfg, run, result.scene,
+            seconds=result.seconds, guard=result.guard.numbers(), unread_texts=unread, note=observer.note,
+        )  # fmt: skip

@@ -157,12 +157,13 @@ def test_finish_writes_all_files_of_a_run(tmp_path: Path) -> None:
     )
     run = RunFolder.create(cfg, ["0123456789abcdef"] * len(cfg.stages))
     notes: list[str] = []
-    report = finish(cfg, run, scene, seconds={"shape": 1.5}, note=notes.append)
+    report = finish(cfg, run, scene, seconds={"shape": 1.5}, unread_texts={"prompt": "end"}, note=notes.append)
     assert run.finished and notes
     assert {path.name for path in run.path.iterdir()} >= {*report["outputs"], "report.json", "config.yaml"}
     assert {*report["outputs"]} == {"mesh.glb", "splats.ply", "turntable.mp4", "preview.png"}
     assert report == json.loads((run.path / "report.json").read_text(encoding="utf-8"))
     assert report["prompt"] == cfg.prompt and report["unseen_words"] == ["crimson"]
+    assert report["unread_texts"] == {"prompt": "end"}
     assert report["priors"] == {stage.name: "0123456789abcdef" for stage in cfg.stages}  # those that the run began with
     assert report["cpu_threads"] == torch.get_num_threads()
     assert [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]

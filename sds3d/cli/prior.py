@@ -80,7 +80,7 @@ def preview(argv: list[str]) -> int:
     from sds3d.imaging.png import png
     from sds3d.native.devices import resolve_device
     from sds3d.priors import build_prior
-    from sds3d.priors.kinds import GUESSED, unseen_words_of
+    from sds3d.priors.kinds import GUESSED, unread_message, unread_texts_of, unseen_words_of
     from sds3d.priors.sample import sample_views
 
     device = resolve_device(cfg.device)
@@ -93,6 +93,8 @@ def preview(argv: list[str]) -> int:
     atomic_write(args.out, png(torch.cat(list(row), 1)))
     if words := unseen_words_of(cfg):
         print(f"{GUESSED}: {', '.join(words)}", file=sys.stderr)
+    for key, end in unread_texts_of(cfg).items():
+        print(unread_message(key, end), file=sys.stderr)
     print(args.out)
     return 0
 

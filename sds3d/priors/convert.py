@@ -15,7 +15,7 @@ from sds3d.errors import UserError
 from sds3d.files import fsync, refused, user_path
 from sds3d.priors import known
 from sds3d.priors.checkpoints import build
-from sds3d.priors.clip_text import END, START, TOKENIZER_FILES, read_tokenizer
+from sds3d.priors.clip_tokenizer import END, START, TOKENIZER_FILES, read_tokenizer
 from sds3d.priors.mvdream.files import MVDreamFiles, open_mvdream
 from sds3d.priors.weights import MANIFEST, file_sha256
 

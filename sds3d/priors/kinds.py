@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from sds3d.config.checks import show
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.files import read_json, user_path
@@ -32,6 +33,7 @@ class PriorKind:
     load: Callable[[Found, torch.device], Prior]
     blueprint: Callable[[str], Blueprint]  # takes "cuda" or "cpu"; the networks without weights
     unseen_words: Callable[[str], list[str]]  # the words of a prompt that the prior has not seen
+    unread_end: Callable[[str, bool], str]  # of a prompt, negative or not: what its text encoder does not read
     preset: str | None  # the preset that suits this prior; None: the defaults
     longer_preset: str | None  # a preset that takes more time for a better result
     extra_rows: int  # batch rows per image of a network call, besides one row per text
@@ -49,6 +51,7 @@ def kind_of(cfg: PriorConfig) -> PriorKind:
                 load=_load_pocket,
                 blueprint=partial(_pocket_blueprint, cfg),
                 unseen_words=partial(_unseen_words, cfg),
+                unread_end=partial(_unread_by_pocket, cfg),
                 preset=None,
                 longer_preset="quality",
                 extra_rows=0,
@@ -62,6 +65,7 @@ def kind_of(cfg: PriorConfig) -> PriorKind:
                 load=partial(_load_mvdream, cfg),
                 blueprint=partial(_latent_blueprint, cfg, num_views=4, float32_text=True),
                 unseen_words=_no_words,
+                unread_end=partial(_unread_by_mvdream, cfg),
                 preset="mvdream-gaussians",
                 longer_preset=None,
                 extra_rows=0,
@@ -75,6 +79,7 @@ def kind_of(cfg: PriorConfig) -> PriorKind:
                 load=partial(_load_stable_diffusion, cfg),
                 blueprint=partial(_latent_blueprint, cfg, num_views=1, float32_text=False),
                 unseen_words=_no_words,
+                unread_end=partial(_unread_by_stable_diffusion, cfg),
                 preset="stable-diffusion",
                 longer_preset=None,
                 extra_rows=2 * cfg.perp_neg,  # the front and side views that Perp-Neg uses as negatives
@@ -118,6 +123,24 @@ def unseen_words_of(cfg: Config) -> list[str]:
     """The unique words of the prompt that at least one prior of the run has not seen in training."""
     words = (word for prior in named_priors(cfg) for word in kind_of(prior).unseen_words(cfg.prompt))
     return list(dict.fromkeys(words))
+
+
+def unread_texts_of(cfg: Config) -> dict[str, str]:
+    """The end of the prompt and of the negative prompt that at least one prior of the run does not read.
+
+    By config key; a text that all priors read whole has no entry.
+    """
+    unread = {}
+    for key, text, negative in (("prompt", cfg.prompt, False), ("negative_prompt", cfg.negative_prompt, True)):
+        ends = [kind_of(prior).unread_end(text, negative) for prior in named_priors(cfg)]
+        if end := max(ends, key=len):
+            unread[key] = end
+    return unread
+
+
+def unread_message(key: str, end: str) -> str:
+    """The warning for an entry of `unread_texts_of`."""
+    return f"{key}: too long: the text encoder does not read its end, {show(end)}; shorten it"
 
 
 def prior_named(given: str, key: str) -> PriorConfig:
@@ -207,6 +230,31 @@ def _unseen_words(cfg: PocketConfig, prompt: str) -> list[str]:
     from sds3d.priors.pocket.words import unseen_words
 
     return unseen_words(prompt, user_path(cfg.path) if cfg.path else POCKET)
+
+
+def _unread_by_pocket(cfg: PocketConfig, prompt: str, negative: bool) -> str:
+    from sds3d.priors.pocket.words import unread_end
+
+    return unread_end(prompt, user_path(cfg.path) if cfg.path else POCKET)
+
+
+def _unread_by_mvdream(cfg: MVDreamConfig, prompt: str, negative: bool) -> str:
+    from sds3d.priors.clip_tokenizer import clean_text, read_tokenizer, unread_end
+    from sds3d.priors.mvdream.files import find_tokenizer
+
+    path = locate(cfg.path)
+    tokenizer = read_tokenizer(path / "tokenizer" if path.is_dir() else find_tokenizer(path))
+    return unread_end(tokenizer, clean_text(prompt))
+
+
+def _unread_by_stable_diffusion(cfg: StableDiffusionConfig, prompt: str, negative: bool) -> str:
+    """What CLIP does not read; T5, which some folders of Stable Diffusion 3 have, reads more."""
+    from sds3d.priors.clip_tokenizer import read_tokenizer, unread_end
+    from sds3d.priors.views import VIEWS
+
+    views = VIEWS if cfg.view_texts and prompt and not negative else ("",)
+    tokenizer = read_tokenizer(locate(cfg.path) / "tokenizer")
+    return max((unread_end(tokenizer, prompt, view) for view in views), key=len)
 
 
 def _no_words(prompt: str) -> list[str]:

@@ -30,7 +30,7 @@ class SingleViewPrior(LatentPrior):
             self.texts("")  # while the text encoder is there: predict_noise may need it
         if negative or not prompt or not self.view_texts:
             return self.texts(prompt)[None]
-        return torch.stack([self.texts(prompt + view) for view in VIEWS])
+        return torch.stack([self.texts(prompt, view) for view in VIEWS])
 
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, texts: Sequence[Tensor], cameras: Cameras, backgrounds: Tensor

@@ -16,7 +16,7 @@ from sds3d.config.schema import MVDreamConfig
 from sds3d.errors import UserError
 from sds3d.priors import convert, known, ldm
 from sds3d.priors.checkpoints import Section, build
-from sds3d.priors.clip_text import read_tokenizer, tokenize
+from sds3d.priors.clip_tokenizer import clean_text, read_tokenizer, tokenize
 from sds3d.priors.mvdream.files import open_mvdream
 from sds3d.priors.mvdream.prior import MultiViewUNet, load_mvdream
 from sds3d.priors.weights import Found, content_id, verify
@@ -215,6 +215,33 @@ def test_a_tokenizer_reads_as_that_of_transformers(tmp_path):
             assert ids.count(NUM_WORDS - 1) == ids.count(NUM_WORDS - 2) == 1
 
 
+def test_quotes_and_escapes_are_cleaned_as_by_the_original_program(sd2):
+    """ftfy's uncurl_quotes and html.unescape twice, as open_clip's tokenizer cleans a prompt."""
+    assert clean_text("\u2018a\u2019 \u201ab\u201b \u02bcc \u201cd\u201d \u201ee\u201f") == "'a' 'b' 'c \"d\" \"e\""
+    assert clean_text("salt &amp;amp; pepper &lt;b&gt; \u2014 \u2020") == "salt & pepper <b> \u2014 \u2020"
+    prior = load(sd2[1])
+    straight, curly = (prior.encode_prompt(f"a {quotes[0]}red{quotes[1]} cat") for quotes in ('""', "\u201c\u201d"))
+    assert torch.equal(straight, curly)
+
+
+def test_a_truncated_list_of_merges_is_refused(sd2, tmp_path):
+    """In either layout; otherwise known words would silently be read as letters."""
+    folder = tmp_path / "tokenizer"
+    write_tokenizer(folder)
+    whole = read_tokenizer(folder)
+    whole.save(str(tmp_path / "tokenizer.json"))
+    lines = (folder / "merges.txt").read_text("utf-8").splitlines(keepends=True)
+    for kept in range(len(lines)):
+        (folder / "merges.txt").write_text("".join(lines[:kept]), "utf-8")
+        with pytest.raises(UserError, match=f"tokenizer: damaged: its merges make {max(kept - 1, 0)} of the 4 words"):
+            read_tokenizer(folder)
+    content = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    content["model"]["merges"].pop()
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), "utf-8")
+    with pytest.raises(UserError, match="damaged: its merges make 3 of the 4 words"):
+        read_tokenizer(tmp_path)
+
+
 def test_a_tokenizer_is_sought_beside_the_checkpoint_then_on_the_machine(sd2, tmp_path, monkeypatch):
     alone = tmp_path / "model.pt"
     alone.symlink_to(sd2[1])
@@ -228,9 +255,12 @@ def test_a_tokenizer_of_another_model_is_refused(sd2, tmp_path):
     save_file(sd2[0].state, tmp_path / "model.safetensors")
     write_tokenizer(tmp_path / "tokenizer")
     vocabulary = json.loads((tmp_path / "tokenizer" / "vocab.json").read_text("utf-8"))
-    (tmp_path / "tokenizer" / "vocab.json").write_text(json.dumps(vocabulary | {"more": NUM_WORDS}), "utf-8")
-    with pytest.raises(UserError, match=f"encoder of {NUM_WORDS} tokens, got one of {NUM_WORDS + 1}"):
-        load(tmp_path / "model.safetensors").encode_prompt("a cat")
+    for harm in ({"Ω": NUM_WORDS}, {"a": 10**6}):  # one entry more, or as many with an id beyond the embedding
+        (tmp_path / "tokenizer" / "vocab.json").write_text(json.dumps(vocabulary | harm), "utf-8")
+        with pytest.raises(
+            UserError, match=f"encoder of {NUM_WORDS} tokens, got token ids up to {max(harm.values())}; "
+        ):
+            load(tmp_path / "model.safetensors").encode_prompt("a cat")
     for text, message in (("{", "no tokenizer can be read"), ('{"a": 0}', "got one without")):
         (tmp_path / "tokenizer" / "vocab.json").write_text(text, "utf-8")
         (tmp_path / "tokenizer" / "merges.txt").write_text("", "utf-8")

@@ -22,7 +22,8 @@ from sds3d.priors import build_prior
 from sds3d.priors.pretrained import choose_dtype
 from sds3d.priors.schedule import flow_schedule, make_schedule
 from sds3d.priors.stable_diffusion import HALF
-from sds3d.priors.text_encoders import join_pooled, split_pooled
+from sds3d.priors.text_encoders import join_pooled, padded_ids, split_pooled
+from sds3d.priors.views import VIEWS
 from sds3d.representations.gaussians.splats import Gaussians
 from sds3d.runs.folder import RunFolder
 from tests.helpers.observer import optimize_alone
@@ -99,6 +100,35 @@ def test_texts_are_those_of_the_pipeline(folders, name):
             torch.testing.assert_close(ours, (tokens, pooled), rtol=0, atol=0)
             assert not row[-1, pooled.shape[-1] :].any()
     assert len({row.sum().item() for row in torch.cat(list(prompts.values()))}) == 5
+
+
+@pytest.mark.filterwarnings("ignore:.*text_encoder_3")
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3 without T5"])
+def test_words_of_the_view_survive_a_prompt_that_is_too_long(folders, name):
+    """With letters as tokens, 75 fit; each side keeps as many words of the prompt as its own words leave room for."""
+    prior, pipe = load(folders[name]), pipeline(folders[name])
+    for count in (60, 64, 65, 66, 80):
+        rows = prior.encode_prompt(" ".join("a" * count))
+        for row, view in zip(rows, VIEWS, strict=True):
+            words = min(count, 75 - len(view.replace(" ", "")))
+            tokens, pooled = encoded(pipe, " ".join("a" * words) + view)
+            got = row[None] if pooled is None else split_pooled(row[None], pooled.shape[-1])
+            torch.testing.assert_close(got, tokens if pooled is None else (tokens, pooled), rtol=0, atol=0)
+    assert len(rows.flatten(1).unique(dim=0)) == 4
+
+
+def test_t5_keeps_the_words_of_the_view_too(folders):
+    """256 tokens: letters, for T5 each after a mark of its word, then the end."""
+    from transformers import T5TokenizerFast
+
+    tokenizer = T5TokenizerFast.from_pretrained(folders["sd3"] / "tokenizer_3")
+    view = tokenizer(VIEWS[1], add_special_tokens=False).input_ids
+    for prompt in (" ".join("a" * 200), " ".join("a" * 120)):
+        ids, whole = padded_ids(tokenizer, prompt, VIEWS[1], 256), tokenizer(prompt + VIEWS[1]).input_ids
+        if len(whole) <= 256:
+            assert ids == whole + [tokenizer.pad_token_id] * (256 - len(whole))
+        else:
+            assert ids == tokenizer(prompt).input_ids[: 255 - len(view)] + view + whole[-1:]
 
 
 def test_the_empty_prompt_of_sdxl_is_zeros_where_its_index_says_so(folders, tmp_path):
@@ -369,9 +399,13 @@ def test_what_is_missing_or_wrong_is_named(folders, name, harm, message, tmp_pat
 def test_a_damaged_text_encoder_or_tokenizer_is_named_when_a_prompt_is_read(folders, tmp_path):
     folder = shutil.copytree(folders["sd"], tmp_path / "model")
     (folder / "tokenizer/tokenizer.json").write_text("{")
-    with pytest.raises(UserError, match=r"model/tokenizer: cannot be loaded as a tokenizer"):
+    with pytest.raises(UserError, match=r"model/tokenizer: no tokenizer can be read"):
         load(folder).encode_prompt(PROMPT)
     shutil.copy(folders["sd"] / "tokenizer/tokenizer.json", folder / "tokenizer")
+    edit(folder / "tokenizer/tokenizer_config.json", padding_side="left")
+    with pytest.raises(UserError, match=r"model/tokenizer: expected a tokenizer that pads .* on the right"):
+        load(folder).encode_prompt(PROMPT)
+    shutil.copy(folders["sd"] / "tokenizer/tokenizer_config.json", folder / "tokenizer")
     cut(folder / "text_encoder/model.safetensors")
     with pytest.raises(UserError, match=r"model/text_encoder: cannot be loaded as CLIPTextModel"):
         load(folder).encode_prompt(PROMPT)
@@ -386,8 +420,6 @@ def test_a_file_is_no_folder(tmp_path):
 def test_what_is_not_read_is_said(folders):
     with pytest.warns(UserWarning, match=r"text_encoder_3: missing; only the two CLIP encoders read the prompts"):
         load(folders["sd3 without T5"]).encode_prompt(PROMPT)
-    with pytest.warns(UserWarning, match=r"the prompt has 92 tokens, of which text_encoder reads 77"):
-        load(folders["sd"]).encode_prompt("a" * 90, negative=True)
 
 
 def test_precision_follows_family_device_and_choice(folders):

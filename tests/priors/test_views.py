@@ -33,8 +33,8 @@ def make_prior(**options):
     """A prior of random texts, and the prompts that its encoder was given."""
     seen = []
 
-    def encode(prompt):
-        seen.append(prompt)
+    def encode(prompt, suffix):
+        seen.append(prompt + suffix)
         return torch.randn(2, 8, generator=torch.Generator().manual_seed(len(seen)))
 
     texts = PromptCache(lambda: encode, None, CPU, torch.float32)
@@ -175,7 +175,7 @@ def test_nothing_is_read_back_so_that_a_call_can_be_recorded(perp_neg):
     """Tensors on the meta device have no values to read."""
     prior, _ = make_prior(perp_neg=perp_neg)
     prior.schedule = prior.schedule.to(torch.device("meta"))
-    prior.texts.known = {"": torch.empty(2, 8, device="meta")}
+    prior.texts.known = {("", ""): torch.empty(2, 8, device="meta")}
     texts = [torch.empty(4, 2, 8, device="meta"), torch.empty(1, 2, 8, device="meta")]
     cameras = cameras_at([0, 90, 130]).to("meta")
     noisy, timesteps = NOISY.to("meta"), torch.tensor([500] * 3, device="meta")

@@ -12,7 +12,7 @@ from torch import Tensor
 from sds3d.errors import UserError
 from sds3d.priors import known, ldm
 from sds3d.priors.checkpoints import Network, Piece, Section, find_tensors, read_tensors
-from sds3d.priors.clip_text import check_tokenizer, has_tokenizer
+from sds3d.priors.clip_tokenizer import check_tokenizer, has_tokenizer
 from sds3d.priors.pretrained import read_json
 from sds3d.priors.weights import MANIFEST, verify
 

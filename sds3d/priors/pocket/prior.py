@@ -54,7 +54,7 @@ class PocketPrior:
 
     @torch.no_grad()
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
-        """Context tokens [L, D], negative or not; words beyond the first 22 or so wordpieces are not read."""
+        """Context tokens [L, D], negative or not; `words.unread_end` is not read."""
         if prompt not in self.texts:
             self.texts[prompt] = self.encoder(self.encoder.tokenize([prompt]).to(self.device))[0]
         return self.texts[prompt]

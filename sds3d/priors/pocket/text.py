@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from sds3d.files import read_json
 from sds3d.priors.pocket.bert import Bert
+from sds3d.priors.pocket.words import MAX_TOKENS
 from sds3d.priors.quantize import load_int8, save_int8
 
-MAX_TOKENS = 24  # the rest of a prompt is ignored
 WIDTH = 384
 
 

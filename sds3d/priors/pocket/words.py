@@ -1,4 +1,4 @@
-"""Which words of a prompt occurred in the captions of a prior's training; others it can only guess."""
+"""Which words of a prompt the pocket prior reads, and which of them its training captions contained."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 WORDS = "words.txt"  # beside the weights, one word per line
+MAX_TOKENS = 24  # of a prompt, start and end included; the rest is not read
 # words without meaning of their own
 EMPTY = frozenset(
     ("a", "an", "the", "this", "that", "these", "those", "my", "your", "our", "his", "her", "its", "some", "any")
@@ -36,3 +37,15 @@ def unseen_words(prompt: str, folder: Path) -> list[str]:
     known = set(path.read_text(encoding="utf-8", errors="replace").split())
     asked = [word for word in dict.fromkeys(words_of(prompt)) if word not in EMPTY]
     return [word for word in asked if known.isdisjoint({word, f"{word}s", word.removesuffix("s")})]
+
+
+def unread_end(prompt: str, folder: Path) -> str:
+    """The end of `prompt` beyond the MAX_TOKENS tokens that the prior in `folder` reads; empty if everything fits."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "text_encoder" / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    room = MAX_TOKENS - tokenizer.num_special_tokens_to_add(is_pair=False)
+    offsets = tokenizer.encode(prompt, add_special_tokens=False).offsets
+    return prompt[offsets[room][0] :] if room < len(offsets) else ""
