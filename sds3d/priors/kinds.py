@@ -184,12 +184,12 @@ def _find_known(path: str, key: str) -> Found:
 
 
 def _find_mvdream(path: str, key: str) -> Found:
-    found = _find_known(path, key)
-    if found.path.is_file():
-        from sds3d.priors.mvdream.files import find_tokenizer  # which imports torch
+    found = locate(path, key)
+    if not found.is_file():
+        return Found(found, content_id(found))
+    from sds3d.priors.mvdream.files import find_tokenizer  # which imports torch
 
-        find_tokenizer(found.path)
-    return found
+    return Found(found, content_id(found, find_tokenizer(found)))
 
 
 def _load_pocket(found: Found, device: torch.device) -> Prior:

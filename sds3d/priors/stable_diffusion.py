@@ -19,7 +19,7 @@ from sds3d.priors.text_encoders import load_sd3_encoder, load_sd_encoder, load_s
 from sds3d.priors.texts import Encode, PromptCache
 from sds3d.priors.vae import Vae
 from sds3d.priors.views import SingleViewPrior
-from sds3d.priors.weights import Found
+from sds3d.priors.weights import MANIFEST, Found, verify
 
 if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel
@@ -43,6 +43,8 @@ def load_stable_diffusion(cfg: StableDiffusionConfig, found: Found, device: torc
     missing = [name for name in PIECES[family] if not (folder / name).is_dir()]
     if missing:
         raise UserError(f"{folder}: misses {', '.join(missing)}; download the whole model again")
+    if (folder / MANIFEST).is_file():
+        verify(folder)
     dtype = choose_dtype(cfg.dtype, device.type, HALF[family])
     schedule = load_schedule(folder, family)
     vae = load_vae(folder / "vae", dtype, device, cfg.vae_batch)

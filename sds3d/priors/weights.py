@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sds3d.errors import UserError
-from sds3d.files import file_sha256, read_json
+from sds3d.files import cache_folder, file_sha256, read_cached, read_json, write_cached
+from sds3d.priors.clip_tokenizer import TOKENIZER_FILES
 
 MANIFEST = "sha256.json"
 # Files that a prior reads; other folders of a pipeline, such as a safety checker's, are ignored.
 PARTS = ("unet/*", "transformer/*", "vae/*", "text_encoder*/*", "tokenizer*/*", "scheduler/*", "model_index.json")
-SAMPLE = 1 << 20  # bytes at the start, in the middle and at the end of a file that tell it from others
+LARGE = 1 << 26  # bytes from which on the sha256 of a file is cached; a smaller one takes less than 0.1 s
+SETTLED = 2.0  # seconds after the last change of a file from which on its sha256 is cached
 POCKET = Path(__file__).parent / "pocket" / "weights"
 
 
@@ -56,10 +60,17 @@ def read_manifest(folder: Path, remedy: str = "") -> dict[str, str]:
     return manifest
 
 
-def content_id(path: Path) -> str:
-    """16 hex digits that change with the weights in a file or folder, wherever it is. Quick also for gigabytes."""
+def content_id(path: Path, tokenizer: Path | None = None) -> str:
+    """16 hex digits that change with the weights in a file or folder, wherever it is.
+
+    `tokenizer` is the folder of a tokenizer that lies outside `path`; then they change with its files, too. The first
+    call reads all files; later ones read those that changed.
+    """
     try:
-        return hashlib.sha256(_content(path)).hexdigest()[:16]
+        content = _content(path)
+        files = [tokenizer / name for name in TOKENIZER_FILES] if tokenizer else []
+        content += b"".join(_digest(file) if file.is_file() else b"\0" for file in files)
+        return hashlib.sha256(content).hexdigest()[:16]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its files and their permissions") from error
 
@@ -95,22 +106,38 @@ def _content(path: Path) -> bytes:
     if (path / MANIFEST).is_file():
         return (path / MANIFEST).read_bytes()
     if path.is_file():
-        return _fingerprint(path)
+        return _digest(path)
     return b"".join(
-        file.relative_to(path).as_posix().encode("utf-8", "surrogateescape") + b"\0" + _fingerprint(file)
+        file.relative_to(path).as_posix().encode("utf-8", "surrogateescape") + b"\0" + _digest(file)
         for file in weight_files(path)
     )
 
 
-def _fingerprint(path: Path) -> bytes:
-    """The size of a file and the sha256 of three samples."""
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for start in (0, (size - SAMPLE) // 2, size - SAMPLE):
-            file.seek(max(start, 0))
-            digest.update(file.read(SAMPLE))
-    return size.to_bytes(8) + digest.digest()
+def _digest(path: Path) -> bytes:
+    """The size and the sha256 of a file; the sha256 of a large file is cached for as long as its status is the same.
+
+    The cache is keyed by path, inode, size, and the times of the last write and of the last change of status.
+    """
+    status = _status(path)
+    size = status[1].to_bytes(8)
+    if status[1] < LARGE:
+        return size + bytes.fromhex(file_sha256(path))
+    key = hashlib.sha256(repr((str(path.absolute()), status)).encode("utf-8", "surrogateescape")).hexdigest()
+    cached = cache_folder() / "digests" / key
+    with suppress(OSError):
+        return size + read_cached(cached)
+    digest = bytes.fromhex(file_sha256(path))
+    # a file that was written just now can change again without another time of its last write
+    if time.time() - max(status[2:]) / 1e9 > SETTLED and _status(path) == status:
+        with suppress(OSError):  # the cache only saves time
+            write_cached(cached, digest)
+    return size + digest
+
+
+def _status(path: Path) -> tuple[int, int, int, int]:
+    """What changes when a file is written or replaced: inode, size, and two times in nanoseconds."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _remedy(folder: Path) -> str:

@@ -6,17 +6,20 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, PriorConfig, StableDiffusionConfig, StageConfig
 from sds3d.errors import UserError
-from sds3d.files import file_sha256
+from sds3d.files import cache_folder, file_sha256
 from sds3d.priors.fetch import fetch
 from sds3d.priors.kinds import kind_of, prior_ids
 from sds3d.priors.known import KNOWN, TOKENIZER, KnownModel, Source, existing_path, find_known, locate, locate_tokenizer
-from sds3d.priors.weights import SAMPLE, content_id, damages, known_digests
+from sds3d.priors.weights import content_id, damages, known_digests
 from sds3d.runs.identity import config_hash
 from tests.helpers.fake_models import write_snapshot, write_source
 from tests.helpers.hostile import HOSTILE
@@ -256,17 +259,55 @@ def test_the_id_is_of_the_weights_not_of_their_place(cls: type, caches: Path, tm
         (copied / name).write_text(name)
 
 
-@pytest.mark.parametrize("place", [0, 5 * SAMPLE // 2, 5 * SAMPLE - 1])
-def test_a_change_at_either_end_or_in_the_middle_is_seen(place: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("large", [1, 1 << 40])
+def test_a_change_of_any_tensor_is_seen(
+    large: int, caches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cached or not: one number of each of 40 MB of tensors, in a file that was hashed before the change."""
+    monkeypatch.setattr("sds3d.priors.weights.LARGE", large)
+    monkeypatch.setattr("sds3d.priors.weights.SETTLED", -1e9)
+    path = tmp_path / "model.safetensors"
+    tensors = {f"layer.{index}": torch.zeros(1_000_000) for index in range(10)}
+    ids = set()
+    for name in [None, *tensors]:
+        if name is not None:
+            tensors[name][123_456] = 1.5
+        save_file(tensors, path)
+        ids.add(content_id(path))
+    assert len(ids) == 11
+
+
+def test_a_large_file_is_read_once_and_again_after_each_change(
+    caches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sds3d.priors.weights.LARGE", 1)
+    read = Mock(wraps=file_sha256)
+    monkeypatch.setattr("sds3d.priors.weights.file_sha256", read)
     path = tmp_path / "model.pt"
-    path.write_bytes(bytes(5 * SAMPLE))
-    before = content_id(path)
-    with path.open("r+b") as file:
-        file.seek(place)
-        file.write(b"x")
-    changed = content_id(path)
-    path.write_bytes(bytes(5 * SAMPLE + 1))
-    assert len({before, changed, content_id(path)}) == 3
+    path.write_bytes(b"first")
+    first = content_id(path)
+    assert content_id(path) == first and read.call_count == 2  # too new: it may yet change unnoticed
+    monkeypatch.setattr("sds3d.priors.weights.SETTLED", -1e9)
+    assert [content_id(path) for _ in range(3)] == [first] * 3 and read.call_count == 3
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_bytes(b"other")
+    os.utime(path, ns=times)  # as old as before, and as long
+    assert content_id(path) != first and read.call_count == 4
+    for cached in (cache_folder() / "digests").iterdir():
+        cached.write_bytes(b"\xff damaged")
+    assert content_id(path) == content_id(path) != first and read.call_count == 5
+
+
+def test_the_id_of_a_checkpoint_changes_with_its_tokenizer(tmp_path: Path) -> None:
+    checkpoint, tokenizer = tmp_path / "model.pt", tmp_path / "tokenizer"
+    checkpoint.write_bytes(b"x")
+    tokenizer.mkdir()
+    (tokenizer / "vocab.json").write_text("{}")
+    ids = []
+    for merges in ("#version: 0.2\na b\n", "#version: 0.2\n", "#version: 0.2\na b\n"):
+        (tokenizer / "merges.txt").write_text(merges)
+        ids.append(prior_id(MVDreamConfig(path=str(checkpoint))))
+    assert ids[0] == ids[2] != ids[1]
 
 
 def test_a_manifest_stands_for_its_folder(tmp_path: Path) -> None:
@@ -294,7 +335,7 @@ def test_weights_that_cannot_be_read_have_no_id(tmp_path: Path, monkeypatch: pyt
     def fail(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("sds3d.priors.weights._fingerprint", fail)
+    monkeypatch.setattr("sds3d.priors.weights._digest", fail)
     folder = write_source(SD.sources[0], tmp_path / "copy")
     with pytest.raises(UserError, match="copy: cannot be read .Permission denied.; check its files"):
         prior_id(StableDiffusionConfig(path=str(folder)))
