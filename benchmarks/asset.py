@@ -119,7 +119,7 @@ def count_glb_errors(path: Path) -> int | None:
     if node is None or not (TOOLS / "node_modules" / "gltf-validator").is_dir():
         return None
     command = [node, str(TOOLS / "validate_glb.js"), str(path)]
-    found = subprocess.run(command, capture_output=True, text=True)  # exits with 1 if there are errors
+    found = subprocess.run(command, capture_output=True, encoding="utf-8")  # exits with 1 if there are errors
     return json.loads(found.stdout)["errors"]
 
 

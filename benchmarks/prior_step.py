@@ -179,7 +179,9 @@ def start_up() -> float:
         "prior = build_prior(True)\n"
         "print('first', run_blocks(build_config(20_000, 1, 4), prior)[0])\n"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", cwd=ROOT, check=True
+    )
     return float(result.stdout.split("first ")[1])
 
 

@@ -42,7 +42,7 @@ class Machine:
 
 def describe_machine(device: str) -> Machine:
     """This machine as sds3d with `device` (auto, cpu, cuda) uses it."""
-    probe = subprocess.run([sys.executable, "-c", PROBE], check=True, capture_output=True, text=True, cwd=ROOT)
+    probe = subprocess.run([sys.executable, "-c", PROBE], check=True, capture_output=True, encoding="utf-8", cwd=ROOT)
     found = json.loads(probe.stdout)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Machine(_cpu_model(), cores, "" if device == "cpu" else found["gpu"], found["torch"])
@@ -69,5 +69,7 @@ def write_block(path: Path, name: str, block: str) -> None:
 
 def _cpu_model() -> str:
     info = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else []
+    names = (
+        re.findall(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8"), re.MULTILINE) if info.is_file() else []
+    )
     return names[0] if names else platform.processor() or platform.machine()

@@ -75,7 +75,7 @@ def compile_library(sources: Path, target: Path, compiler: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / target.name
         command = [compiler, *COMPILE_FLAGS, *map(str, sorted(sources.glob("*/*.cpp"))), "-o", str(built)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if result.returncode:
             raise OSError(f"{compiler} failed: {result.stderr.strip()[-500:]}")
         write_cached(target, built.read_bytes())

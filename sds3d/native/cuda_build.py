@@ -78,7 +78,7 @@ def compile_fatbin(folder: Path, unit: str, target: Path, nvcc: str) -> None:
 
 
 def _run(command: list[str]) -> str:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if result.returncode:
         raise OSError(f"{command[0]} failed: {(result.stderr or result.stdout).strip()[-500:]}")
     return result.stdout

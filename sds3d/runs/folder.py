@@ -96,7 +96,7 @@ class RunFolder:
         """Keeps other processes out of this folder, until the block or the process ends."""
         path = self.path / ".lock"
         try:
-            file = path.open("w")
+            file = path.open("wb")
         except OSError as error:
             raise refused(error, path) from error
         with file:
@@ -110,7 +110,7 @@ class RunFolder:
         """Appends one line to metrics.jsonl."""
         try:
             if self._log is None:
-                self._log = self.metrics.open("a", buffering=1)
+                self._log = self.metrics.open("a", buffering=1, encoding="utf-8")
             self._log.write(json.dumps({"step": step, **{name: float(x) for name, x in numbers.items()}}) + "\n")
         except OSError as error:
             raise refused(error, self.metrics) from error

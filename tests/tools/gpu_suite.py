@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
 
 def _files_with_tests(tool: str) -> list[str]:
     command = [*PYTEST, TESTS[tool], "--collect-only", str(ROOT / "tests")]
-    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout
     return sorted(set(re.findall(r"^(\S+?\.py)(?::| )", listing, re.MULTILINE)))
 
 
@@ -106,11 +106,11 @@ def _run(runs: str, name: str, before: Sequence[str], tests: Sequence[str], logs
     if before:
         environment["OMP_NUM_THREADS"] = THREADS
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # the sanitizer follows no forked compilers
-    with log.open("w") as stream:
+    with log.open("w", encoding="utf-8") as stream:
         code = subprocess.run(
             [*before, *PYTEST, TESTS[runs], *tests], cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
         ).returncode
-    text = log.read_text(errors="replace")
+    text = log.read_text(encoding="utf-8", errors="replace")
     counts = {word: int(count) for count, word in re.findall(r"\b(\d+) (passed|failed|skipped|errors?)\b", text)}
     failed = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
     found = re.findall(r"========= ((?:Invalid|Error:|Warning:|Internal|Race reported).*)", text)
@@ -123,7 +123,9 @@ def _run(runs: str, name: str, before: Sequence[str], tests: Sequence[str], logs
 
 
 def _summary(results: Sequence[Result]) -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    ).stdout
     lines = [
         f"Commit {os.environ.get('SDS3D_COMMIT') or commit.strip() or 'unknown'}, {date.today()}, "
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}, Python {sys.version.split()[0]}.",
@@ -136,9 +138,9 @@ def _summary(results: Sequence[Result]) -> str:
 
 
 def _write_between_marks(page: Path, text: str) -> None:
-    before, _, rest = page.read_text().partition(BEGIN)
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
