@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+from sds3d.cli.terminal import typed
 from sds3d.files import user_path
 
 EXAMPLES = """\
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
     from sds3d.runs.folder import RunFolder
 
     chosen = prior_overrides(args.prior)
-    cfg = load_config(args.config or preset_for(args.prior), chosen + words[1:], words[0])
+    cfg = load_config(args.config or preset_for(args.prior), chosen + words[1:], typed(words[0]))
     found = preflight(cfg)
     run = RunFolder.create(cfg, prior_ids(cfg, found))
     if run.finished:

@@ -6,11 +6,11 @@ import atexit
 import gc
 import os
 import sys
-from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
 from sds3d import __version__
+from sds3d.cli.terminal import lost_output, steady_streams
 from sds3d.errors import UserError, as_user_error
 
 VERBS = {
@@ -35,11 +35,17 @@ def program() -> NoReturn:
 
     Python would take 0.2 s, and longer with a GPU, to free memory that the system frees with the process.
     """
-    code = main()
-    if sys.argv[1:2] and sys.argv[1] in LEAVE_AT_ONCE:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # the reader closed the pipe, or `main` closed the stream
-                stream.flush()
+    steady_streams()
+    try:
+        code = main()
+    except SystemExit as end:  # argparse: --help, or a mistake
+        code = end.code if isinstance(end.code, int) else 1
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    if (why := lost_output()) is not None:
+        print(f"warning: some of the output is lost: {why}", file=sys.stderr)
+        code = code if verb in LEAVE_AT_ONCE else code or 1  # the output of the other verbs is their result
+    if verb in LEAVE_AT_ONCE:
+        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
@@ -62,9 +68,6 @@ def main(argv: list[str] | None = None) -> int:
         return import_module(f"sds3d.cli.{argv[0]}").main(argv[1:])
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader closed our output, as in `sds3d doctor | head`
-        sys.stderr.close()
-        return 1
     except Exception as error:
         problem = as_user_error(error)
         if problem is None or "--debug" in argv:

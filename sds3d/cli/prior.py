@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+from sds3d.cli.terminal import typed
 from sds3d.files import user_path
 
 USAGE = """\
@@ -72,7 +73,7 @@ def preview(argv: list[str]) -> int:
     if args.out.suffix != ".png":
         raise UserError(f"--out: expected a name that ends in .png, got {str(args.out)!r}")
     chosen = prior_overrides(args.prior)
-    cfg = load_config(preset_for(args.prior), [*chosen, f"seed={args.seed}"], args.prompt)
+    cfg = load_config(preset_for(args.prior), [*chosen, f"seed={args.seed}"], typed(args.prompt))
 
     import torch
 

@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,8 @@ class Signals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.stopped and number == signal.SIGINT:
-            os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # the progress bar hides the cursor
+            with suppress(OSError):  # the terminal is gone
+                os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # the progress bar hides the cursor
             os._exit(128 + number)
         self.stopped = True
         if not self.polled:
