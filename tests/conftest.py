@@ -1,5 +1,6 @@
 """What every test shares: switches of PyTorch that a test or a prior sets do not outlive the test."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,3 +14,11 @@ def switches_of_torch() -> Iterator[None]:
     torch.backends.cudnn.benchmark = benchmark
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def with_terminal() -> Iterator[None]:
+    """SIGHUP is not ignored, in this process and those that it starts, even if the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -31,7 +31,7 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """Turns SIGHUP, SIGINT, SIGTERM and SIGUSR2 into a flag that a loop polls; a second SIGINT ends the process at once.
+    """Turns signals into a flag that a loop polls; a second SIGINT ends the process at once.
 
     SIGHUP comes when the terminal closes; where it is ignored, as under nohup, it stays so.
     """

@@ -274,6 +274,7 @@ def test_make_asset_hands_over_the_prompt_as_it_is(prompt: str, makefile: Path) 
     assert not (makefile / "x").exists()
 
 
+@pytest.mark.usefixtures("with_terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_finishing_leaves_nothing_half_written(number, monkeypatch, tmp_path, capsys) -> None:
     def interrupted(cfg: Config, run: RunFolder, *args: object, **kwargs: object) -> None:

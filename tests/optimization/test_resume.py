@@ -31,7 +31,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from sds3d.cli.progress import LineProgress
-from sds3d.cli.work import Interrupted, Signals
+from sds3d.cli.work import Signals
 from sds3d.runs.folder import RunFolder
 from sds3d.config.load import load_config
 from tests.helpers.observer import optimize_alone
@@ -106,6 +106,41 @@ def test_a_run_resumed_after_sigterm_is_equal(folder: Path, uninterrupted) -> No
     assert_same(folder, "term", uninterrupted)
 
 
+@pytest.mark.usefixtures("with_terminal")
+def test_a_run_resumed_after_its_terminal_closed_is_equal(folder: Path, uninterrupted) -> None:
+    code, output = run_until(start(folder, "hup"), 9, signal.SIGHUP)
+    assert code == 75, output
+    process = start(folder, "hup")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0 and "continuing from step" in output, output
+    assert_same(folder, "hup", uninterrupted)
+
+
+def test_under_nohup_sighup_stops_nothing() -> None:
+    """As nohup starts it: SIGHUP is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not signals.stopped
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.stopped
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("with_terminal")
+def test_only_the_first_of_two_sighups_interrupts() -> None:
+    """A closing terminal sends one from the kernel and one from the shell."""
+    with Signals() as signals:
+        signals.raise_from_now_on()
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.stopped
+
+
 def test_a_run_resumed_after_sigkill_continues_from_its_last_checkpoint(folder: Path, uninterrupted) -> None:
     for step in (7, 30):
         code, output = run_until(start(folder, "kill"), step, signal.SIGKILL)
@@ -132,7 +167,7 @@ def test_with_a_damaged_checkpoint_an_earlier_one_gives_the_same_result(folder: 
 def test_a_second_interrupt_ends_the_process_at_once() -> None:
     code = """
 import signal, time
-from sds3d.cli.work import Interrupted, Signals
+from sds3d.cli.work import Signals
 with Signals() as signals:
     print("ready", flush=True)
     while True:
