@@ -108,7 +108,7 @@ def test_recorded_steps_are_antialiased_like_the_others():
     results = {}
     for mode in ("classic", "antialiased"):
         cfg = replace(CONFIG, renderer=RendererConfig(deterministic=True, rasterize_mode=mode))
-        results[mode] = [optimise(kind, PriorOnGpu(pixel_latents=True), cfg)[0] for kind in (Steps, RecordedSteps)]
+        results[mode] = [optimize_with(kind, PriorOnGpu(pixel_latents=True), cfg)[0] for kind in (Steps, RecordedSteps)]
     one, other = results["antialiased"]
     assert max(distance(one, other).values()) < CLOSE
     assert max(distance(one, results["classic"][0]).values()) > 0.1
