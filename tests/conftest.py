@@ -1,4 +1,4 @@
-"""What every test shares: switches of PyTorch that a test or a prior sets do not outlive the test."""
+"""Fixtures of all tests: global switches of PyTorch are restored after each test."""
 
 import signal
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Adam is torch's own, to the bit, without what torch imports to make one."""
+"""Adam equals that of torch bit for bit, without importing torch's compiler."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_updates_equal_those_of_torch(device):
             for group in optimizer.param_groups:
                 group["lr"] *= 0.9
             for index, (parameter, gradient) in enumerate(zip(parameters_of(optimizer), gradients, strict=True)):
-                if (step, index) not in ((2, 1), (3, 0)):  # twice, one of them has no gradient
+                if (step, index) not in ((2, 1), (3, 0)):  # in these two steps, one parameter has no gradient
                     parameter.grad = gradient.clone().to(device)
             optimizer.step()
     for got, parameter in zip(parameters_of(own), parameters_of(reference), strict=True):

@@ -40,7 +40,7 @@ CONFIG = Config(
 
 
 def draw_ball(radius: Tensor, color: Tensor, cameras: Cameras, backgrounds: Tensor) -> Render:
-    """A soft ball around the origin, in closed form: its alpha depends on how near a ray comes to its center."""
+    """A soft ball at the origin in closed form: alpha depends on the distance of the ray from its center."""
     columns, rows = torch.arange(cameras.width) + 0.5, torch.arange(cameras.height) + 0.5
     x = (columns - cameras.Ks[:, 0, 2, None]) / cameras.Ks[:, 0, 0, None]
     y = (rows - cameras.Ks[:, 1, 2, None]) / cameras.Ks[:, 1, 1, None]
@@ -105,7 +105,7 @@ class BallScene:
 
 
 class BallPrior:
-    """A Prior whose data are pictures of the one ball: noise is whatever else it sees."""
+    """A Prior whose data are pictures of one ball; everything else is noise."""
 
     num_views, resolution, pixel_latents, normals = 4, 32, True, False
     alphas_cumprod = torch.linspace(0.999, 0.001, 1000)
@@ -134,7 +134,7 @@ def noise_level(prior: Prior, timesteps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class CountingPull:
-    """An Estimator with a state: towards x0, and it counts its calls."""
+    """An Estimator with a state: latents - x0, and a count of its calls."""
 
     def __init__(self) -> None:
         self.calls = torch.zeros(1)
@@ -157,7 +157,7 @@ class CountingPull:
 
 
 class OnePrior(Priors):
-    """The prior in use, whatever the config names."""
+    """Uses this prior, whatever the config names."""
 
     def __init__(self, prior: Prior) -> None:
         super().__init__(CPU)
@@ -181,7 +181,7 @@ def write_off(mesh: TexturedMesh, path: Path) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def estimators() -> Iterator[list[CountingPull]]:
-    """All estimators that the loop builds; it builds a ball for a scene, too."""
+    """All estimators that the loop builds; its scenes are balls."""
     built: list[CountingPull] = []
 
     def build_estimator(cfg: object) -> Estimator:

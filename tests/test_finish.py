@@ -1,4 +1,4 @@
-"""The files of a finished run: what viewers will read out of them."""
+"""The files of a finished run, as viewers read them."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def test_splat_ply_has_the_scene_in_the_axes_of_viewers() -> None:
     widths = {"rot": 4, "scale": 3, "f_dc": 3}
     read = {stem: torch.stack([table[f"{stem}_{i}"] for i in range(n)], -1) for stem, n in widths.items()}
     x, y, z = (table[axis] for axis in "xyz")
-    torch.testing.assert_close(torch.stack([-z, x, -y], -1), means)  # front is towards the viewer, up is -y
+    torch.testing.assert_close(torch.stack([-z, x, -y], -1), means)  # the front faces the viewer, up is -y
     torch.testing.assert_close(table["opacity"].sigmoid(), opacities)
     torch.testing.assert_close(0.5 + SH0 * read["f_dc"], colors)
     world = rotations(torch.nn.functional.normalize(quats, dim=-1)) * scales[:, None]
@@ -56,7 +56,7 @@ def test_splat_ply_has_the_scene_in_the_axes_of_viewers() -> None:
 
 
 def test_splat_ply_reads_back_equal() -> None:
-    """Up to the length and the sign of quaternions, and float32 of colors at the very end of their range."""
+    """Up to the length and sign of quaternions, and float32 rounding of colors at the ends of their range."""
     scene = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene.quats.data *= 3
     scene.logit_colors.data[0] = torch.tensor([200.0, -200.0, 0])
@@ -88,7 +88,7 @@ def test_splat_ply_rejects_nonfinite_scenes() -> None:
 
 @pytest.fixture
 def mesh() -> TexturedMesh:
-    """A tetrahedron, red all over."""
+    """A red tetrahedron."""
     corners = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 2
     faces = torch.tensor([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
     normals = torch.nn.functional.normalize(corners, dim=-1)
@@ -119,7 +119,7 @@ def test_the_turntable_can_be_decoded(mesh: TexturedMesh, tmp_path: Path) -> Non
     assert "yuv420p" in meta["pix_fmt"]
     pictures = [np.frombuffer(frame, np.uint8).reshape(32, 32, 3) for frame in frames]
     assert len(pictures) == 6
-    for picture in pictures:  # lossy: a saturated red may lose some of it
+    for picture in pictures:  # lossy compression reduces a saturated red
         assert picture[16, 16, 0] > 200 and picture[16, 16, 1:].max() < 60
         assert abs(int(picture[0, 0].min()) - round(255 * BACKGROUND)) <= 3
 
@@ -164,7 +164,7 @@ def test_finish_writes_all_files_of_a_run(tmp_path: Path) -> None:
     assert report == json.loads((run.path / "report.json").read_text(encoding="utf-8"))
     assert report["prompt"] == cfg.prompt and report["unseen_words"] == ["crimson"]
     assert report["unread_texts"] == {"prompt": "end"}
-    assert report["priors"] == {stage.name: "0123456789abcdef" for stage in cfg.stages}  # those that the run began with
+    assert report["priors"] == {stage.name: "0123456789abcdef" for stage in cfg.stages}  # those at the start of the run
     assert report["cpu_threads"] == torch.get_num_threads()
     assert [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]
     assert report["watertight"] and report["components"] == 1 and 100 <= report["faces"] <= 500
@@ -175,7 +175,7 @@ def test_finish_writes_all_files_of_a_run(tmp_path: Path) -> None:
 def test_a_failed_film_does_not_affect_other_files(
     mesh: TexturedMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The files before it stay; the next attempt makes the film alone, with the bytes of a run without faults."""
+    """Earlier files remain; the next attempt makes only the film, with the bytes of an undisturbed run."""
     gaussians = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
     cfg = Config(prompt="x", device="cpu", out=str(tmp_path), preview=PreviewConfig(resolution=32, frames=4))
@@ -227,7 +227,7 @@ def test_parts_of_another_scene_are_made_again(
 
 @pytest.mark.parametrize("name", ["scene.ply", "scene.png"])
 def test_a_file_that_does_not_match_its_suffix_is_rejected(name: str, tmp_path: Path) -> None:
-    """As a representation with a fault in its `files` would write it."""
+    """As from a representation with an error in its `files`."""
     gaussians = Gaussians.random_ball(GaussiansConfig(num_init=5), torch.Generator().manual_seed(0))
     scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
     run = RunFolder.create(Config(prompt="x", device="cpu", out=str(tmp_path)))

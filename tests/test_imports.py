@@ -1,4 +1,4 @@
-"""Imports point one way: what a folder of the package may import, and no circles."""
+"""Imports point one way: folders import only from lower layers, without circles."""
 
 import ast
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ LAYERS = [  # each may import those above it
     {"batch", "viewer"},
     {"cli"},
 ]
-BESIDE = {("files", "errors"), ("procedural", "mesh")}  # within a layer
+SAME_LAYER = {("files", "errors"), ("procedural", "mesh")}  # within a layer
 ENTRY = {("__init__", "renderers"), ("__main__", "cli")}  # sds3d.rasterize, python -m sds3d
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -28,7 +28,7 @@ MODULES = {
 
 
 def imports(module: str, inside_functions: bool) -> Iterator[str]:
-    """The modules of the package that `module` imports, but not those it imports for type hints alone."""
+    """The modules of the package that `module` imports, except those only for type hints."""
     waiting: list[ast.AST] = [ast.parse(MODULES[module].read_bytes())]
     while waiting:
         node = waiting.pop()
@@ -56,12 +56,12 @@ def layer(name: str) -> int:
 def test_a_folder_imports_only_from_lower_layers() -> None:
     pairs = {(module, other) for module in MODULES for other in imports(module, True) if other in MODULES}
     across = {(folder(a), folder(b)): f"{a} imports {b}" for a, b in pairs if folder(a) != folder(b) != "__init__"}
-    upward = {pair for pair in across.keys() - BESIDE - ENTRY if layer(pair[0]) <= layer(pair[1])}
+    upward = {pair for pair in across.keys() - SAME_LAYER - ENTRY if layer(pair[0]) <= layer(pair[1])}
     assert not {across[pair] for pair in upward}
 
 
 def test_there_are_no_circular_imports() -> None:
-    """Of what is imported at the top of a module; to import a module runs the packages that hold it, too."""
+    """Only top-level imports count. Importing a module also imports its parent packages."""
     graph: dict[str, set[str]] = {}
     for module in MODULES:
         needed = {other for other in imports(module, False) if other in MODULES}
@@ -71,7 +71,7 @@ def test_there_are_no_circular_imports() -> None:
 
 
 def test_there_are_no_circular_imports_inside_functions() -> None:
-    """A package's own module may hand on what its files hold, so packages are left out here."""
+    """The __init__ of a package may re-export from its files, so packages are left out here."""
     graph = {module: {*imports(module, True)} & MODULES.keys() - {module} for module in MODULES}
     packages = {module for module, path in MODULES.items() if path.name == "__init__.py"}
     TopologicalSorter({module: others - packages for module, others in graph.items()}).prepare()

@@ -1,4 +1,4 @@
-"""What a wheel holds is enough: installed away from the checkout, every command that needs no download works."""
+"""A wheel is complete: outside of the checkout, every command that needs no download works."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that a wheel of a copy of the checkout is installed into."""
+    """The folder into which a wheel of a copy of the checkout is installed."""
     folder = tmp_path_factory.mktemp("wheel")
     shutil.copytree(CHECKOUT, folder / "source", ignore=shutil.ignore_patterns(*NOT_COPIED))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
@@ -29,7 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(package: Path, folder: Path, *words: str) -> tuple[int, str]:
-    """The exit code and output of `sds3d WORDS` by the package in `package`, in `folder`."""
+    """The exit code and output of `sds3d WORDS` in `folder`, run by the package in `package`."""
     environment = os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "sds3d", *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -51,7 +51,7 @@ def test_a_preset_makes_an_asset(installed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["--prior", "mvdream-sd2.1"], ["--config", "mvdream-sd-texture"]])
 def test_an_estimate_equals_that_of_the_checkout(installed: Path, tmp_path: Path, words: list[str]) -> None:
-    """With the preset of the prior: 10,000 and more steps in three stages, not the defaults of the pocket prior."""
+    """It uses the preset of the prior: 10,000 and more steps in three stages, not the default stages."""
     answer = run(installed, tmp_path, "estimate", *words, "--gpu-gib", "80")
     assert answer == run(CHECKOUT, tmp_path, "estimate", *words, "--gpu-gib", "80")
     assert answer[0] == 0 and "7000" in answer[1], answer[1]

@@ -1,4 +1,4 @@
-"""Configs: what is accepted comes back equal, what is not is named, and text is never evaluated."""
+"""Configs: valid ones survive dump and load, errors are named, and text is never evaluated."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def test_the_defaults_are_those_of_the_dataclasses() -> None:
 
 @pytest.mark.parametrize("cls", CONFIGS)
 def test_every_number_has_a_range_that_contains_its_default(cls: type) -> None:
-    """A Ramp has the range of the field that it stands in."""
+    """The range of a Ramp is that of its field."""
     for name, value in vars(cls()).items():
         values = (value.start, value.end) if isinstance(value, Ramp) else value if isinstance(value, tuple) else [value]
         if type(values[0]) in (int, float):
@@ -86,7 +86,7 @@ def test_any_text_survives_dump_and_load(prompt: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["${oc.env:HOME}", "${seed}", "${spy:}", "${", "\\${seed}", "a ${x:${y}} b", "???"])
 def test_text_is_never_interpolated(text: str, tmp_path: Path) -> None:
-    """From the command line, from an override and from a file; alone, in a list, and where a number is expected."""
+    """On the command line, in an override and in a file; alone, in a list, and instead of a number."""
     path = tmp_path / "text.yaml"
     path.write_text(json.dumps({"prompt": text, "negative_prompt": text, "out": text, "prior": {"path": text}}))
     OmegaConf.register_resolver("spy", lambda: pytest.fail("a resolver ran"))

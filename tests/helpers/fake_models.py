@@ -1,4 +1,4 @@
-"""Models in name only: the files of a known one, small and without sense, and configs of networks in miniature."""
+"""Fake models: meaningless small files with the names of a known model, and configs of tiny networks."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ TINY_VAE = {
 
 
 def write_source(source: Source, folder: Path, choice: int = 0) -> Path:
-    """Writes a small file for each that `source` needs, under the name number `choice` where there are several."""
+    """Writes a small file for each required file of `source`, with its accepted name number `choice` if possible."""
     for names in source.files:
         name = names[min(choice, len(names) - 1)]
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def write_source(source: Source, folder: Path, choice: int = 0) -> Path:
 
 
 def write_snapshot(source: Source, hub: Path, repo: int = 0, revision: str = "abc", choice: int = 0) -> Path:
-    """A snapshot as huggingface_hub stores it: links to blobs, those of weights named by their sha256."""
+    """Writes a snapshot as huggingface_hub does: links to blobs, which are named by their sha256 for weights."""
     place = hub / f"models--{source.repos[repo].replace('/', '--')}"
     snapshot = write_source(source, place / "snapshots" / revision, choice)
     (place / "blobs").mkdir(exist_ok=True)
@@ -48,7 +48,7 @@ def write_snapshot(source: Source, hub: Path, repo: int = 0, revision: str = "ab
 
 
 def write_configs(folder: Path, unet: dict = TINY_UNET, vae: dict = TINY_VAE) -> str:
-    """Writes what an estimate reads of a folder in the layout of diffusers; its path."""
+    """Writes the files of a diffusers folder that an estimate reads; returns its path."""
     for name, config in {"unet": unet, "vae": vae}.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "config.json").write_text(json.dumps(config))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class GaussianPrior:
     """Data ~ N(text, variance): the optimal epsilon is sigma (x_t - alpha text) / (alpha^2 variance + sigma^2).
 
-    A twin can learn that the mean is another one, by `shift`.
+    A twin can learn to shift the mean by `shift`.
     """
 
     num_views, resolution, normals = 4, 8, False
@@ -22,7 +22,7 @@ class GaussianPrior:
         self.variance, self.pixel_latents = variance, pixel_latents
         self.alphas_cumprod = self.alphas_cumprod.to(dtype)
         self.shift: Tensor | float = 0.0
-        self.calls: list[int] = []  # how many texts each call was about
+        self.calls: list[int] = []  # the number of texts of each call
 
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
         return torch.tensor(0.1)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def seeded(module, seed=0):
-    """`module` with random weights of a scale that keeps activations near one; nothing is left at zero or one."""
+    """`module` with random weights that keep activations near one; no weight remains zero or one."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 25
@@ -132,7 +132,7 @@ class Upsample(nn.Module):
 
 
 class Block(nn.Sequential):
-    """Layers of which each takes what its kind takes."""
+    """Layers in sequence; each receives the arguments of its kind."""
 
     def forward(self, x, embedding, context, views):
         for layer in self:
@@ -147,7 +147,7 @@ class Block(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """`heads` None: as many as there are 64 channels, and linear projections; else that number, and convolutions."""
+    """With `heads` None: a head per 64 channels and linear projections; else `heads` heads and convolutions."""
 
     def __init__(self, width=64, mults=(1, 2), crossed=(True, False), layers=2, context=64, heads=None, latents=4):
         super().__init__()
@@ -213,7 +213,7 @@ class VaeResBlock(nn.Module):
 
 
 class VaeAttention(nn.Module):
-    """One head over all pixels, by convolutions of one pixel."""
+    """Attention with one head over all pixels; projections are 1 x 1 convolutions."""
 
     def __init__(self, width):
         super().__init__()
@@ -228,7 +228,7 @@ class VaeAttention(nn.Module):
 
 
 class VaeDownsample(nn.Module):
-    """Pads on the right and at the bottom alone."""
+    """Pads only on the right and at the bottom."""
 
     def __init__(self, width):
         super().__init__()
@@ -275,7 +275,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Its levels are numbered as the encoder's, so that the last comes first."""
+    """Its levels are numbered like the encoder's, so the last one comes first."""
 
     def __init__(self, width, mults, layers, latents):
         super().__init__()

@@ -1,4 +1,4 @@
-"""An observer of the loop that keeps what it is told, and the loop with a prior of its own."""
+"""An observer that records the events of the loop, and a run of the loop with separate priors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sds3d.runs.folder import RunFolder
 
 
 class RecordingObserver:
-    """Keeps notes, the rows of `advance`, and the steps after which it was shown the scene."""
+    """Records notes, the rows of `advance`, and the steps after which it received the scene."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -38,10 +38,10 @@ class RecordingObserver:
 
 
 def never() -> bool:
-    """For a run that nobody stops."""
+    """Never stops the run."""
     return False
 
 
 def optimize_alone(cfg: Config, run: RunFolder, observer: Observer, stop: Callable[[], bool] = never) -> Optimized:
-    """What `optimize` returns with priors that no other run uses."""
+    """The result of `optimize` with priors that no other run uses."""
     return optimize(cfg, run, Priors(resolve_device(cfg.device)), observer, stop)

@@ -1,4 +1,4 @@
-"""Scenes of splats, their drawings, and the comparison of two drawings."""
+"""Scenes of splats, their renders, and comparisons of two renders."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available()
 
 @dataclass
 class Scene:
-    """The splats of one test and where they are seen from, float64."""
+    """The splats and cameras of a test, float64."""
 
     means: torch.Tensor
     quats: torch.Tensor
@@ -65,7 +65,7 @@ def needles(cameras):
 
 
 def huge(cameras):
-    """Splats wider than the image, some of them beside or almost at the camera."""
+    """Splats wider than the image, some of them next to the camera or almost at it."""
     return make_scene(30, cameras, scale=(0.5, 2.0), opacity=(0.05, 0.5), spread=1.8, seed=4)
 
 
@@ -93,7 +93,7 @@ SCENES = {
 
 
 def view_of(cameras, device="cpu", dtype=torch.float32, backgrounds=None, means2d_offsets=None, antialiased=False):
-    """The views of `cameras` before `backgrounds`, by default white."""
+    """The views of `cameras` with `backgrounds`, by default white."""
     viewmats, Ks = cameras.viewmats.to(device, dtype), cameras.Ks.to(device, dtype)
     backgrounds = torch.ones(len(cameras), 3, device=device, dtype=dtype) if backgrounds is None else backgrounds
     size = (cameras.width, cameras.height)
@@ -150,7 +150,7 @@ def assert_same_drawing(actual, expected, image_tolerance=2e-5, gradient_toleran
 
 
 def with_broken_splats(rasterize, device="cpu", **options):
-    """A scene drawn as it is, and beside splats with NaN or infinity."""
+    """Renders of a scene alone, and together with splats that have NaN or infinity."""
     scene = make_scene(24, turntable(2, 24), seed=11)
     expected = draw(rasterize, scene, torch.float32, device, offsets=False, **options)
     broken = make_scene(27, turntable(2, 24), seed=11)
@@ -163,7 +163,7 @@ def with_broken_splats(rasterize, device="cpu", **options):
 
 
 def undrawn_splats():
-    """Twelve ordinary splats, then ten that no view may draw, each for another reason; the camera is at 0, along z."""
+    """Twelve ordinary splats, then ten that must be invisible for different reasons; the camera is at 0, along z."""
     cameras = Cameras(torch.eye(4)[None], turntable(1, 24).Ks, 24, 24)
     scene = make_scene(22, cameras, seed=27)
     scene.means[:, 2] += 2.5

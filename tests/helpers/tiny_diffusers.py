@@ -1,4 +1,4 @@
-"""Models in the layout of diffusers, in miniature, with random weights, written by the libraries themselves."""
+"""Tiny models with random weights in the layout of diffusers, written by the libraries themselves."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def write_tiny_sdxl(folder: Path) -> Path:
 
 
 def write_tiny_sd3(folder: Path, t5: bool = True) -> Path:
-    """Like Stable Diffusion 3: a transformer that matches a flow, latents of 16 channels, up to three text encoders."""
+    """Like Stable Diffusion 3: a transformer with flow matching, latents of 16 channels, up to three text encoders."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
     from transformers import CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
@@ -100,7 +100,7 @@ def clip_config():
 
 
 def clip_tokenizer(**options):
-    """The letters of CLIP's alphabet, none of its words."""
+    """The letters of CLIP's vocabulary, without its words."""
     from transformers import CLIPTokenizer
 
     with TemporaryDirectory() as folder:
@@ -117,7 +117,7 @@ def write_clip_vocabulary(folder: Path) -> None:
 
 
 def byte_letters() -> list[str]:
-    """A printable letter for each byte, as byte-level encodings have them."""
+    """A printable letter for each byte, as in byte-level encodings."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     spare = iter(range(256, 512))
     return [chr(byte if byte in printable else next(spare)) for byte in range(256)]

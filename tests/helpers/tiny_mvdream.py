@@ -1,4 +1,4 @@
-"""MVDream in miniature, random weights and all, in every layout that it comes in."""
+"""Tiny versions of MVDream with random weights, in all of its layouts."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ NUM_WORDS = 512 + 4 + 2  # letters, letters that end a word, merges, start and e
 
 @dataclass(frozen=True)
 class TinyMVDream:
-    """The original networks, and `state` as their program saves it."""
+    """The original networks, and `state` as the original program saves it."""
 
     version: str  # sd1 or sd2
     unet: ldm_modules.UNet
@@ -33,7 +33,7 @@ class TinyMVDream:
 
 
 def make_tiny_mvdream(version):
-    """Random, but always the same."""
+    """Random vectors, the same in every call."""
     heads, layers = (None, 2) if version == "sd2" else (8, 1)
     unet = ldm_modules.seeded(ldm_modules.UNet(heads=heads, layers=layers), 1)
     vae = ldm_modules.seeded(ldm_modules.Vae(layers=layers), 2)
@@ -54,7 +54,7 @@ def make_tiny_mvdream(version):
 
 
 def clip_text():
-    """The text model of Stable Diffusion 1, which its program takes from transformers."""
+    """The text model of Stable Diffusion 1, from transformers as in the original program."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     sizes = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 1}
@@ -63,7 +63,7 @@ def clip_text():
 
 
 def write_layout(tiny, layout, folder):
-    """The path of `tiny` in one of LAYOUTS, in `folder`, which must not exist."""
+    """Writes `tiny` in one of LAYOUTS to `folder`, which must not exist; returns the path."""
     folder.mkdir()
     write_tokenizer(folder / "tokenizer")
     state = {name: x.contiguous() for name, x in tiny.state.items()}
@@ -87,7 +87,7 @@ def write_layout(tiny, layout, folder):
 
 
 def write_community(tiny, folder, target, binary):
-    """The folder of diffusers whose U-Net kept its names; with `binary` as older programs wrote it."""
+    """The diffusers folder whose U-Net has its original names; with `binary`, as older programs wrote it."""
     convert(write_layout(tiny, "pt", folder / "original"), target, torch.float32)
     (target / "sha256.json").unlink()
     shutil.rmtree(target / "unet")
@@ -115,7 +115,7 @@ def write_community(tiny, folder, target, binary):
 
 
 def write_tokenizer(folder: Path):
-    """A byte-pair encoding as CLIP's, with four merges."""
+    """A byte-pair encoding like CLIP's, with four merges."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     letters = [chr(byte) for byte in printable] + [chr(256 + number) for number in range(256 - len(printable))]
     merges = [("r", "e"), ("re", "d</w>"), ("c", "a"), ("ca", "t</w>")]

@@ -1,4 +1,4 @@
-"""A pocket prior in miniature, random weights and all: what the loop does with a prior does not depend on its taste."""
+"""A tiny pocket prior with random weights, for tests in which the quality of the prior does not matter."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A film is written whole or not at all, whatever ffmpeg does."""
+"""Films are complete, or an error is raised, for any behavior of ffmpeg."""
 
 import resource
 import subprocess
@@ -17,7 +17,7 @@ OUT = "for out; do :; done"  # $out is the last argument
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Makes a shell script take the place of ffmpeg."""
+    """Replaces ffmpeg by a shell script."""
 
     def install(script: str) -> None:
         program = tmp_path / "ffmpeg"
@@ -29,7 +29,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def alive(group: int) -> list[str]:
-    """The processes of a process group that run; those that were just killed have a second to go."""
+    """The running processes of a process group; just killed ones get a second to end."""
     for _ in range(100):
         listed = subprocess.run(["ps", "-e", "-o", "pgid=,stat=,args="], capture_output=True, encoding="utf-8").stdout
         found = [line for line in listed.splitlines() if line.split()[0] == str(group) and line.split()[1][0] != "Z"]
@@ -71,7 +71,7 @@ def test_an_incomplete_film_is_a_one_line_error(script: str, message: str, fake,
 
 @pytest.mark.parametrize("script", ["sleep 99", "cat >/dev/null; sleep 99", "cat >/dev/null; sleep 98 & sleep 99"])
 def test_ffmpeg_without_progress_is_killed(script: str, fake, tmp_path: Path) -> None:
-    """Also where it does not read: more than a pipe holds is waiting for it."""
+    """Also if it does not read and the pipe is full."""
     fake(f"echo $$ >{tmp_path}/pid; {script}")
     began = time.monotonic()
     with pytest.raises(UserError, match="ffmpeg stood still for 0.5 s and was ended"):
@@ -104,7 +104,7 @@ def test_an_ffmpeg_that_cannot_start_is_an_error(kind: str, tmp_path: Path, monk
 
 
 def test_a_file_size_limit_is_an_error(tmp_path: Path) -> None:
-    """A real ffmpeg that may write 500 bytes."""
+    """The real ffmpeg with a limit of 500 bytes."""
     code = """
 import resource, sys
 from pathlib import Path

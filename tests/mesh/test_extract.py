@@ -1,4 +1,4 @@
-"""From a density to a clean, closed surface, against shapes whose volumes and handles are known."""
+"""Surfaces of densities are clean and closed, with the known volumes and handles of the shapes."""
 
 import math
 
@@ -83,7 +83,7 @@ def test_ray_maxima_give_the_silhouette_of_a_ball():
 def test_the_threshold_is_the_highest_that_matches_the_silhouettes():
     maxima = torch.linspace(0, 1, 10001)[None, None]
     threshold, iou = best_threshold(maxima, maxima > 0.5, 0.02, 4.0)
-    # The IoU at t > 0.5 is 2 (1 - t): it has lost SLACK at 0.51, and candidates are 9% apart.
+    # The IoU at t > 0.5 is 2 (1 - t): it has fallen by SLACK at 0.51, and candidates are 9% apart.
     assert 0.51 / 1.09 < threshold <= 0.5101 and iou > 0.95
 
 

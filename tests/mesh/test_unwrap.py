@@ -20,13 +20,13 @@ def test_charts_do_not_overlap_and_cover_every_face():
     corners = uvs[split]
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     areas = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2
-    large = np.flatnonzero(areas * 512**2 > 8)  # texels: a sliver may miss every texel center
+    large = np.flatnonzero(areas * 512**2 > 8)  # in texels; a sliver can miss all texel centers
     assert np.isin(large, texels.faces[texels.mask].unique().numpy()).all() and len(large) > 0.5 * len(faces)
     assert texels.mask.float().mean().item() == pytest.approx(areas.sum(), rel=0.03)  # overlap would cover less
 
 
 def test_xatlas_receives_one_mesh_with_separate_pieces(monkeypatch):
-    """Given several, its threads read a list of tasks that grows, and in one of hundreds of runs it crashes."""
+    """With several meshes, threads of xatlas read a list of tasks while it grows, which crashes in rare runs."""
     import xatlas
 
     meshes = []
@@ -42,5 +42,5 @@ def test_xatlas_receives_one_mesh_with_separate_pieces(monkeypatch):
     [(positions, pieces)] = meshes
     edges = pieces.ravel(), pieces[:, [1, 2, 0]].ravel()
     count, _ = connected_components(coo_matrix((np.ones(len(edges[0])), edges)))
-    assert count == 26  # all cells but the one in the middle
-    assert len(np.unique(positions, axis=0)) == len(positions)  # xatlas joins what lies at one place
+    assert count == 26  # all cells except the middle one
+    assert len(np.unique(positions, axis=0)) == len(positions)  # xatlas joins vertices at equal positions

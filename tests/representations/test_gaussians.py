@@ -78,7 +78,7 @@ def test_growth_splits_the_splats_with_the_largest_gradients_and_keeps_the_momen
     gradients = torch.zeros(100)
     gradients[[7, 42]] = 1.0
     densify(scene, 0, optimizer, gradients)
-    assert len(scene) == 102  # the budget, not the fraction, was the limit
+    assert len(scene) == 102  # limited by the budget, not by the fraction
     for group in optimizer.param_groups:
         parameter = group["params"][0]
         assert parameter is getattr(scene, group["name"])
@@ -87,7 +87,7 @@ def test_growth_splits_the_splats_with_the_largest_gradients_and_keeps_the_momen
     assert 7 not in kept and 42 not in kept and len(kept) == 98
     torch.testing.assert_close(optimizer.state[scene.means]["exp_avg"][:98], moments[kept])
     assert (optimizer.state[scene.means]["exp_avg"][98:] == 0).all()
-    step(scene, optimizer)  # the optimizer goes on with the new parameters
+    step(scene, optimizer)  # the optimizer continues with the new parameters
 
 
 def test_oversized_splats_split_first():

@@ -33,13 +33,13 @@ BEGIN, END = "<!-- gpu suite: begin -->", "<!-- gpu suite: end -->"
 TESTS = {"plain": "cuda", "memcheck": "cuda and not measures", "racecheck": "cuda and not measures and not network"}
 RUNS = tuple(TESTS)
 RACECHECK_LAUNCHES = 300
-THREADS = "2"  # of a process beside others
-FOUND_SOMETHING = 9  # exit code of the sanitizer when it found an error; pytest has none of that number
+THREADS = "2"  # of each of several processes
+FOUND_SOMETHING = 9  # exit code of the sanitizer if it found an error; pytest does not use this number
 
 
 @dataclass(frozen=True)
 class Result:
-    """One process: what pytest counted, and what the sanitizer found."""
+    """The result of one process: counts of pytest and findings of the sanitizer."""
 
     name: str
     passed: int
@@ -105,7 +105,7 @@ def _run(runs: str, name: str, before: Sequence[str], tests: Sequence[str], logs
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     if before:
         environment["OMP_NUM_THREADS"] = THREADS
-        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # the sanitizer follows no forked compilers
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # the sanitizer cannot follow forked compilers
     with log.open("w", encoding="utf-8") as stream:
         code = subprocess.run(
             [*before, *PYTEST, TESTS[runs], *tests], cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
