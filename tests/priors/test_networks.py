@@ -103,7 +103,7 @@ def test_making_the_prior_imports_neither():
     assert done.stdout == "[]\n"
 
 
-def test_the_normalization_written_out_is_that_of_torch_and_leaves_images_channels_last():
+def test_channels_last_group_norm_equals_that_of_torch_and_keeps_the_layout():
     """Forward and backward; the two sum in other orders."""
     torch.manual_seed(0)
     layer = GroupNorm(4, 16)
@@ -112,9 +112,9 @@ def test_the_normalization_written_out_is_that_of_torch_and_leaves_images_channe
     images, v_out = (torch.randn(2, 16, 8, 6).contiguous(memory_format=torch.channels_last) for _ in range(2))
     images.requires_grad_()
     results = []
-    for function in (layer.written_out, torch.nn.GroupNorm.forward.__get__(layer)):
+    for function in (layer.channels_last, torch.nn.GroupNorm.forward.__get__(layer)):
         out = function(images)
         results.append((out, *torch.autograd.grad(out, [images, layer.weight, layer.bias], v_out)))
-    for written_out, torchs in zip(*results, strict=True):
-        torch.testing.assert_close(written_out, torchs, rtol=1e-5, atol=1e-5)
+    for channels_last, torchs in zip(*results, strict=True):
+        torch.testing.assert_close(channels_last, torchs, rtol=1e-5, atol=1e-5)
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in results[0][:2])

@@ -1,4 +1,4 @@
-"""One optimizer step of the pocket network, on a GPU recorded once as a CUDA graph and then replayed."""
+"""An optimizer step of the pocket network; on a GPU, it is recorded as a CUDA graph and replayed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Learner(Trained):
         self.on_gpu = device.type == "cuda"
         if self.on_gpu:
             self.stream = torch.cuda.Stream(device, priority=-1)  # a graph cannot be recorded on the default stream
-            self.rendering = torch.cuda.Stream(device)  # of lower priority: runs beside the step
+            self.rendering = torch.cuda.Stream(device)  # of lower priority, concurrent with the step
             torch.cuda.set_stream(self.stream)
         torch.manual_seed(cfg.seed)
         torch.backends.cudnn.benchmark = True  # the default convolution algorithms are slow here
@@ -81,7 +81,7 @@ class Learner(Trained):
         self.warmed_up = 0
 
     def train(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
-        """One optimizer step for each batch; yields the loss of this process's share of it, still on the device.
+        """Takes an optimizer step for each batch; yields the loss of this process's share, a tensor on the device.
 
         While a step runs, the next batch is rendered in another stream.
         """
@@ -101,7 +101,7 @@ class Learner(Trained):
         with torch.cuda.stream(self.rendering):
             inputs = self._inputs(batch.to(self.device), step)
             for tensor in inputs:
-                tensor.record_stream(self.stream)  # its memory is not reused before the step has read it
+                tensor.record_stream(self.stream)  # prevents reuse of its memory before the step has read it
             return Prepared(inputs, self.rendering.record_event())
 
     def _take(self, prepared: Prepared) -> Tensor:

@@ -15,7 +15,7 @@ from sds3d.procedural.library import UserObject
 from sds3d.procedural.objects.vocabulary import FRAMES, MAX_FRAMED_LENGTH, PLAIN_SHARE
 
 ARTICLES = ("a ", "an ", "the ")
-BARE_SHARE = 0.2  # of the captions that begin with an article lose it
+BARE_SHARE = 0.2  # of captions with an article, which lose it
 
 
 class MixedObjects(ProceduralObjects):
@@ -68,7 +68,7 @@ class MixedObjects(ProceduralObjects):
 
 
 def reworded(caption: str, rng: random.Random) -> str:
-    """`caption` as it is, without its article, or in a frame such as "a photo of ...", as procedural captions have.
+    """`caption` unchanged, without its article, or in a frame such as "a photo of ...", like procedural captions.
 
     The text encoder ignores case.
     """

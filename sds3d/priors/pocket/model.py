@@ -1,4 +1,4 @@
-"""The pocket network: its sizes, its schedule, its conditioning, and how it is stored."""
+"""The pocket network: sizes, noise schedule, conditioning and storage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sds3d.priors.quantize import load_int8, save_int8
 from sds3d.procedural.views import NUM_VIEWS, RESOLUTION
 
 NUM_TIMESTEPS = 1000
-STANDARD_HALF_WIDTH = STANDARD_DISTANCE * math.tan(math.radians(STANDARD_FOV_DEG) / 2)  # of its picture at the origin
+STANDARD_HALF_WIDTH = STANDARD_DISTANCE * math.tan(math.radians(STANDARD_FOV_DEG) / 2)  # of the picture at the origin
 PATCH = 2  # pixels that pixel_unshuffle folds into channels
 
 
@@ -39,7 +39,7 @@ def latent_channels(normals: bool) -> int:
 def widened(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a network of colors and normals, from those of a network of colors.
 
-    The added weights are zero, so that colors are predicted as before, whatever the normals are.
+    The added weights are zero, so colors are predicted as before for any normals.
     """
     added = latent_channels(normals=True) - latent_channels(normals=False)
     first = state["conv_in.weight"]
@@ -52,7 +52,7 @@ def widened(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def cumulative_alphas() -> Tensor:
     """The share of signal in the variance at each timestep, [NUM_TIMESTEPS] float32, decreasing.
 
-    Cosine noise levels (Nichol and Dhariwal, arXiv:2102.09672, equation 17), each step's noise at most 0.999.
+    Cosine noise levels (Nichol and Dhariwal, arXiv:2102.09672, equation 17), with at most 0.999 of noise in each step.
     """
     levels = [math.cos((k / NUM_TIMESTEPS + 0.008) / 1.008 * math.pi / 2) ** 2 for k in range(NUM_TIMESTEPS + 1)]
     betas = [min(1 - after / before, 0.999) for before, after in zip(levels[:-1], levels[1:], strict=True)]

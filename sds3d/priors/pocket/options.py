@@ -44,7 +44,7 @@ class TrainingConfig:
 
 
 def parse(argv: Sequence[str] | None) -> TrainingConfig:
-    """The options in `argv`, or in the program's own arguments."""
+    """The options in `argv`, or on the command line if it is None."""
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(prog="sds3d prior train", description="train the pocket prior")
     parser.add_argument(

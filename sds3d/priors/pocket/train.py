@@ -1,8 +1,8 @@
-"""Program: train the pocket prior on procedural objects, traced while it learns, and on the user's meshes.
+"""Program: train the pocket prior on procedural objects, traced during training, and on the user's meshes.
 
 sds3d prior train --out FOLDER --steps 16000
 sds3d prior train --out FOLDER --objects MESHES     # starts from the shipped weights
-torchrun --nproc-per-node 4 -m sds3d.priors.pocket.train --out FOLDER     # the batch is for each of the four GPUs
+torchrun --nproc-per-node 4 -m sds3d.priors.pocket.train --out FOLDER     # the batch size is per GPU
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sds3d.priors.weights import MANIFEST, file_sha256
 from sds3d.procedural.library import UserObject, render_library
 from sds3d.procedural.training_pairs import sample_pair
 
-CAPTIONS = 20_000  # procedural ones, whose words the prior counts as known; rarer words are hardly learned
+CAPTIONS = 20_000  # procedural captions, whose words count as known; rarer words are hardly learned
 
 
 def run(cfg: TrainingConfig) -> None:

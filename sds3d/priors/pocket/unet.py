@@ -1,8 +1,8 @@
 """The pocket network: a text-conditioned U-Net (Rombach et al., arXiv:2112.10752) whose views attend to each other.
 
-It computes what the UNet2DConditionModel of diffusers computes with MVDream's attention (arXiv:2308.16512), and its
-tensors have that model's names, so each reads the other's weights; tests/test_networks.py holds both to that. It is
-written out here because importing diffusers and building its model takes longer than all else before the first step.
+It equals the UNet2DConditionModel of diffusers with MVDream's attention (arXiv:2308.16512), and its tensors have the
+same names, so each can load the weights of the other; tests/priors/test_networks.py checks this. It does not use
+diffusers, since importing it and building its model takes longer than everything else before the first step.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 HEADS = 8
-CONDITION = 19  # numbers that say how a view is seen, see model.condition_vectors
+CONDITION = 19  # numbers that describe a view, see model.condition_vectors
 
 
 class UNet(nn.Module):
-    """Attends from the second level on; `layers` residual blocks a level on the way down, one more on the way up."""
+    """A U-Net with attention from the second level on; levels have `layers` residual blocks, one more on the way up."""
 
     def __init__(self, pixel_channels: int, channels: Sequence[int], layers: int, context: int, num_views: int) -> None:
         """Input and output have `pixel_channels`, the levels `channels`; `context` is the width of the text tokens."""
@@ -36,19 +36,19 @@ class UNet(nn.Module):
         self.class_embedding = Embedding(CONDITION, embedding)
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         width, skips = channels[0], [channels[0]]
-        for index, wanted in enumerate(channels):
-            block = level([(wanted if k else width, wanted) for k in range(layers)], layers if index else 0)
-            block.downsamplers = nn.ModuleList([Downsample(wanted)] if index < last else [])
+        for index, size in enumerate(channels):
+            block = level([(size if k else width, size) for k in range(layers)], layers if index else 0)
+            block.downsamplers = nn.ModuleList([Downsample(size)] if index < last else [])
             self.down_blocks.append(block)
-            skips += [wanted] * (layers + len(block.downsamplers))
-            width = wanted
+            skips += [size] * (layers + len(block.downsamplers))
+            width = size
         self.mid_block = level([(width, width)] * 2, attentions=1)
-        for index, wanted in reversed(list(enumerate(channels))):
-            sizes = [((wanted if k else width) + skips.pop(), wanted) for k in range(layers + 1)]
+        for index, size in reversed(list(enumerate(channels))):
+            sizes = [((size if k else width) + skips.pop(), size) for k in range(layers + 1)]
             block = level(sizes, layers + 1 if index else 0)
-            block.upsamplers = nn.ModuleList([Upsample(wanted)] if index else [])
+            block.upsamplers = nn.ModuleList([Upsample(size)] if index else [])
             self.up_blocks.append(block)
-            width = wanted
+            width = size
         self.conv_norm_out = GroupNorm(self.groups, width, eps=1e-5)
         self.conv_out = nn.Conv2d(width, pixel_channels, 3, padding=1)
 
@@ -86,24 +86,24 @@ def sinusoids(timesteps: Tensor, width: int) -> Tensor:
 
 
 class GroupNorm(nn.GroupNorm):
-    """That of torch. Compiled, for training, it is written out so that channels-last images stay channels-last.
+    """The group norm of torch, except under torch.compile, where it keeps images in channels-last layout.
 
-    On a GPU torch's own works in the other layout and gives it back.
+    On a GPU, torch's kernel converts them to the other layout.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.written_out(images) if torch.compiler.is_compiling() else super().forward(images)
+        return self.channels_last(images) if torch.compiler.is_compiling() else super().forward(images)
 
-    def written_out(self, images: Tensor) -> Tensor:
-        """The same of images [B, C, H, W], in float32."""
+    def channels_last(self, images: Tensor) -> Tensor:
+        """The same function of images [B, C, H, W], in float32, from operations that keep the layout."""
         groups = images.float().unflatten(1, (self.num_groups, -1))
         variance, mean = torch.var_mean(groups, (2, 3, 4), correction=0, keepdim=True)
-        normalised = ((groups - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)
-        return normalised * self.weight[:, None, None] + self.bias[:, None, None]
+        normalized = ((groups - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)
+        return normalized * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class Embedding(nn.Module):
-    """Brings numbers [B, width] about a view to the width of the blocks' embedding."""
+    """Maps numbers [B, width] about a view to the width of the blocks' embedding."""
 
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
@@ -115,12 +115,12 @@ class Embedding(nn.Module):
 
 
 class Level(nn.Module):
-    """The blocks of one resolution: residual, and the first `attentions` of them followed by attention."""
+    """The residual blocks of one resolution; the first `attentions` of them are followed by attention."""
 
     def __init__(
         self, sizes: list[tuple[int, int]], groups: int, embedding: int, seen: list[int], attentions: int
     ) -> None:
-        """`sizes` are the channels in and out of each block, `seen` the number of views and the width of the text."""
+        """`sizes` are the input and output channels of each block, `seen` the number of views and the text width."""
         super().__init__()
         self.attentions, self.resnets = nn.ModuleList(), nn.ModuleList()
         for index, (before, after) in enumerate(sizes):
@@ -135,7 +135,7 @@ class Level(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions; between them the embedding is added."""
+    """Two convolutions, with the embedding added between them."""
 
     def __init__(self, before: int, after: int, embedding: int, groups: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which words of a prompt the pocket prior reads, and which of them its training captions contained."""
+"""Which words of a prompt the pocket prior reads, and which of them were in its training captions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-WORDS = "words.txt"  # beside the weights, one word per line
+WORDS = "words.txt"  # in the folder of the weights, one word per line
 MAX_TOKENS = 24  # of a prompt, start and end included; the rest is not read
-# words without meaning of their own
+# words that add no meaning
 EMPTY = frozenset(
     ("a", "an", "the", "this", "that", "these", "those", "my", "your", "our", "his", "her", "its", "some", "any")
     + ("very", "really", "please")
@@ -35,8 +35,8 @@ def unseen_words(prompt: str, folder: Path) -> list[str]:
     if not path.is_file():
         return []
     known = set(path.read_text(encoding="utf-8", errors="replace").split())
-    asked = [word for word in dict.fromkeys(words_of(prompt)) if word not in EMPTY]
-    return [word for word in asked if known.isdisjoint({word, f"{word}s", word.removesuffix("s")})]
+    candidates = [word for word in dict.fromkeys(words_of(prompt)) if word not in EMPTY]
+    return [word for word in candidates if known.isdisjoint({word, f"{word}s", word.removesuffix("s")})]
 
 
 def unread_end(prompt: str, folder: Path) -> str:
