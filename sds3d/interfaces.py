@@ -39,7 +39,7 @@ class Render:
     colors: Tensor  # [C, H, W, 3] in [0, 1], already over the background
     alphas: Tensor  # [C, H, W, 1] in [0, 1]
     depths: Tensor  # [C, H, W, 1] expected camera-space z of what is visible; 0 where alpha is 0
-    normals: Tensor | None = None  # [C, H, W, 3] world space, alpha-weighted, not renormalised
+    normals: Tensor | None = None  # [C, H, W, 3] world space, alpha-weighted, not renormalized
     info: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -175,7 +175,7 @@ class Prior(Protocol):
     num_views: int
     resolution: int  # pixels of the square images that encode_images expects
     pixel_latents: bool  # latents are pixels, so an image bounds them
-    normals: bool  # images have I = 6 channels, not 3: colours, then normals.normal_images of the world-space normals
+    normals: bool  # images have I = 6 channels, not 3: colors, then normals.normal_images of the world-space normals
 
     @property
     def alphas_cumprod(self) -> Tensor: ...  # [T]
@@ -244,7 +244,7 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True)
 class TexturedMesh:
-    """A triangle mesh with one base-colour texture."""
+    """A triangle mesh with one base-color texture."""
 
     vertices: Tensor  # [V, 3] float32 world units, z up
     faces: Tensor  # [F, 3] int64, counter-clockwise seen from outside

@@ -61,7 +61,7 @@ def box_with_a_green_front(path):
 
 
 def three_objects(folder):
-    """A box of vertex colours, a sphere of one colour, and an OBJ of a cone with a texture."""
+    """A box of vertex colors, a sphere of one color, and an OBJ of a cone with a texture."""
     (folder / "more").mkdir(parents=True)
     box_with_a_green_front(folder / "box.glb")
     sphere = trimesh.creation.icosphere(2)
@@ -340,7 +340,7 @@ def test_the_program_makes_a_folder_that_is_a_prior(tmp_path, tiny, folder, caps
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--mix", "0.5"], "--mix: it says"),
+        (["--mix", "0.5"], "--mix: needs --objects DIR"),
         (["--objects", "x", "--mix", "1"], "--mix: expected a share from 0 to less than 1, got 1.0"),
         (["--objects", "x", "--channels", "32", "64"], "--channels: [32, 64] is not what the network of --init"),
         (["--init", "/nowhere"], "/nowhere/sha256.json: cannot be read"),

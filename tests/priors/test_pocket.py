@@ -70,7 +70,7 @@ def test_parts_melt_where_both_are_equally_far():
 
 
 def layers_of(part, cameras, samples):
-    """Colours and coverage [V, H, W, 4], and premultiplied normals [V, H, W, 3], of one part."""
+    """Colors and coverage [V, H, W, 4], and premultiplied normals [V, H, W, 3], of one part."""
     return trace(torch.from_numpy(pack([part]))[None], cameras, samples, normals=True)[0].split([4, 3], -1)
 
 

@@ -14,7 +14,7 @@ from sds3d.files import user_path
 from sds3d.priors.pocket import model
 from sds3d.priors.weights import POCKET, verify
 
-# of the options that the user leaves out
+# of options that the user omits
 DEFAULTS = {"steps": 16000, "lr": 5e-4, "ema": 0.9995}
 DEFAULTS_WITH_OBJECTS = {"steps": 2000, "lr": 2e-4, "ema": 0.998, "mix": 0.5, "init": POCKET}
 
@@ -29,14 +29,14 @@ class TrainingConfig:
     init: Path | None  # a trained prior to start from
     text: Path  # folder of the text encoder
     steps: int
-    batch: int  # objects a step and process
+    batch: int  # objects per step and process
     channels: list[int]  # of the network's levels
     layers: int  # residual blocks per level
-    normals: bool  # whether the prior predicts normals beside colors
+    normals: bool  # whether the prior predicts normals in addition to colors
     lr: float
     ema: float  # decay of the running average of the weights
     seed: int
-    workers: int  # processes that make objects
+    workers: int  # processes that generate objects
     compile: bool
     log_every: int  # steps
     save_every: float  # seconds
@@ -59,11 +59,11 @@ def parse(argv: Sequence[str] | None) -> TrainingConfig:
     )
     parser.add_argument("--text", type=user_path, help="text encoder (default: that of --init, or the shipped one)")
     parser.add_argument("--steps", type=int, help="default: 16000; with --objects, 2000")
-    parser.add_argument("--batch", type=int, default=64, help="objects a step and process, four views each")
+    parser.add_argument("--batch", type=int, default=64, help="objects per step and process, four views each")
     parser.add_argument("--channels", type=int, nargs="+", help="default: those of --init, or 96 192 256")
     parser.add_argument("--layers", type=int, help="residual blocks per level (default: those of --init, or 1)")
     parser.add_argument(
-        "--normals", action="store_true", help="predict normals beside colors; implied if --init predicts them"
+        "--normals", action="store_true", help="predict normals in addition to colors; implied if --init predicts them"
     )
     parser.add_argument("--lr", type=float, help="default: 5e-4; with --objects, 2e-4")
     parser.add_argument("--ema", type=float, help="default: 0.9995; with --objects, 0.998")
@@ -79,7 +79,9 @@ def parse(argv: Sequence[str] | None) -> TrainingConfig:
 def complete(args: argparse.Namespace) -> TrainingConfig:
     """`args` with every default filled in; raises UserError for options that contradict one another."""
     if args.mix is not None and not args.objects:
-        raise UserError("--mix: it says how many objects are not those of --objects, which is missing")
+        raise UserError(
+            "--mix: needs --objects, since it is the share of procedural objects beside yours; add --objects DIR"
+        )
     for name, value in (DEFAULTS_WITH_OBJECTS if args.objects else DEFAULTS).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
