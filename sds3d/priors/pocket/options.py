@@ -80,7 +80,7 @@ def complete(args: argparse.Namespace) -> TrainingConfig:
     """`args` with every default filled in; raises UserError for options that contradict one another."""
     if args.mix is not None and not args.objects:
         raise UserError(
-            "--mix: needs --objects, since it is the share of procedural objects beside yours; add --objects DIR"
+            "--mix: needs --objects DIR, since it is the share of procedural objects in training on your meshes"
         )
     for name, value in (DEFAULTS_WITH_OBJECTS if args.objects else DEFAULTS).items():
         if getattr(args, name) is None:
