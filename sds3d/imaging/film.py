@@ -1,4 +1,4 @@
-"""MP4 films: ffmpeg writes them under a time limit; they count only if they are whole."""
+"""MP4 films: ffmpeg writes them under a time limit, and each is checked for completeness."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sds3d.errors import UserError
 
 FRAMES_PER_SECOND = 24
 ENCODER_THREADS = 3  # fixed, since the film depends on it; x264 takes this many on two processors
-PATIENCE = 60.0  # seconds that ffmpeg may take for a frame, and for its last ones; it needs milliseconds
+PATIENCE = 60.0  # seconds allowed for a frame, and for the end of the film; ffmpeg needs milliseconds
 
 
 def write_film(frames: Iterable[bytes], size: tuple[int, int], path: Path, patience: float = PATIENCE) -> None:
     """Writes an MP4 film (H.264, yuv420p) of `frames`, each height x width x 3 bytes of RGB; `size` is (width, height).
 
-    Raises UserError if ffmpeg cannot be started, fails, makes no progress for `patience` seconds, or leaves a file that
-    is not whole.
+    Raises UserError if ffmpeg cannot be started, fails, makes no progress for `patience` seconds, or leaves an
+    incomplete file.
     """
     with tempfile.TemporaryFile() as messages:
         process = _start(_command(size, path), messages)
@@ -32,7 +32,7 @@ def write_film(frames: Iterable[bytes], size: tuple[int, int], path: Path, patie
             count = _feed(process, frames, patience)
             code = process.wait(patience)
         except (TimeoutError, subprocess.TimeoutExpired) as error:
-            raise UserError(f"ffmpeg stood still for {patience:g} s and was ended; {_remedy(process)}") from error
+            raise UserError(f"ffmpeg made no progress for {patience:g} s and was killed; {_remedy(process)}") from error
         finally:
             with suppress(ProcessLookupError):  # it and its children have ended
                 os.killpg(process.pid, signal.SIGKILL)
@@ -43,15 +43,15 @@ def write_film(frames: Iterable[bytes], size: tuple[int, int], path: Path, patie
     try:
         found = count_frames(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"ffmpeg reported success, but its film is not whole ({error}); {_remedy(process)}") from error
+        raise UserError(f"ffmpeg reported success, but its film is incomplete ({error}); {_remedy(process)}") from error
     if found != count:
         raise UserError(f"ffmpeg wrote {found} frames; expected {count}; {_remedy(process)}")
 
 
 def count_frames(data: bytes) -> int:
-    """The number of frames of an MP4 file with one track; ValueError unless all of its parts are there.
+    """The number of frames of an MP4 file with one track; ValueError if a part of the file is missing.
 
-    ISO/IEC 14496-12: `mdat` holds the frames, `moov` says how many there are and how large each is.
+    ISO/IEC 14496-12: `mdat` contains the frames, `moov` their number and sizes.
     """
     try:
         boxes = _boxes(memoryview(data))
@@ -65,7 +65,7 @@ def count_frames(data: bytes) -> int:
     except KeyError as error:
         raise ValueError(f"it has no {error.args[0].decode()}") from error
     except struct.error as error:
-        raise ValueError("it was cut short") from error
+        raise ValueError("it is truncated") from error
     return count
 
 
@@ -78,7 +78,7 @@ def _boxes(data: memoryview) -> dict[bytes, memoryview]:
         if length == 1:  # a length of 64 bits follows
             (length,), start = struct.unpack_from(">Q", data, 8), 16
         if not start <= length <= len(data):
-            raise ValueError(f"it was cut short: {kind!r} has {length} bytes, {len(data)} are left")
+            raise ValueError(f"it is truncated: {kind!r} has {length} bytes, {len(data)} are left")
         boxes[kind], data = data[start:length], data[length:]
     return boxes
 
@@ -98,12 +98,12 @@ def _command(size: tuple[int, int], path: Path) -> list[str]:
         *(("-vf", even) if width % 2 or height % 2 else ()),
         *("-an", "-vcodec", "libx264", "-threads", str(ENCODER_THREADS)),
         *("-pix_fmt", "yuv420p", "-crf", "18", "-movflags", "+faststart"),
-        str(path.absolute()),  # a name that begins with - is no option
+        str(path.absolute()),  # so that a name that begins with - is not an option
     ]
 
 
 def _start(command: list[str], messages: IO[bytes]) -> subprocess.Popen[bytes]:
-    """ffmpeg in a process group of its own, so that Ctrl-C reaches this process alone."""
+    """ffmpeg in a separate process group, so that Ctrl-C reaches only this process."""
     try:
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages, bufsize=0, process_group=0
@@ -128,13 +128,13 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[bytes], patience: f
                     raise TimeoutError
                 try:
                     rest = rest[os.write(pipe.fileno(), rest) :]
-                except BrokenPipeError:  # it ended early: its exit code and the file say why
+                except BrokenPipeError:  # it ended early; its exit code and its output show why
                     return count
     return count
 
 
 def _last_line(messages: IO[bytes]) -> str:
-    """What ffmpeg wrote last, in at most 200 printable characters, after a colon; empty if it wrote nothing."""
+    """A colon and the last line of ffmpeg's output, at most 200 printable characters; empty without output."""
     messages.seek(max(messages.seek(0, os.SEEK_END) - 2000, 0))
     lines = messages.read().decode("utf-8", "replace").split("\n")
     line = next((line for line in reversed(lines) if line.strip()), "")

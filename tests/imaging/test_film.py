@@ -52,10 +52,10 @@ def whole(tmp_path: Path) -> bytes:
         ("cat >/dev/null; echo first >&2; echo no room >&2; exit 7", "ffmpeg exited with code 7: no room;"),
         ("kill -9 $$", r"ffmpeg was killed \(Killed\);"),
         ("cat >/dev/null; kill -XFSZ $$", r"ffmpeg was killed \(File size limit exceeded\);"),
-        ("cat >/dev/null; : >$out", "its film is not whole"),
-        ("cat >/dev/null", "its film is not whole"),
-        ("cat >/dev/null; head -c 200 /dev/zero >$out", "its film is not whole"),
-        ("cat >/dev/null; cp {whole} $out; truncate -s -1 $out", r"its film is not whole \(it was cut short"),
+        ("cat >/dev/null; : >$out", "its film is incomplete"),
+        ("cat >/dev/null", "its film is incomplete"),
+        ("cat >/dev/null; head -c 200 /dev/zero >$out", "its film is incomplete"),
+        ("cat >/dev/null; cp {whole} $out; truncate -s -1 $out", r"its film is incomplete \(it is truncated"),
         ("cat >/dev/null; cp {four} $out", "ffmpeg wrote 4 frames; expected 5;"),
         ("yes x | head -c 3000 >&2; exit 3", "ffmpeg exited with code 3: x;"),
     ],
@@ -74,7 +74,7 @@ def test_ffmpeg_without_progress_is_killed(script: str, fake, tmp_path: Path) ->
     """Also if it does not read and the pipe is full."""
     fake(f"echo $$ >{tmp_path}/pid; {script}")
     began = time.monotonic()
-    with pytest.raises(UserError, match="ffmpeg stood still for 0.5 s and was ended"):
+    with pytest.raises(UserError, match="ffmpeg made no progress for 0.5 s and was killed"):
         write_film([bytes(32 * 32 * 3)] * 100, (32, 32), tmp_path / "film.mp4", patience=0.5)
     assert time.monotonic() - began < 5
     assert not alive(int((tmp_path / "pid").read_text(encoding="utf-8")))
@@ -122,7 +122,7 @@ def test_every_truncation_of_a_film_is_found(tmp_path: Path) -> None:
     data = whole(tmp_path)
     assert count_frames(data) == len(FRAMES)
     for size in range(len(data)):
-        with pytest.raises(ValueError, match="cut short|it has no"):
+        with pytest.raises(ValueError, match="is truncated|it has no"):
             count_frames(data[:size])
 
 
