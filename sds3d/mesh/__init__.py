@@ -37,14 +37,7 @@ def build_mesh(
     `density` maps world points [P, 3] to [P]; `renderer` draws the same scene.
     """
     watch = Stopwatch()
-    alphas, cameras = _silhouettes(renderer, HULL_VIEWS, HULL_RESOLUTION, device)
-    field = blur(carved_density(density, alphas, cameras, cfg.grid))
-    watch.lap("density")
-    alphas, cameras = _silhouettes(renderer, SILHOUETTE_VIEWS, SILHOUETTE_RESOLUTION, device)
-    maxima = ray_maxima(field, cameras)
-    threshold, _ = best_threshold(maxima, alphas[..., 0] > 0.5, *THRESHOLDS)
-    watch.lap("threshold")
-    vertices, faces, components = isosurface(field, threshold)
+    vertices, faces, threshold, components = _surface(density, renderer, cfg.grid, device, watch)
     vertices, faces = clean(vertices, faces, cfg.faces)
     watch.lap("surface")
     sources, split_faces, corners = unwrap(vertices, faces, cfg.texture_size)
@@ -68,6 +61,24 @@ def build_mesh(
         **report,
         "mesh_seconds": {name: round(seconds, 3) for name, seconds in watch.seconds.items()},
     }
+
+
+def _surface(
+    density: Density, renderer: Renderer, grid: int, device: torch.device, watch: Stopwatch
+) -> tuple[np.ndarray, np.ndarray, float, int]:
+    """Vertices and faces of the isosurface whose silhouettes match, its threshold and its number of components.
+
+    The grid needs the most memory of all steps, so it is freed here.
+    """
+    alphas, cameras = _silhouettes(renderer, HULL_VIEWS, HULL_RESOLUTION, device)
+    field = blur(carved_density(density, alphas, cameras, grid))
+    watch.lap("density")
+    alphas, cameras = _silhouettes(renderer, SILHOUETTE_VIEWS, SILHOUETTE_RESOLUTION, device)
+    maxima = ray_maxima(field, cameras)
+    threshold, _ = best_threshold(maxima, alphas[..., 0] > 0.5, *THRESHOLDS)
+    watch.lap("threshold")
+    vertices, faces, components = isosurface(field, threshold)
+    return vertices, faces, threshold, components
 
 
 @torch.no_grad()

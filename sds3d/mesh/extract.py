@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,23 +50,23 @@ def carved_density(density: Density, alphas: Tensor, cameras: Cameras, grid: int
     """
     device = alphas.device
     axis = torch.linspace(-EXTENT, EXTENT, COARSE, device=device)
-    points = _lattice(axis, axis, axis)
+    points = _positions([axis] * 3, torch.arange(COARSE**3, device=device))
     inside = points[visual_hull(points, alphas, cameras) > HULL]
     if len(inside) == 0:
         raise UserError("mesh: the scene is empty (nothing solid is visible), so there is nothing to mesh")
     margin = 2 * EXTENT / (COARSE - 1)
     low, high = inside.amin(0) - margin, inside.amax(0) + margin
     spacing = float((high - low).max()) / (grid - 1)
-    counts = ((high - low) / spacing + 0.5).long() + 1
-    axes = [low[k] + spacing * torch.arange(int(counts[k]), device=device) for k in range(3)]
-    points = _lattice(*axes)
-    hull = visual_hull(points, alphas, cameras)
-    solid = (hull > HULL).nonzero()[:, 0]
-    values = points.new_zeros(len(points))
-    values[solid] = _query(density, points[solid]) * hull[solid]
-    if not torch.isfinite(values).all():
-        raise UserError("mesh: the density holds NaN or infinity; the optimization diverged, lower its learning rates")
-    return Field(values.view(tuple(int(n) for n in counts)), low, spacing)
+    counts = [int(n) for n in ((high - low) / spacing + 0.5).long() + 1]
+    axes = [low[k] + spacing * torch.arange(counts[k], device=device) for k in range(3)]
+    values = torch.empty(math.prod(counts), device=device)
+    for start in range(0, len(values), CHUNK):
+        cells = torch.arange(start, min(start + CHUNK, len(values)), device=device)
+        hull = visual_hull(_positions(axes, cells), alphas, cameras)
+        values[start : start + CHUNK] = torch.where(hull > HULL, hull, 0)
+    for cells in _nonzero(values):
+        values[cells] *= _finite(density, _positions(axes, cells))
+    return Field(values.view(counts), low, spacing)
 
 
 def visual_hull(points: Tensor, alphas: Tensor, cameras: Cameras) -> Tensor:
@@ -128,30 +129,55 @@ def isosurface(field: Field, level: float) -> tuple[np.ndarray, np.ndarray, int]
 
     values = np.pad(field.values.cpu().numpy(), 1)  # so that the surface closes where it touches the border
     solid, num_kept = _solid(values > level)
-    values = np.where(solid, np.maximum(values, level * 1.02), np.minimum(values, level * 0.98))
+    np.maximum(values, level * 1.02, out=values, where=solid)
+    np.minimum(values, level * 0.98, out=values, where=~solid)
     vertices, faces, _, _ = marching_cubes(values, level, gradient_direction="ascent")
     origin = field.origin.cpu().numpy()
     return (vertices - 1) * field.spacing + origin, faces.astype(np.int64), num_kept
 
 
 def _solid(inside: np.ndarray) -> tuple[np.ndarray, int]:
-    """`inside` with its voids filled and without floaters, and the number of components left."""
+    """`inside` [X, Y, Z] with its voids filled and without floaters, and the number of components left.
+
+    Plane by plane: NumPy copies what it counts, and what it takes indices from, to 64 bits.
+    """
     labels, count = ndimage.label(inside)
     if count == 0:
         raise UserError("mesh: the isosurface is empty, so there is nothing to mesh")
-    sizes = np.bincount(labels.ravel())[1:]
-    kept = sizes >= KEEP_VOLUME * sizes.max()
-    return ndimage.binary_fill_holes(np.concatenate([[False], kept])[labels]), int(kept.sum())
+    counts = (np.bincount(plane.ravel(), minlength=count + 1) for plane in labels)
+    sizes = sum(counts, start=np.zeros(count + 1, np.int64))
+    sizes[0] = 0  # outside
+    kept = sizes >= max(1, KEEP_VOLUME * sizes.max())
+    solid = np.stack([kept[plane] for plane in labels])
+    del labels
+    return ndimage.binary_fill_holes(solid), int(kept.sum())
 
 
 def _iou(a: Tensor, b: Tensor) -> float:
     return float((a & b).sum() / (a | b).sum().clamp(min=1))
 
 
-def _lattice(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    return torch.stack(torch.meshgrid(x, y, z, indexing="ij"), -1).view(-1, 3)
+def _positions(axes: Sequence[Tensor], cells: Tensor) -> Tensor:
+    """The points [P, 3] with flat indices `cells` [P] on the grid that three `axes` span."""
+    indices = torch.unravel_index(cells, [len(axis) for axis in axes])
+    return torch.stack([axis[index] for axis, index in zip(axes, indices, strict=True)], -1)
+
+
+def _nonzero(values: Tensor) -> Iterator[Tensor]:
+    """The indices of nonzero `values` [P], ascending, in parts of CHUNK; only those already returned may change."""
+    found = torch.zeros(0, dtype=torch.int64, device=values.device)
+    for start in range(0, len(values), CHUNK):
+        found = torch.cat([found, start + values[start : start + CHUNK].nonzero()[:, 0]])
+        if len(found) >= CHUNK:
+            yield found[:CHUNK]
+            found = found[CHUNK:]
+    if len(found):
+        yield found
 
 
 @torch.no_grad()
-def _query(density: Density, points: Tensor) -> Tensor:
-    return torch.cat([density(part) for part in points.split(CHUNK)])
+def _finite(density: Density, points: Tensor) -> Tensor:
+    values = density(points)
+    if not torch.isfinite(values).all():
+        raise UserError("mesh: the density holds NaN or infinity; the optimization diverged, lower its learning rates")
+    return values

@@ -1,6 +1,7 @@
 """Surfaces of densities are clean and closed, with the known volumes and handles of the shapes."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from sds3d.cameras import turntable
 from sds3d.errors import UserError
 from sds3d.mesh.clean import check_manifold, clean, is_watertight, smooth
-from sds3d.mesh.extract import best_threshold, isosurface, ray_maxima
+from sds3d.mesh.extract import best_threshold, carved_density, isosurface, ray_maxima
+from sds3d.preflight.peak_memory import PeakMemory
 from tests.helpers.ball import Ball
 from tests.helpers.fields import grid_field
 
@@ -95,3 +97,49 @@ def test_an_object_at_the_border_of_the_grid_is_closed():
 def test_empty_density_is_an_error():
     with pytest.raises(UserError, match="empty"):
         isosurface(grid_field(lambda p: torch.zeros(p.shape[:-1])), 0.5)
+
+
+def test_the_grid_is_filled_in_parts_that_change_nothing(monkeypatch):
+    ball, views = Ball(), turntable(3, 48)
+    alphas = ball.render(views, torch.zeros(3, 3)).alphas
+    whole = carved_density(ball.density, alphas, views, 40)
+    calls = []
+
+    def density(points):
+        calls.append(len(points))
+        return ball.density(points)
+
+    monkeypatch.setattr("sds3d.mesh.extract.CHUNK", 1024)
+    parts = carved_density(density, alphas, views, 40)
+    assert torch.equal(parts.values, whole.values)
+    assert set(calls[:-1]) == {1024} and 0 < calls[-1] <= 1024
+    assert sum(calls) == int((whole.values > 0).sum()) > 5000
+
+
+def test_density_that_is_not_finite_is_an_error():
+    ball, views = Ball(), turntable(3, 48)
+    with pytest.raises(UserError, match="NaN or infinity"):
+        carved_density(lambda points: points[:, 0] / 0, ball.render(views, torch.zeros(3, 3)).alphas, views, 24)
+
+
+def test_the_grid_needs_little_more_memory_than_its_values(monkeypatch):
+    """4 bytes a cell; the first look of COARSE^3 points and a part of CHUNK points do not grow with the grid."""
+    monkeypatch.setattr("sds3d.mesh.extract.CHUNK", 1 << 14)
+    ball, views = Ball(), turntable(2, 48)
+    alphas = ball.render(views, torch.zeros(2, 3)).alphas
+    peaks = {}
+    for grid in (32, 100):
+        with PeakMemory() as memory:
+            cells = carved_density(ball.density, alphas, views, grid).values.numel()
+        peaks[cells] = memory.peak
+    (few, less), (many, more) = sorted(peaks.items())
+    assert many > 7e5 and more - less <= 4 * (many - few)
+
+
+def test_the_isosurface_needs_at_most_12_bytes_a_cell_beside_the_grid():
+    field = grid_field(lambda p: 1 - p.norm(dim=-1), 128)
+    tracemalloc.start()
+    _, faces, _ = isosurface(field, 0.4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * field.values.numel() + 100 * len(faces)
