@@ -8,6 +8,7 @@ import torch
 from sds3d.config.schema import GaussiansConfig, LossConfig
 from sds3d.interfaces import Render
 from sds3d.optimization.losses import opaque, regularization
+from sds3d.preflight.peak_memory import PeakMemory
 from sds3d.representations.gaussians.densify import Densifier
 from sds3d.representations.gaussians.splats import NAMES, Gaussians
 from sds3d.representations.rotations import quats_to_rotations
@@ -53,6 +54,16 @@ def test_density_of_many_equals_the_plain_sum():
     squared = torch.einsum("pni,nij,pnj->pn", offsets, precision, offsets)
     expected = (opacities * torch.exp(-0.5 * squared)).sum(1)
     torch.testing.assert_close(scene.density(points), expected.detach(), atol=50 * math.exp(-8), rtol=1e-4)
+
+
+def test_density_of_many_splats_is_summed_in_parts(monkeypatch):
+    scene, points = scene_of(200), torch.rand(700, 3) - 0.5
+    whole = scene.density(points)
+    monkeypatch.setattr("sds3d.representations.gaussians.splats.PAIRS", {"cpu": 512 * 10})
+    with PeakMemory() as memory:
+        parts = scene.density(points)
+    torch.testing.assert_close(parts, whole, atol=0, rtol=1e-5)  # another order of summation
+    assert memory.peak < 24 * 512 * 10 + 400 * (200 + 700)
 
 
 def test_rotations_are_orthonormal_and_a_half_turn_about_z_negates_x_and_y():

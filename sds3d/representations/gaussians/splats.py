@@ -15,6 +15,7 @@ from sds3d.representations.rotations import quats_to_rotations
 
 CELL = 0.08  # of the density query, world units
 CHUNK = {"cpu": 512, "cuda": 4096}  # points of the density query; a GPU waits for launches, a CPU for its cache
+PAIRS = {"cpu": 1 << 23, "cuda": 1 << 26}  # of a point and a splat that the density query takes at once: 24 bytes each
 NAMES = ("means", "quats", "log_scales", "logit_opacities", "logit_colors")
 
 
@@ -90,10 +91,11 @@ class Gaussians(nn.Module):
         for chunk in order.split(CHUNK[points.device.type]):
             local = points[chunk]
             near = ((means > local.amin(0) - reach) & (means < local.amax(0) + reach)).all(1).nonzero()[:, 0]
-            whiten = axes[near].transpose(0, 1).reshape(3, -1)  # [3, 3 n]
-            shift = (means[near, None] @ axes[near]).reshape(-1)
-            squared = (local @ whiten - shift).square_().view(len(local), len(near), 3).sum(-1)
-            density[chunk] = squared.mul_(-0.5).exp_() @ opacities[near]
+            for part in near.split(max(1, PAIRS[points.device.type] // len(local))):
+                whiten = axes[part].transpose(0, 1).reshape(3, -1)  # [3, 3 n]
+                shift = (means[part, None] @ axes[part]).reshape(-1)
+                squared = (local @ whiten - shift).square_().view(len(local), len(part), 3).sum(-1)
+                density[chunk] += squared.mul_(-0.5).exp_() @ opacities[part]
         return density
 
     def is_finite(self) -> Tensor:
