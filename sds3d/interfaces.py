@@ -1,4 +1,4 @@
-"""The seams: what representations, renderers, priors, estimators and meshes promise one another."""
+"""The protocols between representations, renderers, priors, estimators and meshes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Splats(NamedTuple):
-    """N Gaussians as a rasterizer takes them, or one tensor for each of these kinds, such as gradients.
+    """The parameters of N Gaussians for a rasterizer, or other tensors of these kinds, such as gradients.
 
-    Raw splats hold what a scene trains: the last three before exp, sigmoid and sigmoid.
+    Raw splats have the trained parameters of a scene: the last three before exp, sigmoid and sigmoid.
     """
 
     means: Tensor  # [N, 3] world units
@@ -33,7 +33,7 @@ class Splats(NamedTuple):
 class Render:
     """What a renderer returns for C views of H x W pixels.
 
-    `info` is for the scene that was rendered, opaque to all others: what its `update` needs to know of a render.
+    `info` is what the `update` of the scene needs to know of the render; other code does not use it.
     """
 
     colors: Tensor  # [C, H, W, 3] in [0, 1], already over the background
@@ -51,24 +51,24 @@ class Stateful(Protocol):
     """Has a state that checkpoints save: a scene, its optimizer, an estimator that learns."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of its state by name, not copied; an estimator's may be empty before its first call."""
+        """The whole state by name, not copied; that of an estimator may be empty before its first call."""
         ...
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Goes on from what `tensors` returned; their number and shapes may differ from the present ones."""
+        """Continues from a result of `tensors`; its number of tensors and their shapes may be different."""
         ...
 
 
 class Scene(Stateful, Protocol):
-    """A representation with its renderer: the only view that the loop, checkpoints and the finish have of a scene."""
+    """A representation with its renderer; the loop, checkpoints and the finish use nothing else of a scene."""
 
     @property
     def device(self) -> torch.device:
-        """Where its parameters are."""
+        """The device of its parameters."""
         ...
 
     def render(self, cameras: Cameras, backgrounds: Tensor) -> Render:
-        """Its images from `cameras` over `backgrounds` [C, 3], differentiable in its parameters."""
+        """Images from `cameras` over `backgrounds` [C, 3], differentiable in the parameters."""
         ...
 
     def render_surface(self, cameras: Cameras, backgrounds: Tensor) -> Render:
@@ -82,12 +82,12 @@ class Scene(Stateful, Protocol):
     def param_groups(self, trains: str, progress: float) -> list[dict[str, Any]]:
         """Groups for Adam: "params", "name" and "lr" at `progress` in [0, 1] through the run.
 
-        The order never changes. A group that a stage which trains `trains` ("all" or "colors") leaves alone has lr 0.
+        The order never changes. A group that a stage with `trains` ("all" or "colors") does not train has lr 0.
         """
         ...
 
     def regularization(self, cfg: LossConfig) -> Tensor:
-        """Weighted sum [] of the regularizers of parameters that `cfg` switches on."""
+        """Weighted sum [] of the regularizers of parameters that `cfg` enables."""
         ...
 
     def update(self, step: int, optimizer: Adam, render: Render) -> None:
@@ -103,7 +103,7 @@ class Scene(Stateful, Protocol):
         ...
 
     def size(self) -> dict[str, int]:
-        """How large it is, for logs and reports, such as {"gaussians": 5123}."""
+        """Its size for logs and reports, such as {"gaussians": 5123}."""
         ...
 
 
@@ -116,7 +116,7 @@ class ImageGradients(NamedTuple):
 
 
 class Drawing(Protocol):
-    """A render whose tensors stay where they are, with what its backward pass needs."""
+    """A render whose tensors keep their addresses, with the data that its backward pass needs."""
 
     @property
     def render(self) -> Render:
@@ -125,15 +125,15 @@ class Drawing(Protocol):
 
     @property
     def overflow(self) -> Tensor:
-        """[1] int32, not 0 if the drawing had too little memory and is not whole: then `descend` changes nothing.
+        """[1] int32, not 0 if the drawing lacked memory and is incomplete; then `descend` changes nothing.
 
-        Others may set it, too.
+        Other code may set it, too.
         """
         ...
 
     @property
     def roomy_capacity(self) -> int:
-        """A capacity for later drawings of the scene, with room to grow."""
+        """A capacity for later drawings of the scene, with a margin."""
         ...
 
 
@@ -146,14 +146,14 @@ class FusedScene(Scene, Protocol):
         ...
 
     def draw(self, cameras: Cameras, backgrounds: Tensor, capacity: int | None) -> Drawing:
-        """The images. With `capacity` nothing is read back from the GPU, as is needed while a graph is recorded."""
+        """The images. With `capacity`, nothing is read back from the GPU, which recording a graph requires."""
         ...
 
     def descend(
         self, drawing: Drawing, cameras: Cameras, backgrounds: Tensor, gradients: ImageGradients,
         cfg: LossConfig, optimizer: Adam, learning_rates: Tensor,
     ) -> None:  # fmt: skip
-        """One step of `optimizer` with `learning_rates` [G], one a group; none if `drawing` overflowed.
+        """One step of `optimizer` with `learning_rates` [G], one per group; none if `drawing` overflowed.
 
         It follows `gradients`, of which depths move the surface only, as in `render_surface`, and those of
         `regularization(cfg)`.
@@ -161,27 +161,27 @@ class FusedScene(Scene, Protocol):
         ...
 
     def update_due(self, step: int) -> bool:
-        """Whether `update_after` has something to do after `step`."""
+        """Whether `update_after` must be called after `step`."""
         ...
 
     def update_after(self, step: int, optimizer: Adam) -> None:
-        """What `update` does, but for the statistics of a step, which `descend` has gathered."""
+        """The same as `update`, except for the statistics of a step, which `descend` has gathered."""
         ...
 
 
 class Prior(Protocol):
-    """A frozen multi-view diffusion model; always speaks in predicted noise, whatever its checkpoint predicts."""
+    """A frozen multi-view diffusion model. It always predicts noise, whatever its checkpoint predicts."""
 
     num_views: int
     resolution: int  # pixels of the square images that encode_images expects
-    pixel_latents: bool  # latents are pixels, so an image bounds them
+    pixel_latents: bool  # latents are pixels, so they have the range of images
     normals: bool  # images have I = 6 channels, not 3: colors, then normals.normal_images of the world-space normals
 
     @property
     def alphas_cumprod(self) -> Tensor: ...  # [T]
 
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
-        """What predict_noise takes for a text, opaque to all others.
+        """The encoding of a text for predict_noise; other code does not look into it.
 
         A negative prompt names what to avoid, so it gets no words for the side that a camera sees.
         """
@@ -207,15 +207,15 @@ class Prior(Protocol):
 
 
 class AdaptablePrior(Prior, Protocol):
-    """A prior that can learn, for estimators that need to know what the renders look like to it."""
+    """A prior that can be fine-tuned, for estimators that model the distribution of the renders."""
 
     def adapt(self, rank: int) -> tuple[Prior, list[torch.nn.Parameter]]:
-        """A twin that shares all weights, differentiable in low-rank corrections (LoRA, zero at first), and these."""
+        """A twin that shares all weights and has low-rank corrections (LoRA, zero at first), and their parameters."""
         ...
 
 
 class Prompts(NamedTuple):
-    """What Prior.encode_prompt returned for the prompts of a run."""
+    """The prompts of a run, encoded by Prior.encode_prompt."""
 
     positive: Tensor
     negative: Tensor
@@ -224,7 +224,7 @@ class Prompts(NamedTuple):
 
 @dataclass(frozen=True)
 class Condition:
-    """What a prior call is conditioned on, fixed for one step."""
+    """The conditioning of a prior call, fixed during a step."""
 
     prompts: Prompts
     cameras: Cameras
