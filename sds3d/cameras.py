@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+Elevations = Literal["uniform", "mvdream"]
 STANDARD_DISTANCE, STANDARD_FOV_DEG = 2.7, 40.0  # world units, degrees: the view of turntables, meshes and priors
 
 
@@ -111,8 +113,13 @@ def sample_orbits(
     fov_deg: tuple[float, float],
     generator: torch.Generator,
     zoom: bool = False,  # distances are in units of 1 / tan(fov / 2), as MVDream's authors sample them
+    elevations: Elevations = "uniform",
 ) -> Cameras:
-    """Random rings of `num_views` views: one azimuth offset, elevation, distance and field of view per ring."""
+    """Random rings of `num_views` views: one azimuth offset, elevation, distance and field of view per ring.
+
+    Elevations are uniform; or as MVDream's authors sample them (threestudio's RandomCameraDataModule): half of them
+    uniform, half the asin of a number that is uniform between the bounds divided by 90 degrees, which is lower.
+    """
     u = torch.rand(4, num_orbits, generator=generator)
 
     def uniform(row: int, bounds: Sequence[float]) -> Tensor:
@@ -120,14 +127,16 @@ def sample_orbits(
 
     steps = torch.arange(num_views) / num_views
     azimuths = (2 * math.pi * (u[0][:, None] + steps)).reshape(-1)
-    elevations, distances, fovs = (
-        uniform(row, bounds).repeat_interleave(num_views)
-        for row, bounds in ((1, elevation_deg), (2, distance), (3, fov_deg))
+    angles = torch.deg2rad(uniform(1, elevation_deg))
+    if elevations == "mvdream":
+        is_uniform = torch.rand(num_orbits, generator=generator) < 0.5
+        angles = torch.where(is_uniform, angles, torch.asin(uniform(1, elevation_deg) / 90))
+    angles, distances, fovs = (
+        x.repeat_interleave(num_views) for x in (angles, uniform(2, distance), torch.deg2rad(uniform(3, fov_deg)))
     )
-    fovs = torch.deg2rad(fovs)
     if zoom:
         distances = distances / (fovs / 2).tan()
-    return orbit_cameras(azimuths, torch.deg2rad(elevations), distances, fovs, resolution)
+    return orbit_cameras(azimuths, angles, distances, fovs, resolution)
 
 
 def pose_vectors(cameras: Cameras) -> Tensor:

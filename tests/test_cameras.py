@@ -49,6 +49,40 @@ def test_views_of_an_orbit_differ_only_in_equally_spaced_azimuths():
     assert positions[:, 0, 2].unique().numel() == 3
 
 
+def test_elevations_are_distributed_as_configured():
+    """Kolmogorov's statistic of 20,000 orbits is below 1.63 / sqrt(20,000) in 99 of 100 tests of the right law."""
+    count, top = 20_000, 30.0
+    laws = {
+        "uniform": lambda degrees: degrees / top,
+        # half uniform, half asin(u / 3) with u uniform: at most 19.5 degrees
+        "mvdream": lambda degrees: degrees / top / 2 + (3 * degrees.deg2rad().sin()).clamp_max(1) / 2,
+    }
+    for seed, (elevations, law) in enumerate(laws.items()):
+        generator = torch.Generator().manual_seed(seed)
+        views = sample_orbits(count, 1, 8, (0.0, top), (1.0, 1.0), (40.0, 40.0), generator, elevations=elevations)
+        degrees = views.positions[:, 2].double().asin().rad2deg().sort().values
+        ranks = torch.arange(count + 1) / count
+        distance = torch.maximum(ranks[1:] - law(degrees), law(degrees) - ranks[:-1]).max()
+        assert distance < 1.63 / math.sqrt(count)
+    # the mean of u in [0, 30] degrees is 15, and of asin(u / 3) it is asin(1/3) + sqrt(8) - 3
+    mean = (15 + math.degrees(math.asin(1 / 3) + math.sqrt(8) - 3)) / 2
+    assert abs(degrees.mean() - mean) < 0.2 and abs(mean - 12.3) < 0.05
+
+
+def test_the_views_of_an_orbit_share_their_elevation_and_all_else_stays_as_it_is():
+    orbits = [
+        sample_orbits(9, 4, 8, (-30.0, 60.0), (1.0, 2.0), (30.0, 50.0), torch.Generator().manual_seed(0), elevations=x)
+        for x in ("uniform", "mvdream")
+    ]
+    angles = [torch.asin(x.positions[:, 2] / x.positions.norm(dim=1)).view(9, 4) for x in orbits]
+    for each in angles:
+        torch.testing.assert_close(each, each[:, :1].expand(-1, 4), atol=1e-6, rtol=0)
+    same = (angles[0] - angles[1]).abs()[:, 0] < 1e-5
+    assert 0 < same.sum() < 9  # about half of them
+    assert torch.equal(orbits[0].Ks, orbits[1].Ks)
+    torch.testing.assert_close(orbits[0].positions.norm(dim=1), orbits[1].positions.norm(dim=1))
+
+
 def test_rays_project_to_their_pixel_centers():
     cameras = orbit_cameras(torch.tensor([0.3, 2.0]), torch.tensor([0.4, -0.2]), torch.tensor([2.5, 2.7]), 0.7, 8)
     origins, directions = pixel_rays(cameras)

@@ -169,6 +169,8 @@ class CameraConfig:
 
     elevation_deg: Annotated[tuple[float, float], Range(-90, 90)] = (-20.0, 60.0)
     distance: Annotated[tuple[float, float], Range(0.1, 100)] = (2.7, 2.7)
+    # mvdream: half of them the asin of uniform numbers, so lower, as its authors sample them
+    elevations: Literal["uniform", "mvdream"] = "uniform"
     zoom: bool = False  # distance is in units of 1 / tan(fov / 2): the object looks as large at every fov
     fov_deg: Annotated[tuple[float, float], Range(1, 120)] = (40.0, 40.0)
 

@@ -57,6 +57,7 @@ def sample_inputs(
     cameras = sample_orbits(
         stage.num_orbits, prior.num_views, stage.resolution,
         stage.cameras.elevation_deg, stage.cameras.distance, stage.cameras.fov_deg, generator, stage.cameras.zoom,
+        stage.cameras.elevations,
     )  # fmt: skip
     backgrounds = torch.rand(stage.num_orbits, 3, generator=generator).repeat_interleave(prior.num_views, 0)
     timesteps = sample_timesteps(stage, prior, block.progress, generator)
