@@ -55,7 +55,7 @@ def from_mapping(cls: type, mapping: dict[str, Any]) -> Any:
 
 def find_preset(preset: Path) -> Path:
     """The file of a preset: the path itself, or the preset with this name; UserError lists the available presets."""
-    if preset.is_file():
+    if preset.exists() and not preset.is_dir():
         return preset
     name = str(preset)
     presets = {path.stem: path for folder in PRESET_FOLDERS for path in sorted(folder.glob("*.yaml"))}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sds3d.errors import UserError
+from sds3d.files import read_regular
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = 10_000
@@ -21,12 +22,15 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
     lines: dict[str, int] = {}
     try:
-        data = path.read_bytes()
-        if len(data) > MAX_BYTES:
-            raise UserError(f"{path}: {len(data)} bytes, at most {MAX_BYTES} are allowed in a config")
-        document = parse_yaml(data.decode("utf-8-sig"), lines)
+        data = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: no config: {error}") from error
+    if not data:  # so are files of /proc, from which nothing should be read
+        raise UserError(f"{path}: the file is empty; expected keys and values such as 'seed: 1'")
+    try:
+        document = parse_yaml(data.decode("utf-8-sig"), lines)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, thousands of digits

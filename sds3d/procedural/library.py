@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sds3d.errors import UserError
-from sds3d.files import megabytes
+from sds3d.files import read_regular
 from sds3d.mesh.foreign import SUFFIXES, Solid, read_solid
 from sds3d.procedural.render_solid import normalize, render_solid
 from sds3d.procedural.views import NUM_VIEWS, sample_views, to_bytes
@@ -115,9 +115,9 @@ def _list_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
 def _read_captions(path: Path, files: dict[str, Path]) -> tuple[dict[str, list[str]], list[str]]:
     """The captions of each mesh, and a report of every unusable line and every mesh without a caption."""
     try:
-        if path.stat().st_size > MAX_CAPTIONS_BYTES:
-            raise UserError(f"{path}: expected at most {megabytes(MAX_CAPTIONS_BYTES)}")
-        lines = path.read_bytes().splitlines()
+        lines = read_regular(path, MAX_CAPTIONS_BYTES).splitlines()
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); it says what each mesh is, in lines like "

@@ -1,6 +1,7 @@
 """Configs: valid ones survive dump and load, errors are named, and text is never evaluated."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -217,7 +218,8 @@ def test_an_error_in_an_override_does_not_name_the_file(tmp_path: Path) -> None:
         (b"stages: {9: {steps: 1}}", ":1: stages.9.steps: expected an index from 0 to 2, got 9"),
         (b"mesh: &m {grid: 64}\npreview: {<<: *m}", "aliases"),
         (b"stages: [" + b"1," * 20000 + b"]", "more than 10000 values"),
-        (b"#" * (1 << 20) + b"#", "at most 1048576"),
+        (b"#" * (1 << 20) + b"#", "no config: expected at most 1,048,576 bytes, got 1,048,577"),
+        (b"", "the file is empty"),
         (b"? [a]\n: 1", "not valid YAML"),
         (b"seed: 2001-99-99", "not valid YAML"),
         (b"seed: 1:30", ':1: seed: expected a whole number, got "1:30"'),
@@ -230,6 +232,22 @@ def test_errors_of_unreadable_files(content: bytes, expected: str, tmp_path: Pat
     path = tmp_path / "bad.yaml"
     path.write_bytes(content)
     assert expected in problem(preset=path, prompt=None if b"prompt" in content else PROMPT)
+
+
+def test_a_config_is_a_small_regular_file(tmp_path: Path) -> None:
+    sparse, pipe = tmp_path / "sparse.yaml", tmp_path / "pipe.yaml"
+    with sparse.open("wb") as file:
+        file.truncate(60_000_000_000)
+    os.mkfifo(pipe)
+    assert problem(preset=sparse) == f"{sparse}: no config: expected at most 1,048,576 bytes, got 60,000,000,000"
+    for path in (pipe, Path("/dev/zero")):
+        assert problem(preset=path) == f"{path}: no config: is not a regular file"
+
+
+@pytest.mark.parametrize("name", ["/proc/kmsg", "/proc/self/environ"])
+def test_system_files_are_not_read_as_configs(name: str) -> None:
+    if os.access(name, os.R_OK):
+        assert problem(preset=Path(name)).startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("text", ["1:30", "1:" * 50_000 + "1", "0x" + "f" * 50_000])
