@@ -110,8 +110,9 @@ def test_recorded_steps_are_antialiased_like_the_others():
         cfg = replace(CONFIG, renderer=RendererConfig(deterministic=True, rasterize_mode=mode))
         results[mode] = [optimize_with(kind, PriorOnGpu(pixel_latents=True), cfg)[0] for kind in (Steps, RecordedSteps)]
     one, other = results["antialiased"]
-    assert max(distance(one, other).values()) < CLOSE
-    assert max(distance(one, results["classic"][0]).values()) > 0.1
+    to_eager, to_classic = distance(one, other), distance(one, results["classic"][0])
+    assert max(to_eager.values()) < CLOSE
+    assert max(to_classic.values()) > 2 * CLOSE  # so that the recorded steps cannot have ignored the mode
 
 
 @pytest.mark.parametrize("estimator", [ISMConfig(), SDIConfig()], ids=lambda cfg: cfg.kind)

@@ -40,6 +40,9 @@ def test_native_matches_reference(name, antialiased, use_simd):
 @pytest.mark.parametrize("name", SCENES)
 def test_gsplat_matches_reference(name, antialiased):
     pytest.importorskip("gsplat")
+    if name == "needles" and antialiased:
+        # Its compensation subtracts two nearly equal products in float32: colors of needles are off by 0.004.
+        pytest.skip("gsplat loses the determinant of needles to rounding")
     scene, options = SCENES[name](), {"offsets": False, "normals": False, "antialiased": antialiased}
     expected = draw(splat_reference.rasterize, scene, torch.float64, **options)
     actual = draw(splat_gsplat.rasterize, scene, torch.float32, "cuda", **options)

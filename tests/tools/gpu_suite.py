@@ -46,6 +46,7 @@ class Result:
     failed: int
     skipped: int
     problem: str  # empty if there is none
+    tool_crashed: bool = False  # the sanitizer itself ended on a signal, with no test run
 
     def row(self) -> str:
         """A line of the summary's table."""
@@ -97,7 +98,10 @@ def _run_sanitized(tool: str, file: str, logs: Path) -> Result:
         options += ["--launch-count", str(RACECHECK_LAUNCHES)]
     filters = [word for name in KERNELS for word in ("--kernel-name", f"kernel_substring={name}")]
     command = [sanitizer, "--tool", tool, "--error-exitcode", str(FOUND_SOMETHING), *options, *filters]
-    return _run(tool, f"{tool} {file}", command, [str(ROOT / file)], logs)
+    result = _run(tool, f"{tool} {file}", command, [str(ROOT / file)], logs)
+    if result.tool_crashed:  # seen in the first process on a machine: before the first test, with no fault of a test
+        result = _run(tool, f"{tool} {file} again", command, [str(ROOT / file)], logs)
+    return result
 
 
 def _run(runs: str, name: str, before: Sequence[str], tests: Sequence[str], logs: Path) -> Result:
@@ -119,7 +123,8 @@ def _run(runs: str, name: str, before: Sequence[str], tests: Sequence[str], logs
         problem = f"sanitizer: {found[0].strip() if found else 'see the log'}"
     elif code:
         problem = f"exit code {code}"
-    return Result(name, counts.get("passed", 0), failed, counts.get("skipped", 0), problem)
+    tool_crashed = bool(before) and code < 0 and not counts
+    return Result(name, counts.get("passed", 0), failed, counts.get("skipped", 0), problem, tool_crashed)
 
 
 def _summary(results: Sequence[Result]) -> str:
