@@ -119,7 +119,7 @@ SDS3D_FN float object_distance(const float* parts, unsigned seen, Vec p, int* ne
     return fmaxf(solid, cut);
 }
 
-SDS3D_FN bool second_colour(const float* part, Vec p) {
+SDS3D_FN bool second_color(const float* part, Vec p) {
     Vec q = to_local(part, p);
     float s = part[PATTERN_SCALE];
     switch (int(part[PATTERN])) {
@@ -147,7 +147,7 @@ SDS3D_FN Vec shade(const float* parts, unsigned all, Vec p, const Vec& light, Ve
     n = n * (1.0f / fmaxf(length(n), 1e-9f));
     *normal = n;
     const float* part = parts + index * COLUMNS;
-    const float* c = part + (second_colour(part, p) ? COLOR2 : COLOR);
+    const float* c = part + (second_color(part, p) ? COLOR2 : COLOR);
     float reach = 0.12f, open = clampf((object_distance(parts, all, p + n * reach, nullptr) - d0) / reach, 0.0f, 1.0f);
     float key = fmaxf(dot(n, light), 0.0f), shine = part[SHINE];
     if (shine > 1.5f)  // gives light itself: paler than its color, and no shadow falls on it

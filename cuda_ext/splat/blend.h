@@ -8,7 +8,7 @@ INLINE V sigma_at(const Record& r, V dx, float dy) {
 
 constexpr int COLUMNS = TILE / LANES, STRIPS = TILE * COLUMNS;
 
-INLINE V lane_centres() { return V{0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f, 6.5f, 7.5f}; }
+INLINE V lane_centers() { return V{0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f, 6.5f, 7.5f}; }
 
 INLINE int at_least(int a, int b) { return a > b ? a : b; }
 INLINE int at_most(int a, int b) { return a < b ? a : b; }
@@ -40,10 +40,10 @@ static void blend_tile(State& state, const sds3d_splat_scene& scene, const sds3d
     Strip strips[STRIPS];
     I lasts[STRIPS];
     uint64_t open = 0;  // strips with an unfinished pixel; STRIPS <= 64
-    const V centres = lane_centres(), zero = splat(0.0f), one = splat(1.0f);
+    const V centers = lane_centers(), zero = splat(0.0f), one = splat(1.0f);
     for (int s = 0; s < STRIPS; ++s) {
         const int y = top + s / COLUMNS, x = left + s % COLUMNS * LANES;
-        const I inside = y < height ? splat(float(x)) + centres < splat(float(width)) : I{};
+        const I inside = y < height ? splat(float(x)) + centers < splat(float(width)) : I{};
         strips[s] = {select(inside, one, -one), zero, zero, zero, zero, zero, zero, zero};
         lasts[s] = ~I{};
         if (any(inside)) open |= uint64_t(1) << s;
@@ -58,7 +58,7 @@ static void blend_tile(State& state, const sds3d_splat_scene& scene, const sds3d
             for (int column = reach.s0; column < reach.s1; ++column) {
                 const int s = y * COLUMNS + column;
                 Strip& p = strips[s];
-                const V dx = splat(r.u - float(left + column * LANES)) - centres;
+                const V dx = splat(r.u - float(left + column * LANES)) - centers;
                 const V sigma = sigma_at(r, dx, dy);
                 const I drawn = (sigma <= sigma_max) & (p.transmittance > zero);
                 if (!any(drawn)) continue;
@@ -129,7 +129,7 @@ static void blend_tile_backward(State& state, const sds3d_splat_scene& scene, co
     };
     Strip strips[STRIPS];
     I lasts[STRIPS];
-    const V centres = lane_centres(), zero = splat(0.0f), one = splat(1.0f);
+    const V centers = lane_centers(), zero = splat(0.0f), one = splat(1.0f);
     const size_t base = (size_t(view) * state.num_tiles() + tile) * (TILE * TILE);
     const float* background = scene.backgrounds + size_t(view) * 3;
     int last = -1;
@@ -174,7 +174,7 @@ static void blend_tile_backward(State& state, const sds3d_splat_scene& scene, co
             for (int column = reach.s0; column < reach.s1; ++column) {
                 const int s = y * COLUMNS + column;
                 Strip& p = strips[s];
-                const V dx = splat(r.u - float(left + column * LANES)) - centres;
+                const V dx = splat(r.u - float(left + column * LANES)) - centers;
                 const V sigma = sigma_at(r, dx, dy);
                 const I drawn = (sigma <= sigma_max) & (index <= lasts[s]);
                 if (!any(drawn)) continue;

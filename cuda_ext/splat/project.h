@@ -90,7 +90,7 @@ struct Projected {
     V n2;             // its square: the determinant of the image covariance without the low-pass filter
     V det;            // and with it
     V a, b, c;        // conic
-    V sign;           // +-1: turns the shortest axis towards the camera
+    V sign;           // +-1: turns the shortest axis toward the camera
 };
 
 INLINE void project_splats(Projected& o, const Splats& s, const View& view) {

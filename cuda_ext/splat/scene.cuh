@@ -38,7 +38,7 @@ struct Params {
     const float* means2d_offsets;    // [C, N, 2] pixels, or null
 
     float4* records;                 // [C, N, 2] see Record; zeros where nothing is visible
-    float4* splat_normals;           // [C, N] world-space normal towards the camera, or null: no normals are rasterized
+    float4* splat_normals;           // [C, N] world-space normal toward the camera, or null: no normals are rasterized
     float* radii;                    // [C, N] pixels, 0 = not visible
     unsigned* cursors;               // [T] zero at first; splats of each tile, then where the next one goes
     unsigned* tile_starts;           // [T + 1] into `keys`
@@ -176,7 +176,7 @@ struct Projected {
     float n[3];                  // t[0] x t[1]; its square is the determinant without the low-pass filter
     float det;                   // determinant of the image covariance
     float l00, l10, l11;         // Cholesky factor of the conic
-    float sign;                  // +-1: turns the shortest axis towards the camera
+    float sign;                  // +-1: turns the shortest axis toward the camera
 };
 
 static __device__ __forceinline__ float squared_n(const Projected& o) {

@@ -73,7 +73,7 @@ private:
     int num_tasks_ = 0, seats_ = 0, running_ = 0, num_workers_ = 0;
 };
 
-// Never destroyed: its threads may outlive main. A forked child has none of them, so it gets a pool of its own.
+// Never destroyed: its threads may outlive main. A forked child has none of them, so it gets a new pool.
 Pool& pool() {
     static std::mutex mutex;
     static Pool* current = nullptr;
