@@ -39,7 +39,7 @@ def finish(
     scene: Scene,
     *,
     seconds: dict[str, float] | None = None,  # of the earlier stages, for the report
-    guard: dict[str, int] | None = None,  # counts of non-finite predictions, for the report
+    nonfinite: dict[str, Any] | None = None,  # counts of non-finite predictions, for the report
     unread_texts: dict[str, str] | None = None,  # kinds.unread_texts_of, for the report
     note: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def finish(
         "seconds": {name: round(value, 3) for name, value in {**(seconds or {}), **made}.items()},
         "peak_memory_bytes": peak_memory(),
         **scene.size(),
-        "bad_answers": {"skipped": 0, "rollbacks": 0} | (guard or {}),
+        "nonfinite_predictions": {"skipped": 0, "rollbacks": 0, "stages": {}} | (nonfinite or {}),
         **mesh_report,
         "versions": versions(),
         "cpu_threads": torch.get_num_threads(),

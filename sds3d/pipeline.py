@@ -29,7 +29,8 @@ def make_asset(
         if not result.finished:
             return None
         observer.finishing()
+        nonfinite = {**result.guard.numbers(), "stages": result.skipped}
         return finish(
             cfg, run, result.scene,
-            seconds=result.seconds, guard=result.guard.numbers(), unread_texts=unread, note=observer.note,
+            seconds=result.seconds, nonfinite=nonfinite, unread_texts=unread, note=observer.note,
         )  # fmt: skip

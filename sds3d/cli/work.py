@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sds3d.config.schema import Config, PriorConfig
 from sds3d.native.devices import begin_context
 from sds3d.native.gc_pause import no_collection
-from sds3d.priors.kinds import GUESSED, kind_of, unseen_words_of
+from sds3d.priors.kinds import GUESSED, kind_of, nonfinite_remedy, unseen_words_of
 from sds3d.priors.weights import Found
 from sds3d.representations.viewers import OPENED_BY as SCENE_OPENED_BY
 from sds3d.runs.folder import RunFolder
@@ -112,6 +112,16 @@ next:
     return text
 
 
+def skipped_text(cfg: Config, report: dict[str, Any]) -> str:
+    """A line for each stage in which non-finite predictions were skipped, such as "\nwarning: ..."; mostly empty."""
+    remedies = {stage.name: nonfinite_remedy(cfg.prior_of(stage)) for stage in cfg.stages}
+    return "".join(
+        f"\nwarning: {counts['skipped']} of {counts['blocks']} predictions of the prior in stage {name} were not "
+        f"finite and had no effect; {remedies[name]}"
+        for name, counts in report["nonfinite_predictions"]["stages"].items()
+    )
+
+
 def _work(
     cfg: Config, run: RunFolder, signals: Signals, found: Mapping[PriorConfig, Found] | None, priors: Priors | None
 ) -> int:
@@ -134,7 +144,7 @@ def _work(
         progress.close()
     if report is None:
         return _report_stopped(run)
-    print(f"finished: {run.path}\n" + outputs_text(cfg, run))
+    print(f"finished: {run.path}\n" + outputs_text(cfg, run) + skipped_text(cfg, report))
     return 0
 
 

@@ -45,8 +45,12 @@ def draw_noise(latents: Tensor, generator: Generator) -> Tensor:
 
 
 def predict(prior: Prior, noisy: Tensor, timesteps: Tensor, condition: Condition, *texts: Tensor) -> list[Tensor]:
-    """Predicted noise [C, Z, h, w] for each of `texts`, from one call of the prior."""
-    return prior.predict_noise(noisy, timesteps, texts, condition.cameras, condition.backgrounds)
+    """Predicted noise [C, Z, h, w] for each of `texts`, from one call of the prior.
+
+    Infinities become nan, since clipping to the range of an image would turn them into valid targets.
+    """
+    predictions = prior.predict_noise(noisy, timesteps, texts, condition.cameras, condition.backgrounds)
+    return [prediction.masked_fill(prediction.isinf(), torch.nan) for prediction in predictions]
 
 
 def guide(text: Tensor, negative: Tensor, guidance_scale: float) -> Tensor:

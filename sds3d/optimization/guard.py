@@ -1,4 +1,7 @@
-"""What a run does about predictions that are not finite: skip them, go back with smaller steps, abort."""
+"""What a run does about predictions that are not finite: skip them, go back with smaller steps, abort.
+
+Too few in a row for that may be all that a short stage has, which the loop checks at the end of a stage.
+"""
 
 from __future__ import annotations
 

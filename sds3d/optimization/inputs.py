@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,6 +36,11 @@ class Inputs:
     generator: Generator  # of the estimator, on the device
     rate: float = 1.0  # factor of all learning rates
     fraction_of_T: float = 0.0  # noise level of the first orbit, for the log
+
+
+def count_blocks(stage: StageConfig) -> int:
+    """The number of blocks of `stage`, each of which has its own target."""
+    return math.ceil(stage.steps / stage.prior_every)
 
 
 def blocks(stages: tuple[StageConfig, ...], first_step: int) -> Iterator[Block]:

@@ -18,11 +18,11 @@ from sds3d.imaging.png import png, render_row
 from sds3d.interfaces import FusedScene, Prior, Scene
 from sds3d.optimization.checkpoint import collect, restore
 from sds3d.optimization.guard import MAX_ROLLBACKS, Diverged, Guard
-from sds3d.optimization.inputs import Block, Inputs, blocks, sample_inputs, step_generator
+from sds3d.optimization.inputs import Block, Inputs, blocks, count_blocks, sample_inputs, step_generator
 from sds3d.optimization.step import Steps
 from sds3d.optimization.threads import use_threads
 from sds3d.priors.cache import Priors
-from sds3d.priors.kinds import kind_of
+from sds3d.priors.kinds import nonfinite_remedy
 from sds3d.renderers.scenes import build_scene
 from sds3d.runs.folder import RunFolder
 
@@ -64,6 +64,7 @@ class Optimized:
     step: int
     seconds: dict[str, float]  # wall time of loading and of each stage, earlier sessions of the run included
     guard: Guard
+    skipped: dict[str, dict[str, int]]  # of each stage with skipped blocks: their number and that of all its blocks
 
 
 def optimize(cfg: Config, run: RunFolder, priors: Priors, observer: Observer, stop: Callable[[], bool]) -> Optimized:
@@ -106,6 +107,7 @@ class Attempt:
             restore(self.optimizer, "adam", checkpoint.tensors)
         self.seconds: dict[str, float] = dict(state.get("seconds", {}))
         self.guard = guard or Guard(**state.get("guard", {}))
+        self.skipped: dict[str, int] = dict(state.get("skipped", {}))  # blocks by stage, without those undone
         self.step = checkpoint.step if checkpoint else 0
         self.stage = cfg.stages[0]
         self.steps: Steps | None = None
@@ -165,12 +167,17 @@ class Attempt:
         self.next_inputs = self.sample(following, steps.prior) if following and keeps_prior else None
         outcome = steps.finish()
         self.step = block.step + block.length
-        numbers: dict[str, float] = {} if outcome.target_is_finite else {"skipped": self.guard.skipped + 1}
+        numbers: dict[str, float] = {}
+        if not outcome.target_is_finite:
+            numbers["skipped"] = self.guard.skipped + 1
+            self.skipped[stage.name] = self.skipped.get(stage.name, 0) + 1
         if math.isfinite(outcome.loss):
             numbers["loss"] = outcome.loss
         numbers |= self.scene.size() | {"t": inputs.fraction_of_T}
         self.run.log(self.step, **numbers)
         self.guard.observe(outcome.target_is_finite, outcome.scene_is_finite)
+        if self.skipped.get(stage.name) == (count := count_blocks(stage)):  # which its last block shows
+            raise Diverged(f"none of the {count} predictions of the prior in stage {stage.name} was finite")
         return numbers
 
     def sample(self, block: Block, prior: Prior) -> Inputs:
@@ -182,7 +189,8 @@ class Attempt:
         """Writes a checkpoint and a preview."""
         tensors = collect({"scene": self.scene, "adam": self.optimizer, "estimator": steps.estimator(stage)})
         threads = torch.get_num_threads()
-        state = {"seconds": self.seconds, "guard": self.guard.numbers(), "stage": stage.name, "threads": threads}
+        state = {"seconds": self.seconds, "guard": self.guard.numbers(), "skipped": self.skipped}
+        state |= {"stage": stage.name, "threads": threads}
         self.run.save_checkpoint(self.step, tensors, state)
         self.run.save_preview(self.step, png(render_row(self.scene.render, self.priors.device)))
 
@@ -192,7 +200,9 @@ class Attempt:
 
     def result(self, finished: bool) -> Optimized:
         """The scene, with what the report needs."""
-        return Optimized(self.scene, finished, self.step, self.seconds, self.guard)
+        counts = {stage.name: count_blocks(stage) for stage in self.cfg.stages}
+        skipped = {name: {"skipped": number, "blocks": counts[name]} for name, number in self.skipped.items()}
+        return Optimized(self.scene, finished, self.step, self.seconds, self.guard, skipped)
 
 
 def failure(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
@@ -200,10 +210,9 @@ def failure(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
     stage = attempt.stage
     report = {"step": attempt.step, "stage": stage.name, "reason": reason, **attempt.guard.numbers()}
     run.save_failure(report)
-    remedy = kind_of(attempt.cfg.prior_of(stage)).remedy
     return UserError(
         f"{run.path}: {reason}, at step {attempt.step} (stage {stage.name}), and again after each of "
-        f"{MAX_ROLLBACKS - 1} returns with smaller steps; {remedy}, a lower guidance_scale or another seed; "
+        f"{MAX_ROLLBACKS - 1} returns with smaller steps; {nonfinite_remedy(attempt.cfg.prior_of(stage))}; "
         "failed.json has the counts"
     )
 

@@ -147,7 +147,7 @@ class RecordedSteps(Steps):
         else:
             for buffer, value in zip(self.target, found, strict=True):
                 buffer.copy_(value)
-        self.bad.copy_(~torch.isfinite(found.images).all())
+        self.bad.copy_(~found.is_finite())
         return self.graphs is not None
 
     def finder(self, stage: StageConfig, lasting: bool) -> Callable[..., Tensor | tuple[Tensor, ...]]:

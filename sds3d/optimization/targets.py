@@ -22,9 +22,9 @@ class Target(NamedTuple):
     images: Tensor  # [C, I, R, R], I = 3 or, with normals, 6
     weights: Tensor  # [C, 1, 1, 1]
 
-    def is_finite(self) -> bool:
-        """Whether all images are finite; waits for the GPU."""
-        return bool(torch.isfinite(self.images).all())
+    def is_finite(self) -> Tensor:
+        """Whether all images and weights are finite, a truth value []."""
+        return torch.isfinite(self.images).all() & torch.isfinite(self.weights).all()
 
 
 def shown(prior: Prior, render: Render, cameras: Cameras) -> Tensor:
@@ -54,6 +54,7 @@ def find_target(prior: Prior, images: Tensor, estimate: Callable[[Tensor], Tenso
     with torch.no_grad():
         probe = slope * (PROBE / slope.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-30))
         change = prior.encode_images(images + probe) - latents.detach()
-        curvature = change.square().sum((1, 2, 3), keepdim=True) / probe.square().sum((1, 2, 3), keepdim=True)
-        curvature = curvature.nan_to_num(0.0).clamp_min(1e-8) / len(images)  # 0 / 0 where the gradient is 0
+        energy = probe.square().sum((1, 2, 3), keepdim=True)
+        curvature = change.square().sum((1, 2, 3), keepdim=True) / energy
+        curvature = curvature.masked_fill(energy == 0, 0).clamp_min(1e-8) / len(images)  # where the gradient is 0
         return Target(images - slope / curvature, curvature)

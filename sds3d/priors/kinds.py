@@ -91,6 +91,11 @@ def kind_of(cfg: PriorConfig) -> PriorKind:
             assert_never(cfg)
 
 
+def nonfinite_remedy(cfg: PriorConfig) -> str:
+    """What a user can do about non-finite predictions of the prior that `cfg` describes."""
+    return f"{kind_of(cfg).remedy}, a lower guidance_scale or another seed"
+
+
 def named_priors(cfg: Config) -> dict[PriorConfig, str]:
     """The priors of all stages of a run, each with the first config key that refers to it."""
     priors: dict[PriorConfig, str] = {}

@@ -275,6 +275,31 @@ def test_make_asset_hands_over_the_prompt_as_it_is(prompt: str, makefile: Path) 
 
 
 @pytest.mark.usefixtures("with_terminal")
+def test_the_closing_lines_name_the_stages_with_skipped_predictions(monkeypatch, tmp_path, capsys) -> None:
+    skipped = {"detail": {"skipped": 2, "blocks": 40}, "crisp": {"skipped": 8, "blocks": 9}}
+    result = SimpleNamespace(
+        finished=True, scene=None, seconds={}, guard=Guard(skipped=10, in_a_row=8), skipped=skipped
+    )
+    reports: list[dict] = []
+
+    def finish(*args: object, nonfinite: dict, **options: object) -> dict:
+        reports.append({"nonfinite_predictions": nonfinite})
+        return reports[-1]
+
+    monkeypatch.setattr("sds3d.pipeline.optimize", lambda *args: result)
+    monkeypatch.setattr("sds3d.pipeline.finish", finish)
+    cfg = Config(prompt="a red mushroom", device="cpu", out=str(tmp_path))
+    assert work(cfg, RunFolder.create(cfg)) == 0
+    last = capsys.readouterr().out.splitlines()[-2:]
+    effect = "were not finite and had no effect; check the prior's weights, a lower guidance_scale or another seed"
+    assert last == [
+        f"warning: 2 of 40 predictions of the prior in stage detail {effect}",
+        f"warning: 8 of 9 predictions of the prior in stage crisp {effect}",
+    ]
+    counts = {"skipped": 10, "in_a_row": 8, "rollbacks": 0, "stages": skipped}
+    assert reports == [{"nonfinite_predictions": counts}]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_finishing_leaves_nothing_half_written(number, monkeypatch, tmp_path, capsys) -> None:
     def interrupted(cfg: Config, run: RunFolder, *args: object, **kwargs: object) -> None:
@@ -285,7 +310,7 @@ def test_a_signal_while_finishing_leaves_nothing_half_written(number, monkeypatc
 
         atomic_write(run.path / "mesh.glb", write)
 
-    result = SimpleNamespace(finished=True, scene=None, seconds={}, guard=Guard())
+    result = SimpleNamespace(finished=True, scene=None, seconds={}, guard=Guard(), skipped={})
     monkeypatch.setattr("sds3d.pipeline.optimize", lambda *args: result)
     monkeypatch.setattr("sds3d.pipeline.finish", interrupted)
     cfg = Config(prompt="a red mushroom", device="cpu", out=str(tmp_path))

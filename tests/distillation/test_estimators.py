@@ -42,6 +42,24 @@ def test_the_target_is_an_image_where_latents_are_pixels(cfg, condition):
 
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_nonfinite_predictions_are_not_clipped_to_an_image(cfg, value, condition):
+    """They must reach the target, so that the step is skipped."""
+
+    class Overflowing(GaussianPrior):
+        def predict_noise(self, *args):
+            predictions = super().predict_noise(*args)
+            for prediction in predictions[:1]:  # of the prompt
+                prediction[2, 0, 1, 1] = value
+            return predictions
+
+    gradient = estimate(cfg, Overflowing(0.5, torch.float64, pixel_latents=True), condition, 600)
+    expected = torch.zeros_like(gradient, dtype=torch.bool)
+    expected[2, 0, 1, 1] = True
+    assert torch.equal(~gradient.isfinite(), expected)
+
+
+@pytest.mark.parametrize("cfg", CONFIGS, ids=kind)
 @pytest.mark.parametrize("times", [(150, 820), (20, 410)])
 def test_orbits_are_independent(cfg, times, condition):
     """The gradients of two orbits at different noise levels equal those of each orbit alone."""

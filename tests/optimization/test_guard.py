@@ -129,6 +129,51 @@ def test_a_nonfinite_scene_rolls_back_at_once(cfg, tmp_path, monkeypatch):
     assert all(torch.isfinite(x).all() for x in result.scene.tensors().values())
 
 
+def with_a_last_stage(cfg, blocks):
+    """A run of 4 blocks and of a stage of so many, with a checkpoint after each."""
+    first, last = replace(cfg.stages[0], steps=8), replace(cfg.stages[0], name="crisp", steps=2 * blocks - 1)
+    return replace(cfg, stages=(first, last), checkpoint=replace(cfg.checkpoint, every_steps=1))
+
+
+@pytest.mark.parametrize("blocks", [1, PATIENCE - 1])
+def test_a_stage_without_a_finite_target_ends_the_run(cfg, tmp_path, monkeypatch, blocks):
+    two = with_a_last_stage(cfg, blocks)
+    run, progress, calls, _, go = run_with(two, tmp_path, monkeypatch, lambda k: k >= 4)
+    reason = f"none of the {blocks} predictions of the prior in stage crisp was finite"
+    with pytest.raises(UserError, match=rf"{reason}, at step .* \(stage crisp\).*the prior's weights.*another seed"):
+        go()
+    assert len(progress.notes) == 2 and all(reason in note and "going back" in note for note in progress.notes)
+    assert len(calls) == 4 + 3 * blocks
+    report = json.loads((run.path / "failed.json").read_text())
+    assert (report["stage"], report["reason"]) == ("crisp", reason)
+    assert run.load_latest().step == 8 and not run.finished
+
+
+def test_a_stage_without_a_finite_target_is_tried_again(cfg, tmp_path, monkeypatch):
+    two = with_a_last_stage(cfg, 4)
+    _, progress, _, rates, go = run_with(two, tmp_path, monkeypatch, lambda k: k in range(4, 8))
+    result = go()
+    assert result.finished and len(progress.notes) == 1 and rates[-4:] == [0.5] * 4
+    assert result.guard == Guard(skipped=4, rollbacks=1) and result.skipped == {}  # of the blocks that count
+
+
+def test_a_stopped_run_remembers_how_many_blocks_of_the_stage_it_skipped(cfg, tmp_path, monkeypatch):
+    two = with_a_last_stage(cfg, 6)
+    run, _, _, _, go = run_with(two, tmp_path, monkeypatch, lambda k: k >= 4)
+    stops = iter([False] * 6 + [True])
+    assert not optimize_alone(two, run, RecordingObserver(), lambda: next(stops)).finished
+    with pytest.raises(UserError, match="none of the 6 predictions of the prior in stage crisp was finite"):
+        go()
+
+
+def test_skipped_blocks_are_counted_by_stage(cfg, tmp_path, monkeypatch):
+    two = with_a_last_stage(cfg, 9)
+    *_, go = run_with(two, tmp_path, monkeypatch, lambda k: k in (0, 2, *range(5, 13)))
+    result = go()
+    assert result.finished and result.guard == Guard(skipped=10, in_a_row=8)
+    assert result.skipped == {"shape": {"skipped": 2, "blocks": 4}, "crisp": {"skipped": 8, "blocks": 9}}
+
+
 def test_the_guard_counts_targets_in_a_row():
     guard = Guard()
     for _ in range(PATIENCE - 1):

@@ -96,3 +96,19 @@ def test_nonfinite_gradients_stay_nonfinite():
     for lasting in (True, False):
         assert not find_target(CurvedEncoder(), IMAGES, broken, lasting).is_finite()
     assert not Target(torch.tensor([torch.inf]), torch.ones(1)).is_finite()
+    assert not Target(torch.ones(1), torch.tensor([torch.inf])).is_finite()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_an_encoder_that_overflows_at_the_probe_gives_no_target(value):
+    """Only the second call of the encoder: the slope is finite, the curvature is not."""
+
+    class Overflowing(CurvedEncoder):
+        is_first = True
+
+        def encode_images(self, images):
+            latents = super().encode_images(images)
+            latents, self.is_first = (latents if self.is_first else latents * value), False
+            return latents
+
+    assert not find_target(Overflowing(), IMAGES, torch.ones_like, lasting=True).is_finite()
