@@ -1,4 +1,4 @@
-"""A folder of the user's meshes, GLB and OBJ, with captions in its captions.jsonl.
+"""A folder of the user's meshes, GLB, glTF and OBJ, with captions in its captions.jsonl.
 
 A line is {"file": "chair.glb", "caption": "a red chair"} or has "captions": [...]; a file may have several lines.
 """
@@ -19,7 +19,8 @@ from torch import Tensor
 
 from sds3d.errors import UserError
 from sds3d.files import read_regular
-from sds3d.mesh.foreign import SUFFIXES, Solid, read_solid
+from sds3d.mesh.foreign import SUFFIXES, read_solid
+from sds3d.mesh.importers.solid import Solid
 from sds3d.procedural.render_solid import normalize, render_solid
 from sds3d.procedural.views import NUM_VIEWS, sample_views, to_bytes
 
@@ -66,10 +67,12 @@ def render_library(
         except UserError as error:
             report(f"{name!r}: skipped: {error}")
             continue
+        for note in solid.notes:
+            report(f"{name!r}: {note}")
         objects.append(_draw(name, tuple(captions[name]), solid, seed, device, num_rings, normals))
     if not objects:
         raise UserError(
-            f"{folder}: no mesh of it can be used, as reported above; expected files named *.glb or *.obj and "
+            f"{folder}: no mesh of it can be used, as reported above; expected files named *.glb, *.gltf or *.obj and "
             f'{CAPTIONS} with lines like {{"file": "chair.glb", "caption": "a red chair"}}'
         )
     return objects

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sds3d.cameras import Cameras
 from sds3d.imaging.srgb import to_srgb
-from sds3d.mesh.foreign import Solid
+from sds3d.mesh.importers.solid import Solid
 from sds3d.mesh.raster import interpolate, rasterize
 from sds3d.mesh.render import sample_texture, supersampled
 

@@ -1,4 +1,4 @@
-"""Meshes that other programs wrote: what is refused, and that what is read has its colors."""
+"""Meshes that other programs wrote: what is refused, and that pictures are held once."""
 
 import json
 import struct
@@ -11,87 +11,91 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from sds3d.errors import UserError
-from sds3d.mesh import foreign
-from sds3d.mesh.foreign import read_solid
-
-
-def solid_of(folder, name):
-    return read_solid(name, {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")})
-
-
-def glb(header, binary=b""):
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 4)
-    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
-
-
-def triangle(vertices=((0, 0, 0), (1, 0, 0), (0, 1, 0)), **changes):
-    """A GLB of one triangle, its header updated by `changes`, its primitive by `primitive`."""
-    colors = np.uint16([[65535, 0, 0], [65535, 0, 0], [65535, 0, 0]])
-    binary = np.float32(vertices).tobytes() + colors.tobytes() + b"\0\0"
-    primitive = {"attributes": {"POSITION": 0}} | changes.pop("primitive", {})
-    header = {
-        "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [primitive]}], "buffers": [{"byteLength": len(binary)}],
-        "bufferViews": [{"buffer": 0, "byteLength": 36}, {"buffer": 0, "byteOffset": 36, "byteLength": 18}],
-        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"},
-                      {"bufferView": 1, "componentType": 5123, "count": 3, "type": "VEC3"}],
-    }  # fmt: skip
-    return glb(header | changes, binary)
-
-
-def test_colors_of_vertices_multiply_the_factor_of_their_material(tmp_path):
-    material = {"pbrMetallicRoughness": {"baseColorFactor": [1.0, 1.0, 1.0, 1.0]}}
-    data = triangle(primitive={"attributes": {"POSITION": 0, "COLOR_0": 1}, "material": 0}, materials=[material])
-    (tmp_path / "x.glb").write_bytes(data)
-    assert solid_of(tmp_path, "x.glb").colors.tolist() == [[1, 0, 0]] * 3
-
+from sds3d.mesh.importers import beside, solid
+from tests.helpers.foreign_meshes import solid_of, triangle
 
 CORNERS = b"v 0 0 0\nv 1 0 0\nv 0 1 0\n"
+MATERIAL = {"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}
+PAINTED = {"attributes": {"POSITION": 0}, "material": 0}
+MESHOPT = "EXT_meshopt_compression"
+FALLBACK = [{"buffer": 1, "byteLength": 10**6, "extensions": {MESHOPT: {"buffer": 0, "byteLength": 36}}}]
 BAD = {
-    "empty.glb": (b"", "is not a whole GLB file"),
-    "text.glb": (b"a chair, and more text", "is not a whole GLB file"),
-    "cut.glb": (triangle()[:-40], "cannot be read"),
+    "empty.glb": (b"", "is not a whole GLB or glTF file"),
+    "text.glb": (b"a chair, and more text", "is not a whole GLB or glTF file"),
+    "deep.gltf": (b"[" * 100_000, "is not a whole GLB or glTF file"),
+    "list.gltf": (b"[]", "is not a whole GLB or glTF file"),
+    "cut.glb": (triangle()[:-40], "is not a whole GLB or glTF file .*40 bytes are missing at its end"),
+    "one.glb": (b"glTF" + struct.pack("<IIII", 1, 3964, 3944, 0), "is glTF 1.0; expected 2.0"),
+    "one.gltf": (json.dumps({"asset": {"version": "1.0"}}).encode(), "is glTF 1.0; expected 2.0"),
     "no_faces.glb": (triangle(meshes=[], nodes=[], scenes=[{}]), "has no triangles"),
     "nan.glb": (triangle([(np.nan, 0, 0), (1, 0, 0), (0, 1, 0)]), "vertices hold NaN or infinity"),
     "point.glb": (triangle([(1, 1, 1)] * 3), "has no extent"),
-    "bomb.glb": (triangle(accessors=[{"componentType": 5126, "count": 10**12, "type": "VEC3"}]), "at most 16,000,000"),
-    "minus.glb": (triangle(accessors=[{"count": 10**12}, {"count": -(10**12)}]), "count is not a non-negative integer"),
-    "views.glb": (triangle(bufferViews=[{"buffer": 0, "byteLength": 10**4}] * 10), "have 6 items; .* all in the file"),
+    "bomb.glb": (triangle(accessors=[{"componentType": 5126, "count": 10**12, "type": "VEC3"}]), "at most 20 triang"),
+    "zeros.glb": (triangle(accessors=[{"componentType": 5126, "count": 10**8, "type": "VEC3"},
+                                      {"bufferView": 1, "componentType": 5123, "count": 3, "type": "SCALAR"}],
+                           primitive={"attributes": {"POSITION": 0}, "indices": 1}), "at most 16,000,000"),
+    "minus.glb": (triangle(accessors=[{"count": 10**12}, {"count": -(10**12)}],
+                           primitive={"attributes": {"POSITION": 1}}), "count is not a non-negative integer"),
+    "index.glb": (triangle(primitive={"attributes": {"POSITION": -1}}), "index of accessors is not a non-negative"),
+    "signed.glb": (triangle(scenes=[{"nodes": [-1]}]), "index of nodes is not a non-negative integer: '-1'"),
+    "views.glb": (triangle(bufferViews=[{"buffer": 0, "byteLength": 10**4}]), "is cut short: its buffers hold less"),
+    "stride.glb": (triangle(bufferViews=[{"buffer": 0, "byteLength": 36, "byteStride": 20}]), "is cut short"),
     "draco.glb": (triangle(extensionsRequired=["KHR_draco_mesh_compression"]), "needs 'KHR_draco_mesh_compression'"),
-    "texcoord.glb": (triangle(primitive={"attributes": {"POSITION": 0, "TEXCOORD_0": 1}}), "coordinates in integers"),
-    "colors16.glb": (triangle(primitive={"attributes": {"POSITION": 0, "COLOR_0": 1}}), "16-bit vertex colors"),
-    "outside.glb": (triangle(buffers=[{"byteLength": 56, "uri": "../secret.bin"}]), "refers to '../secret.bin': no"),
-    "picture.glb": (
-        triangle(images=[{"uri": "data:image/png;base64,AAAA"}], textures=[{"source": 0}],
-                 materials=[{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
-                 primitive={"attributes": {"POSITION": 0}, "material": 0}),
-        "a texture that cannot be read",
+    "draco_too.glb": (
+        triangle(accessors=[{"componentType": 5126, "count": 3, "type": "VEC3"}],
+                 primitive={"attributes": {"POSITION": 0}, "extensions": {"KHR_draco_mesh_compression": {}}}),
+        "needs 'KHR_draco_mesh_compression'",
     ),
-    "index.obj": (CORNERS + b"f 1 2 9\n", "cannot be read"),
+    "meshopt.glb": (triangle(extensionsRequired=[MESHOPT], bufferViews=FALLBACK), f"needs '{MESHOPT}'"),
+    "fallback.glb": (triangle(bufferViews=FALLBACK, buffers=[{"byteLength": 56}, {"byteLength": 10**6}]),
+                     "has a buffer without content; export it without compression"),
+    "instances.glb": (triangle(nodes=[{"mesh": 0, "extensions": {"EXT_mesh_gpu_instancing": {}}}]),
+                      "needs 'EXT_mesh_gpu_instancing'"),
+    "circle.glb": (triangle(nodes=[{"mesh": 0, "children": [0]}]), "in two places or below itself: number 0"),
+    "twice.glb": (triangle(nodes=[{"children": [1, 1]}, {"mesh": 0}]), "in two places or below itself: number 1"),
+    "parts.glb": (triangle(nodes=[{}] * 50_001), "has 50,001 nodes; expected at most 50,000"),
+    "outside.glb": (triangle(buffers=[{"byteLength": 56, "uri": "../secret.bin"}]), "refers to '../secret.bin': no"),
+    "encoded.glb": (triangle(buffers=[{"byteLength": 56, "uri": "%2e%2e/secret.bin"}]), "'%2e%2e/secret.bin': no"),
+    "picture.glb": (triangle(images=[{"uri": "data:image/png;base64,AAAA"}], textures=[{"source": 0}],
+                             materials=[MATERIAL], primitive=PAINTED), "a texture that cannot be read"),
+    "basis.glb": (triangle(textures=[{"extensions": {"KHR_texture_basisu": {"source": 0}}}], materials=[MATERIAL],
+                           primitive=PAINTED), "a texture that cannot be read; expected PNG, JPEG or WebP"),
+    "index.obj": (CORNERS + b"f 1 2 9\n", "has triangles between vertices that are not there"),
+    "zero.obj": (CORNERS + b"f 0 1 2\n", "has triangles between vertices that are not there"),
+    "back.obj": (CORNERS + b"f -1 -2 -4\n", "has triangles between vertices that are not there"),
+    "normal.obj": (CORNERS + b"vn 0 0 1\nf 1//1 2//2 3//1\n", "has triangles between vertices that are not there"),
+    "word.obj": (CORNERS + b"f 1 2 three\n", "line 4 cannot be read: 'f 1 2 three'"),
+    "nan.obj": (CORNERS + b"v 0 nan 0\nf 1 2 4\n", "vertices hold NaN or infinity"),
     "points.obj": (CORNERS, "has no triangles"),
+    "nothing.obj": (b"", "has no triangles"),
     "many.obj": (CORNERS + b"f 1 2 3\n" * 30, "expected at most 20 triangles, got 30"),
     "fan.obj": (CORNERS + b"f" + b" 1 2 3" * 30 + b"\n", "expected at most 20 triangles, got 88"),
-    "outside.obj": (b"mtllib ../secret.mtl\n" + CORNERS + b"f 1 2 3\n", "refers to '../secret.mtl': no such"),
-    "absolute.obj": (b"mtllib /etc/hostname\n" + CORNERS + b"f 1 2 3\n", "refers to '/etc/hostname': no such"),
-    "repeats.obj": (b"mtllib much.mtl\n" + CORNERS + b"f 1 2 3\n", "at most 0.0 MB in all, got 0.0 MB"),
-    "untextured.obj": (b"mtllib bad.mtl\n" + CORNERS + b"f 1 2 3\n", "refers to 'none.png': no such .*'bad.png': not"),
+    "long.obj": (CORNERS + b"f 1 2 3" + b" " * 10**6, "line 4 has 1.0 MB; expected at most 1.0 MB"),
+    "lines.obj": (b"\n" * 6_000_001, "has 6,000,001 lines; expected at most 6,000,000"),
+    "repeats.obj": (b"mtllib big.mtl\n" * 2 + CORNERS + b"f 1 2 3\n", "at most 2.0 MB in all, got 3.0 MB"),
+    "untextured.obj": (
+        b"mtllib bad.mtl\nvt 0 0\n" + CORNERS + b"usemtl a\nf 1/1 2/1 3/1\nusemtl b\nf 1/1 2/1 3/1\n",
+        "refers to 'none.png': no such .*'bad.png': not",
+    ),
+    "program.obj": (b"mtllib eps.mtl\nvt 0 0\n" + CORNERS + b"usemtl a\nf 1/1 2/1 3/1\n", "'x.eps': not a picture"),
+    "color.obj": (b"mtllib color.mtl\n" + CORNERS + b"usemtl a\nf 1 2 3\n", "has the color 'red'; expected three"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_mesh_is_refused_for_what_is_wrong_with_it(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(foreign, "MAX_FACES", 20)
-    monkeypatch.setattr(foreign, "MAX_BYTES", 2000)
+    monkeypatch.setattr(solid, "MAX_FACES", 20)
+    monkeypatch.setattr(beside, "MAX_BYTES", 2_000_000 if name == "repeats.obj" else beside.MAX_BYTES)
     for secret in ("secret.mtl", "secret.bin"):
         (tmp_path / secret).write_bytes(b"newmtl a\nKd 1 0 0\n" + bytes(100))
     inside = tmp_path / "mine"
     inside.mkdir()
     (inside / "bad.mtl").write_bytes(b"newmtl a\nmap_Kd none.png\nnewmtl b\nmap_Kd bad.png\n")
     (inside / "bad.png").write_bytes(b"no picture")
-    (inside / "much.mtl").write_bytes(b"newmtl a\nmap_Kd good.png\n" * 50)
-    Image.new("RGB", (256, 256)).save(inside / "good.png")
+    (inside / "big.mtl").write_bytes(b"\n" * 1_500_000)
+    (inside / "eps.mtl").write_bytes(b"newmtl a\nmap_Kd x.eps\n")
+    (inside / "x.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n")
+    (inside / "color.mtl").write_bytes(b"newmtl a\nKd red\n")
     data, reason = BAD[name]
     (inside / name).write_bytes(data)
     with pytest.raises(UserError, match=reason):
@@ -108,9 +112,9 @@ def test_pieces_that_share_a_picture_hold_it_once_and_large_ones_are_shrunk(tmp_
         scene.add_geometry(box, transform=trimesh.transformations.translation_matrix([2 * place, 0, 0]))
     scene.add_geometry(box, transform=trimesh.transformations.translation_matrix([0, 5, 0]))
     scene.export(tmp_path / "x.glb")
-    solid = solid_of(tmp_path, "x.glb")
-    assert len(solid.faces) == 4 * 12
-    assert sorted(tuple(texture.shape) for texture in solid.textures) == [(8, 8, 3), (150, 512, 3)]
-    assert len(solid.materials.unique()) == 2
+    read = solid_of(tmp_path, "x.glb")
+    assert len(read.faces) == 4 * 12
+    used = [read.textures[index] for index in read.materials.unique()]
+    assert sorted(tuple(texture.shape) for texture in used) == [(8, 8, 3), (150, 512, 3)]
     # sRGB 188 is half of all light (IEC 61966-2-1)
-    assert all(texture[..., 1].mean().item() == pytest.approx(0.5, abs=3e-3) for texture in solid.textures)
+    assert all(texture[..., 1].mean().item() == pytest.approx(0.5, abs=3e-3) for texture in used)

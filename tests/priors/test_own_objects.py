@@ -156,7 +156,7 @@ def test_a_ball_is_lit_as_the_tracer_lights_one(tmp_path):
     traced = trace(torch.from_numpy(pack([part]))[None], cameras)[0]
     inside = (drawn[..., 3] == 1) & (traced[..., 3] == 1)
     assert inside.float().sum() > 0.98 * traced[..., 3].sum() - 4 * 4 * 64  # all but the rim
-    # the factor is kept in eight bits, and the tracer stops 1.5e-3 before a surface
+    # the file keeps the factor in eight bits, and the tracer stops 1.5e-3 before a surface
     torch.testing.assert_close(drawn[inside], traced[inside], atol=0.012, rtol=0)
 
 

@@ -51,7 +51,7 @@ def parse(argv: Sequence[str] | None) -> TrainingConfig:
         "--out", type=user_path, required=True, help="folder of the new prior; an unfinished one is continued"
     )
     parser.add_argument(
-        "--objects", type=user_path, metavar="DIR", help="a folder of your meshes (GLB, OBJ) with captions.jsonl"
+        "--objects", type=user_path, metavar="DIR", help="a folder of your meshes (GLB, glTF, OBJ) with captions.jsonl"
     )
     parser.add_argument("--mix", type=float, help="with --objects: share of procedural objects (default: 0.5)")
     parser.add_argument(
