@@ -1,4 +1,4 @@
-"""The object grammar: sound geometry and captions for every category."""
+"""The object grammar: geometry and captions of every category."""
 
 import math
 import random
@@ -42,7 +42,7 @@ def count_bodies(parts: list[Part]) -> int:
 
 
 def distances(parts: list[Part], points: np.ndarray) -> np.ndarray:
-    """Signed distances [P], or bounds of them, at `points` [P, 3]: `object_distance` of trace.h, written anew."""
+    """Signed distances [P], or bounds of them, at `points` [P, 3]: an independent `object_distance` of trace.h."""
     solid, cut = np.full(len(points), np.inf), np.full(len(points), -np.inf)
     for p in parts:
         d = distance_of_part(p, (points - p.center) @ p.rotation)
@@ -88,7 +88,7 @@ def distance_of_part(part: Part, q: np.ndarray) -> np.ndarray:
 
 
 GRID = np.stack(np.meshgrid(*[np.linspace(-1, 1, 41)] * 3, indexing="ij"), -1).reshape(-1, 3)
-NEAR = 0.04  # half the diagonal of a cell of 0.05 is 0.043: thinner sheets are not lost, gaps below 0.08 not seen
+NEAR = 0.04  # half the diagonal of a cell of 0.05 is 0.043: thin sheets are found, gaps below 0.08 are not
 
 
 def test_there_are_many_categories() -> None:
@@ -128,7 +128,7 @@ def test_captions_are_distinct_and_short(category: str) -> None:
 
 
 def vocabulary() -> set[str]:
-    """Every phrase that captions are made of, but for the names that builders give themselves."""
+    """Every phrase of captions, except for the names in the builders."""
     colors = {name for variants in COLORS.values() for _, names in variants for name in names}
     woods = {name for _, names in WOODS for name in names}
     synonyms = {name for table in (NOUNS, PARTS, ADJECTIVES) for names in table.values() for name in names}
@@ -152,8 +152,8 @@ def captions() -> list[str]:
 
 def test_no_caption_has_a_held_out_word(captions: list[str]) -> None:
     assert is_held_out("puppies") is False and is_held_out("kittens") and is_held_out("jetliner") and is_held_out("fir")
-    spoken = {word for text in [*captions, *vocabulary()] for word in re.findall("[a-z0-9]+", text.lower())}
-    assert not [word for word in spoken if is_held_out(word)]
+    used = {word for text in [*captions, *vocabulary()] for word in re.findall("[a-z0-9]+", text.lower())}
+    assert not [word for word in used if is_held_out(word)]
 
 
 def test_captions_fit_in_the_text_encoder(captions: list[str]) -> None:
@@ -171,7 +171,7 @@ def test_a_color_word_belongs_to_one_family() -> None:
 
 
 def test_plain_colors_have_their_share() -> None:
-    """Three of five free colors of each family; typical ones, and those of parts that are always so, all of them."""
+    """Three of five free colors of each family are plain; all typical and all fixed ones are."""
     pal = Palette(random.Random(0))
     plain = {(name, words) for name, variants in PLAIN.items() for _, words in variants}
     pal.typical = True
@@ -203,11 +203,11 @@ def test_captions_have_correct_articles_and_no_repeated_words(captions: list[str
 
 
 def test_captions_use_every_word_of_the_vocabulary(captions: list[str]) -> None:
-    """Half of the names are the usual ones, and every table of words is used to its end."""
+    """Half of the names are the usual ones, and every word of every table is used."""
     dogs = [sample_object(random.Random(seed), "dog", 1)[1][0] for seed in range(1000)]
     assert 0.4 < sum("dog" in text.split() for text in dogs) / len(dogs) < 0.8
-    said = " | ".join(captions)
-    assert not [name for name in vocabulary() if name.replace("{}", "").strip() not in said]
+    text = " | ".join(captions)
+    assert not [name for name in vocabulary() if name.replace("{}", "").strip() not in text]
 
 
 def test_every_key_of_the_synonyms_is_a_word_of_some_object() -> None:
@@ -236,7 +236,7 @@ def test_the_same_seed_gives_the_same_object() -> None:
 
 @pytest.fixture(scope="module", params=tuple(scenes.SHARES))
 def made(request: pytest.FixtureRequest) -> tuple[str, list[tuple[scenes.Scene, str]]]:
-    """A form, and scenes of that form with a caption each."""
+    """A form, and scenes of that form with one caption each."""
     rng = random.Random(7)
     drawn = [scenes.sample_scene(rng, request.param) for _ in range(120)]
     return request.param, [(scene, scene.say(rng)) for scene in drawn]
@@ -251,7 +251,7 @@ def test_a_scene_has_its_number_of_bodies(made: tuple[str, list[tuple[scenes.Sce
             assert p.cut or np.abs(np.array(p.center)).max() + half_extents(p).min() <= 1.0 + 1e-6, text
 
 
-SAID = {
+PATTERNS = {
     "surface": r"strip|dott|check|two-tone|half|metal|glowing|luminous|neon|matte|dull| and ",
     "count": r"\b(two|pair|2|three|3|four|4)\b",
     "stack": r"\b(stack|stacked|pile|on top of each other)\b",
@@ -261,12 +261,12 @@ SAID = {
 
 
 def test_captions_describe_the_form_of_a_scene(made: tuple[str, list[tuple[scenes.Scene, str]]]) -> None:
-    """Counts and places always, a surface in most captions, for at times only another part is described."""
+    """Always counts and positions; a surface in most captions, since some describe only other parts."""
     form, drawn = made
     if form == "object":
         return
-    unsaid = [text for _, text in drawn if not re.search(SAID[form], text)]
-    assert len(unsaid) <= (0.35 * len(drawn) if form == "surface" else 0), unsaid
+    missing = [text for _, text in drawn if not re.search(PATTERNS[form], text)]
+    assert len(missing) <= (0.35 * len(drawn) if form == "surface" else 0), missing
 
 
 def test_numbers_in_captions_equal_the_number_of_bodies() -> None:

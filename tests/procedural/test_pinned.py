@@ -1,4 +1,4 @@
-"""The grammar's random objects stay the same for the same seeds, however its code is arranged."""
+"""The grammar's random objects do not change for given seeds."""
 
 import hashlib
 import random

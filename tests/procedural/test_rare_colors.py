@@ -1,4 +1,4 @@
-"""Rare names of colors: others than those of the grammar and of the held-out words, put where those stand."""
+"""Rare names of colors: they are in neither the grammar nor the held-out words, and replace names of the grammar."""
 
 import random
 import re
@@ -27,8 +27,8 @@ def test_rare_names_replace_names_of_the_grammar_and_are_not_in_it() -> None:
 
 
 def test_no_rare_name_has_a_held_out_word() -> None:
-    spoken = {word for name in rare_names() for word in re.findall("[a-z]+", name)}
-    assert not spoken & set(HELD_OUT)
+    used = {word for name in rare_names() for word in re.findall("[a-z]+", name)}
+    assert not used & set(HELD_OUT)
 
 
 @pytest.mark.parametrize(
