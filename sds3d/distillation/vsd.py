@@ -92,5 +92,8 @@ class VSD:
             noisy = alpha * latents + sigma * noise
             (learned,) = predict(twin, noisy, timesteps, condition, condition.prompts.positive)
             # a sum, since the gradients of a mean would underflow in half precision; Adam ignores the scale
-            (learned - noise).square().sum().backward()
-        self.optimizer.step()
+            loss = (learned - noise).square().sum()
+            loss.backward()
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if torch.stack([x.isfinite().all() for x in (loss, *gradients)]).all():  # the twin would never recover
+            self.optimizer.step()

@@ -85,6 +85,29 @@ def test_two_estimators_share_no_state(condition) -> None:
     assert one.tensors() and other.tensors() == {}
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_vsd_learns_nothing_from_nonfinite_predictions(condition, value):
+    class Overflowing(AnyPrior):
+        value = 0.0
+
+        def predict_noise(self, *args):
+            predictions = super().predict_noise(*args)
+            predictions[0][2, 0, 1, 1] += Overflowing.value
+            return predictions
+
+    def call():
+        return vsd(prior, LATENTS, torch.full((4,), 300), condition, torch.Generator().manual_seed(1))
+
+    prior, vsd = Overflowing(0, torch.float64), VSD(VSDConfig(lr=0.01, train_steps=3))
+    call()
+    before = {name: tensor.clone() for name, tensor in vsd.tensors().items()}
+    Overflowing.value = value
+    assert not call().isfinite().all()
+    torch.testing.assert_close(vsd.tensors(), before, rtol=0, atol=0)
+    Overflowing.value = 0.0
+    assert call().isfinite().all()
+
+
 @pytest.mark.parametrize("called", [False, True], ids=["new", "after another call"])
 def test_vsd_resumes_exactly_from_its_tensors(condition, called):
     cfg = VSDConfig(lr=0.01, train_steps=3)
