@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from sds3d.config.schema import DType
 from sds3d.errors import UserError
+from sds3d.priors.checkpoints import build_empty
 from sds3d.priors.known import find_known, locate
+from sds3d.priors.model_config import check_network, whole
 from sds3d.priors.pretrained import choose_dtype, read_json
 
 META = torch.device("meta")
@@ -125,9 +127,11 @@ def latent_blueprint(
     is_sd3 = config.get("_class_name") == "SD3Transformer2DModel"
     precision = choose_dtype(dtype, device_type, torch.bfloat16 if is_sd3 else torch.float16)
     vae_config = _config_or(folder, "vae", VAE_SD3 if is_sd3 else VAE)
-    with META:
-        network = (SD3Transformer2DModel if is_sd3 else UNet2DConditionModel).from_config(config)
-        autoencoder = AutoencoderKL.from_config(vae_config)
+    cls = SD3Transformer2DModel if is_sd3 else UNet2DConditionModel
+    for part, part_config in ((cls, config), (AutoencoderKL, vae_config)):
+        check_network(part, part_config, Path(path))
+    network = build_empty(cls.from_config, config, path)
+    autoencoder = build_empty(AutoencoderKL.from_config, vae_config, path)
     for module in (network, autoencoder):
         module.requires_grad_(False)
         # diffusers' own `to` warns; torch's stubs omit memory_format
@@ -135,9 +139,7 @@ def latent_blueprint(
     if num_views > 1:
         attend_across_views(network, num_views)
     vae = Vae(autoencoder, vae_batch)
-    side = network.config.sample_size
-    if not isinstance(side, int):
-        raise UserError(f"{path}: expected the number of latents along a side in its network's config, got {side}")
+    side = whole(network.config, "sample_size", Path(path), 1, 1024)
     width = network.config.joint_attention_dim if is_sd3 else network.config.cross_attention_dim
     has_t5 = folder is not None and (folder / "text_encoder_3").is_dir()
     parameters = TEXT_ENCODERS.get(width, 0) + T5_XXL * has_t5

@@ -90,6 +90,16 @@ def build(network: Network, device: torch.device, dtype: torch.dtype) -> Any:
     return model.requires_grad_(False).eval()
 
 
+def build_empty(make: Callable[[dict[str, Any]], Any], config: dict[str, Any], where: Path | str) -> Any:
+    """The network `make(config)` on the meta device; UserError, which begins with `where`, if there is none."""
+    try:
+        with torch.device("meta"):
+            return make(config)
+    except Exception as error:  # the libraries raise anything for a config that is nonsense
+        reason = " ".join((str(error) or type(error).__name__).split())[:300]
+        raise UserError(f"{where}: no network can be built from its config ({reason})") from error
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors or torch file, memory-mapped; loading never runs code from the file."""
     try:
@@ -137,12 +147,7 @@ def _read(path: Path) -> object:
 
 def _empty(network: Network) -> nn.Module:
     """The network on the meta device."""
-    try:
-        with torch.device("meta"):
-            return network.make(network.config)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{network.section.where}: no network can be built from its config ({reason})") from error
+    return build_empty(network.make, network.config, network.section.where)
 
 
 def _check_names(network: Network, wanted: set[str]) -> None:

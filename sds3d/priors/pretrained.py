@@ -11,6 +11,7 @@ import torch
 from sds3d import files
 from sds3d.config.schema import DType
 from sds3d.errors import UserError
+from sds3d.priors.model_config import check_network, check_text_encoder
 
 STEMS = {"safetensors": ("diffusion_pytorch_model", "model"), "bin": ("diffusion_pytorch_model", "pytorch_model")}
 MAX_JSON = 32 << 20  # bytes; the index of a model in many parts has some hundred thousand
@@ -41,7 +42,11 @@ def load_model(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
 
     Safetensors are preferred; a .bin is read by torch with weights_only, which runs none of its code.
     """
-    read_json(folder / "config.json")  # the libraries say less clearly what is wrong with it
+    config = read_json(folder / "config.json")  # the libraries say less clearly what is wrong with it
+    if cls.__module__.startswith("diffusers."):
+        check_network(cls, config, folder / "config.json")
+    else:
+        check_text_encoder(config, folder / "config.json")
     kind, variant = find_weights(folder)
     _hide_progress_bars()
     options: dict[str, Any] = {"variant": variant, "use_safetensors": kind == "safetensors", "local_files_only": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from sds3d.distillation.diffusion import noise_level
 from sds3d.errors import UserError
+from sds3d.priors.model_config import choice, flag, number, whole, wrong
 from sds3d.priors.pretrained import read_json
 
 Prediction = Literal["epsilon", "v_prediction", "flow"]
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 MIN_ALPHAS_CUMPROD = 2.0**-24  # floor for schedules that end in pure noise, since x0 is divided by alpha
 
 
@@ -55,26 +58,38 @@ class Schedule:
 def read_schedule(folder: Path) -> Schedule:
     """The schedule in `folder`/scheduler/scheduler_config.json, a diffusers config."""
     path = folder / "scheduler" / "scheduler_config.json"
-    config = read_json(path)
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction") or "sigma_data" in config:
-        kind = "an EDM one" if "sigma_data" in config else f"prediction_type {prediction!r}"
-        raise UserError(f"{path}: expected epsilon, v_prediction or a flow with a shift, got {kind}; not supported")
-    return make_schedule(config)
+    return make_schedule(read_json(path), path)
 
 
-def make_schedule(config: dict[str, Any]) -> Schedule:
-    """The schedule of a diffusers scheduler config of any class; a config with a `shift` is a rectified flow."""
-    count = int(config.get("num_train_timesteps", 1000))
+def make_schedule(config: Mapping[str, Any], where: Path = Path("scheduler_config.json")) -> Schedule:
+    """The schedule of a diffusers scheduler config of any class; a config with a `shift` is a rectified flow.
+
+    UserError, which names the file `where`, unless it predicts noise, v or a flow, with noise levels that increase.
+    """
+    if "sigma_data" in config:
+        raise UserError(
+            f"{where}: expected epsilon, v_prediction or a flow with a shift, got an EDM one; not supported"
+        )
+    prediction = choice(config, "prediction_type", where, ("epsilon", "v_prediction"), "epsilon")
+    count = whole(config, "num_train_timesteps", where, 2, 100_000, 1000)
     if "shift" in config:
-        return flow_schedule(count, float(config["shift"]))
+        return flow_schedule(count, number(config, "shift", where, 1e-3, 1e3))
     from diffusers import DDIMScheduler
 
-    names = ("beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-    options = {name: config[name] for name in names if name in config}
-    alphas_cumprod = DDIMScheduler(num_train_timesteps=count, **options).alphas_cumprod.float()
+    scheduler = DDIMScheduler(
+        num_train_timesteps=count,
+        beta_start=number(config, "beta_start", where, 0, 1, 0.0001),  # defaults of diffusers
+        beta_end=number(config, "beta_end", where, 0, 1, 0.02),
+        beta_schedule=choice(config, "beta_schedule", where, BETA_SCHEDULES, "linear"),
+        trained_betas=_trained_betas(config, count, where),
+        rescale_betas_zero_snr=flag(config, "rescale_betas_zero_snr", where, False),
+    )
+    alphas_cumprod = scheduler.alphas_cumprod.float()
+    if not (alphas_cumprod.diff() <= 0).all() or not (alphas_cumprod[0] > alphas_cumprod[-1]):
+        raise UserError(f"{where}: its betas give no noise levels that increase with the timestep; download it again")
     alphas_cumprod = alphas_cumprod.clamp_min(MIN_ALPHAS_CUMPROD)
-    return Schedule(alphas_cumprod, config.get("prediction_type", "epsilon"), torch.arange(count).float())
+    kind: Prediction = "v_prediction" if prediction == "v_prediction" else "epsilon"
+    return Schedule(alphas_cumprod, kind, torch.arange(count).float())
 
 
 def flow_schedule(count: int, shift: float) -> Schedule:
@@ -86,3 +101,12 @@ def flow_schedule(count: int, shift: float) -> Schedule:
     level = shift * level / (1 + (shift - 1) * level)
     alphas_cumprod = (1 - level).square() / ((1 - level).square() + level.square())
     return Schedule(alphas_cumprod.float(), "flow", (level * count).float())
+
+
+def _trained_betas(config: Mapping[str, Any], count: int, where: Path) -> list[float] | None:
+    betas = config.get("trained_betas")
+    if betas is None:
+        return None
+    if not isinstance(betas, list) or len(betas) != count:
+        raise wrong(where, "trained_betas", f"{count} numbers", betas)
+    return [number({"trained_betas": beta}, "trained_betas", where, 0, 1) for beta in betas]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sds3d.config.schema import StableDiffusionConfig
 from sds3d.errors import UserError
 from sds3d.files import cache_folder
+from sds3d.priors.model_config import check_autoencoder, flag, whole
 from sds3d.priors.pretrained import choose_dtype, load_model, read_json
 from sds3d.priors.schedule import Schedule, read_schedule
 from sds3d.priors.text_encoders import load_sd3_encoder, load_sd_encoder, load_sdxl_encoder, split_pooled
@@ -105,8 +106,7 @@ def load_vae(folder: Path, dtype: torch.dtype, device: torch.device, batch: int)
     from diffusers import AutoencoderKL
 
     config = read_json(folder / "config.json")
-    if config.get("latents_mean") is not None:
-        raise UserError(f"{folder}: latents with a mean and spread for each channel are not supported; {SUPPORTED}")
+    check_autoencoder(config, folder / "config.json")
     if dtype == torch.float16 and config.get("force_upcast"):
         dtype = torch.bfloat16
     return Vae(to_device(load_model(AutoencoderKL, folder, dtype), device), batch)
@@ -121,19 +121,19 @@ def load_family(
     piece, cls = ("transformer", SD3Transformer2DModel) if family == "sd3" else ("unet", UNet2DConditionModel)
     model = to_device(load_model(cls, folder / piece, dtype), device).requires_grad_(False)
     config = model.config
-    if config.in_channels != vae.model.config.latent_channels or not isinstance(config.sample_size, int):
+    if config.in_channels != vae.model.config.latent_channels:
         raise UserError(
-            f"{folder / piece}: takes {config.in_channels} channels of {config.sample_size} x {config.sample_size}, "
-            f"expected the {vae.model.config.latent_channels} of the VAE and a whole number; models for inpainting, "
-            "upscaling or editing are not supported"
+            f"{folder / piece}: takes {config.in_channels} channels, expected the {vae.model.config.latent_channels} "
+            "of the VAE; models for inpainting, upscaling or editing are not supported"
         )
-    resolution = config.sample_size * vae.factor
+    resolution = whole(config, "sample_size", folder / piece / "config.json", 1, 1024) * vae.factor
     match family:
         case "sd":
             return UNet(model), resolution, partial(load_sd_encoder, folder, dtype, device)
         case "sdxl":
             index = folder / "model_index.json"
-            zero_empty = read_json(index).get("force_zeros_for_empty_prompt", True) if index.is_file() else True
+            options = read_json(index) if index.is_file() else {}
+            zero_empty = flag(options, "force_zeros_for_empty_prompt", index, True)
             network = UNetXL(model, resolution).to(device)
             return network, resolution, partial(load_sdxl_encoder, folder, dtype, device, zero_empty)
         case "sd3":

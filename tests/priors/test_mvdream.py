@@ -338,7 +338,7 @@ def test_a_model_of_single_views_is_refused(sd2, folder, tmp_path):
         ({"class_embed_type": None}, "takes cameras"),
         ({"projection_class_embeddings_input_dim": 12}, "U-Net with cameras of 16 numbers .a matrix., got 12"),
         ({"block_out_channels": [60, 120]}, "no network can be built from its config"),
-        ({"sample_size": "large"}, "expected the number of latents along a side, got 'large'"),
+        ({"sample_size": "large"}, 'sample_size: expected a whole number from 1 to 1024, got "large"'),
     ):
         (folder / "unet" / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(UserError, match=message):

@@ -9,11 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
+from sds3d.config.checks import show
 from sds3d.errors import UserError
 from sds3d.priors import known, ldm
 from sds3d.priors.checkpoints import Network, Piece, Section, find_tensors, read_tensors
 from sds3d.priors.clip_tokenizer import check_tokenizer, has_tokenizer
+from sds3d.priors.model_config import check_autoencoder, check_network, check_text_encoder, whole
 from sds3d.priors.pretrained import read_json
+from sds3d.priors.schedule import make_schedule
 from sds3d.priors.weights import MANIFEST, verify
 
 SAMPLE_SIZE = 32  # latents along a side in training, which an original checkpoint does not record
@@ -39,7 +42,8 @@ def open_mvdream(path: Path) -> MVDreamFiles:
         raise _single_view(path)
     numbers = files.unet.config.get("projection_class_embeddings_input_dim")
     if numbers != CAMERA:
-        raise UserError(f"{path}: expected a U-Net with cameras of {CAMERA} numbers (a matrix), got {numbers}")
+        raise UserError(f"{path}: expected a U-Net with cameras of {CAMERA} numbers (a matrix), got {show(numbers)}")
+    _check_widths(path, files)
     return files
 
 
@@ -47,6 +51,18 @@ def find_tokenizer(checkpoint: Path) -> Path:
     """The tokenizer folder for a checkpoint file: next to it, or in a local cache."""
     beside = checkpoint.parent / "tokenizer"
     return beside if has_tokenizer(beside) else known.locate_tokenizer()
+
+
+def _check_widths(path: Path, files: MVDreamFiles) -> None:
+    """Raises UserError unless the U-Net takes what the autoencoder and the text encoder make."""
+    # where a config omits a field, the default of the class
+    channels, latents = files.unet.config.get("in_channels", 4), files.vae.config.get("latent_channels", 4)
+    texts, width = files.unet.config.get("cross_attention_dim", 1280), files.text.config.get("hidden_size", 512)
+    if (channels, texts) != (latents, width):
+        raise UserError(
+            f"{path}: expected a U-Net for the {show(latents)} channels of its autoencoder and texts of width "
+            f"{show(width)}, got one for {show(channels)} and {show(texts)}; the parts belong to different models"
+        )
 
 
 def _open_original(path: Path) -> MVDreamFiles:
@@ -88,7 +104,7 @@ def _open_folder(folder: Path) -> MVDreamFiles:
         _open_vae(folder / "vae"),
         _open_text_encoder(folder / "text_encoder"),
         folder / "tokenizer",
-        read_json(scheduler) if scheduler.is_file() else ldm.SCHEDULE,
+        _read_scheduler(scheduler) if scheduler.is_file() else ldm.SCHEDULE,
         sample_size,
     )
 
@@ -104,13 +120,12 @@ def _open_unet(folder: Path) -> tuple[Network, int]:
     if section.holds("input_blocks."):
         if not section.holds("camera_embed."):
             raise _single_view(path)
-        network, size = ldm.unet(section), config.get("image_size", SAMPLE_SIZE)
+        network, name = ldm.unet(section), "image_size"
     else:
+        check_network(UNet2DConditionModel, config, folder / "config.json")
         network = Network(UNet2DConditionModel.from_config, config, section, Piece)
-        size = config.get("sample_size", SAMPLE_SIZE)
-    if not isinstance(size, int) or size < 1:
-        raise UserError(f"{folder / 'config.json'}: expected the number of latents along a side, got {size!r}")
-    return network, size
+        name = "sample_size"
+    return network, whole(config, name, folder / "config.json", 1, 1024, SAMPLE_SIZE)
 
 
 def _open_vae(folder: Path) -> Network:
@@ -128,12 +143,23 @@ def _open_vae(folder: Path) -> Network:
             name = name.replace(f".attentions.0.{new}.", f".attentions.0.{old}.")
         return Piece(name)
 
-    return Network(AutoencoderKL.from_config, read_json(folder / "config.json"), section, source)
+    config = read_json(folder / "config.json")
+    check_autoencoder(config, folder / "config.json")
+    check_network(AutoencoderKL, config, folder / "config.json")
+    return Network(AutoencoderKL.from_config, config, section, source)
 
 
 def _open_text_encoder(folder: Path) -> Network:
-    path = find_tensors(folder)
-    return ldm.clip(Section(read_tensors(path), "", path), read_json(folder / "config.json"))
+    path, config = find_tensors(folder), read_json(folder / "config.json")
+    check_text_encoder(config, folder / "config.json")
+    return ldm.clip(Section(read_tensors(path), "", path), config)
+
+
+def _read_scheduler(path: Path) -> dict[str, Any]:
+    config = read_json(path)
+    if make_schedule(config, path).prediction == "flow":
+        raise UserError(f"{path}: shift: expected none, since MVDream is no flow; the file is of another model")
+    return config
 
 
 def _section(tensors: Mapping[str, Tensor], prefix: str, path: Path) -> Section:
