@@ -154,7 +154,7 @@ def test_a_folder_is_estimated_from_its_configs(tmp_path: Path) -> None:
     community = write_configs(tmp_path / "smaller", {"camera_dim": 16, "image_size": 16}, VAE)
     assert draw_blueprint(MVDreamConfig(path=community), "cpu").resolution == 128
     sizeless = write_configs(tmp_path / "sizeless", TINY_UNET | {"sample_size": None})
-    with pytest.raises(UserError, match="sizeless: sample_size: expected a whole number .*, got None"):
+    with pytest.raises(UserError, match="sizeless: sample_size: expected a whole number .*, got null"):
         draw_blueprint(StableDiffusionConfig(path=sizeless), "cpu")
     (Path(folder) / "unet" / "config.json").write_text("[")
     with pytest.raises(UserError, match="unet/config.json: cannot be read"):
