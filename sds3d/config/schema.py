@@ -29,7 +29,7 @@ class GaussiansConfig:
     densify_until: Annotated[float, FRACTION] = 0.7  # fraction of all steps
     grow_fraction: Annotated[float, FRACTION] = 0.12  # of the splats, ranked by accumulated image-space gradient
     prune_opacity: Annotated[float, INSIDE] = 0.01
-    max_scale: Annotated[float, UP_TO_ONE] = 0.15  # world units; larger splats are split or pruned
+    max_scale: Annotated[float, UP_TO_ONE] = 0.15  # world units; larger splats are split or shrunk
     lr_means: Annotated[Ramp, POSITIVE] = Ramp(0.006, 0.001)
     lr_colors: Annotated[float, POSITIVE] = 0.01
     lr_opacities: Annotated[float, POSITIVE] = 0.05

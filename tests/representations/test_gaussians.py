@@ -110,6 +110,27 @@ def test_oversized_splats_split_first():
     assert len(scene) == 22 and not (scene.means.detach()[:, None] == before).all(2).any()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"max_gaussians": 2}, {"max_gaussians": 3}, {}, {"densify_until": 0.0}, {"prune_opacity": 0.5}],
+    ids=["full", "room for one", "room for all", "late", "all are faint"],
+)
+def test_no_splat_is_larger_than_the_limit_after_an_intervention(options):
+    scene = scene_of(2, grow_fraction=1.0, densify_every=1, max_scale=0.15, **options)
+    with torch.no_grad():
+        scene.log_scales.copy_(torch.tensor([[1.0, 0.02, 0.3], [0.1, 0.15, 0.01]]).log())
+    limit = scene.log_scales.detach()[1].amax()
+    optimizer = torch.optim.Adam(scene.param_groups("all", 0.0))
+    densify(scene, 0, optimizer, torch.tensor([0.0, 1.0]))
+    assert scene.log_scales.amax() == limit
+    assert (scene.log_scales.amin(-1) < limit - 1).all()  # the short axes are as they were, or split
+    assert any(group["params"][0] is scene.log_scales for group in optimizer.param_groups)
+    if len(scene) == 2:
+        before = scene.log_scales.detach().clone()
+        densify(scene, 1, optimizer, torch.zeros(len(scene)))
+        assert torch.equal(scene.log_scales, before)  # what has the largest scale is not too large
+
+
 def test_faint_and_distant_splats_are_pruned_but_never_the_last():
     scene = scene_of(10, densify_every=1, prune_opacity=0.05, densify_until=0.0, max_scale=1.0)
     optimizer = torch.optim.Adam(scene.param_groups("all", 0.0))

@@ -1,11 +1,13 @@
 """Budgeted growth and pruning of Gaussians under score distillation.
 
 Distillation gradients scale with guidance and noise level, so no fixed threshold transfers between runs. The splats are
-ranked by accumulated image-space gradient and the top share grows, up to a budget; opacities are never reset.
+ranked by accumulated image-space gradient and the top share grows, up to a budget; opacities are never reset. No splat
+is larger than `max_scale` afterwards: oversized ones split first, and what is still too large shrinks to it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -49,15 +51,16 @@ class Densifier:
 
     @torch.no_grad()
     def _intervene(self, scene: Gaussians, step: int, optimizer: Adam, grow: bool) -> None:
-        opacities, scales = scene.logit_opacities.sigmoid(), scene.log_scales.exp()
-        keep = opacities > self.cfg.prune_opacity
+        largest = scene.log_scales.new_tensor(math.log(self.cfg.max_scale))
+        keep = scene.logit_opacities.sigmoid() > self.cfg.prune_opacity
         keep &= scene.means.norm(dim=-1) < 1.2  # splats far outside the unit ball are floaters
-        if not keep.any():
-            return  # all splats are faint: keep them and let the optimizer continue
+        if not keep.any():  # all splats are faint: keep them and let the optimizer continue
+            scene.log_scales.clamp_(max=largest)
+            return
         room = max(0, self.cfg.max_gaussians - int(keep.sum()))
         budget = min(room, int(self.cfg.grow_fraction * int(keep.sum()))) if grow else 0
         score = self.gradients / self.counts.clamp_min(1)
-        score[scales.amax(-1) > self.cfg.max_scale] = torch.inf  # oversized splats hide detail: they split first
+        score[scene.log_scales.amax(-1) > largest] = torch.inf  # oversized splats hide detail: they split first
         score[~keep] = -1.0
         chosen = torch.zeros_like(keep)
         chosen[score.topk(budget).indices] = True
@@ -66,6 +69,7 @@ class Densifier:
         scene_tensors = {}
         for name, tensor in scene.tensors().items():
             scene_tensors[name] = torch.cat([tensor[keep & ~chosen], children[name]])
+        scene_tensors["log_scales"].clamp_(max=largest)  # also without a budget, and after `densify_until`
         _replace(scene, optimizer, scene_tensors, keep & ~chosen)
         self.reset(scene)
 
