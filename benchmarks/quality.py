@@ -15,7 +15,7 @@ import datetime
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,9 +94,10 @@ def finished_assets(runs: Sequence[Path], cfg: RendererConfig, device: torch.dev
     backgrounds = torch.full((NUM_VIEWS, 3), BACKGROUND, device=device)
     splats, meshes = [], []
     for run in runs:
-        scene = read_splat_ply((run / "splats.ply").read_bytes()).to(device)
+        scene, mode = read_splat_ply((run / "splats.ply").read_bytes())
+        render = build_renderer(replace(cfg, rasterize_mode=mode), scene.to(device), device)
         with torch.no_grad():
-            splats.append(build_renderer(cfg, scene, device)(cameras, backgrounds))
+            splats.append(render(cameras, backgrounds))
         meshes.append(render_mesh(read_glb(run / "mesh.glb").to(device), cameras, backgrounds))
     return [
         Pictures(

@@ -65,6 +65,7 @@ def finish(
         "unread_texts": unread_texts or {},
         "seconds": {name: round(value, 3) for name, value in {**(seconds or {}), **made}.items()},
         "peak_memory_bytes": peak_memory(),
+        "rasterize_mode": cfg.renderer.rasterize_mode,
         **scene.size(),
         "nonfinite_predictions": {"skipped": 0, "rollbacks": 0, "stages": {}} | (nonfinite or {}),
         **mesh_report,

@@ -7,19 +7,21 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from sds3d.config.schema import Config, GaussiansConfig, MeshConfig, PreviewConfig, RendererConfig
+from sds3d.config.schema import Config, GaussiansConfig, MeshConfig, PreviewConfig, RasterizeMode, RendererConfig
 from sds3d.errors import UserError
 from sds3d.finish import BACKGROUND, finish, peak_memory, png, preview_sheet, write_turntable
 from sds3d.interfaces import TexturedMesh
 from sds3d.renderers.splat_scene import SplatScene
 from sds3d.representations.gaussians.ply import AXES, COLUMNS, SH0, read_splat_ply, splat_ply
 from sds3d.representations.gaussians.splats import Gaussians
+from sds3d.representations.ply_size import check_ply
 from sds3d.runs.folder import RunFolder
 
 
@@ -55,12 +57,14 @@ def test_splat_ply_has_the_scene_in_the_axes_of_viewers() -> None:
     torch.testing.assert_close(file @ file.mT, AXES @ world @ world.mT @ AXES.T)
 
 
-def test_splat_ply_reads_back_equal() -> None:
+@pytest.mark.parametrize("rasterize_mode", get_args(RasterizeMode))
+def test_splat_ply_reads_back_equal(rasterize_mode: RasterizeMode) -> None:
     """Up to the length and sign of quaternions, and float32 rounding of colors at the ends of their range."""
     scene = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
     scene.quats.data *= 3
     scene.logit_colors.data[0] = torch.tensor([200.0, -200.0, 0])
-    again = read_splat_ply(splat_ply(scene))
+    again, mode = read_splat_ply(splat_ply(scene, rasterize_mode))
+    assert mode == rasterize_mode
     (means, quats, *rest), (means_again, quats_again, *rest_again) = scene.activated(), again.activated()
     torch.testing.assert_close(means_again, means)
     torch.testing.assert_close(rotations(quats_again), rotations(torch.nn.functional.normalize(quats, dim=-1)))
@@ -68,6 +72,16 @@ def test_splat_ply_reads_back_equal() -> None:
         torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
     points = means.detach() + 0.05
     torch.testing.assert_close(again.density(points), scene.density(points))
+
+
+@pytest.mark.parametrize("rasterize_mode", get_args(RasterizeMode))
+def test_the_file_of_a_scene_names_its_rasterize_mode(rasterize_mode: RasterizeMode) -> None:
+    gaussians = Gaussians.random_ball(GaussiansConfig(num_init=5), torch.Generator().manual_seed(0))
+    cfg = RendererConfig(rasterize_mode=rasterize_mode)
+    content = SplatScene(gaussians, cfg, 10, torch.device("cpu")).files()["splats.ply"]
+    check_ply(content)
+    assert read_splat_ply(content)[1] == rasterize_mode
+    assert (b"\ncomment rasterize_mode antialiased\n" in content) == (rasterize_mode == "antialiased")
 
 
 @pytest.mark.parametrize(
@@ -147,14 +161,15 @@ def test_peak_memory_is_in_bytes() -> None:
 def test_finish_writes_all_files_of_a_run(tmp_path: Path) -> None:
     gaussians = Gaussians.random_ball(GaussiansConfig(num_init=1500), torch.Generator().manual_seed(0))
     gaussians.logit_opacities.data += 6  # a solid ball
-    scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
     cfg = Config(
         prompt="a crimson ball, a ball",
         device="cpu",
         out=str(tmp_path),
+        renderer=RendererConfig(rasterize_mode="antialiased"),
         mesh=MeshConfig(grid=32, faces=500, texture_size=128, bake_views=8, bake_resolution=64),
         preview=PreviewConfig(resolution=32, frames=4),
     )
+    scene = SplatScene(gaussians, cfg.renderer, 10, torch.device("cpu"))
     run = RunFolder.create(cfg, ["0123456789abcdef"] * len(cfg.stages))
     notes: list[str] = []
     report = finish(cfg, run, scene, seconds={"shape": 1.5}, unread_texts={"prompt": "end"}, note=notes.append)
@@ -167,6 +182,7 @@ def test_finish_writes_all_files_of_a_run(tmp_path: Path) -> None:
     assert report["priors"] == {stage.name: "0123456789abcdef" for stage in cfg.stages}  # those at the start of the run
     assert report["cpu_threads"] == torch.get_num_threads()
     assert [*report["seconds"]] == ["shape", "mesh", "glb", "preview", "turntable"]
+    assert report["rasterize_mode"] == "antialiased"
     assert report["watertight"] and report["components"] == 1 and 100 <= report["faces"] <= 500
     assert report["iou"] > 0.9 and report["psnr_db"] > 15
     assert (run.path / "mesh.glb").read_bytes().startswith(b"glTF")

@@ -73,7 +73,7 @@ class SplatScene:
         self.densifier.counts = tensors["densify.counts"].to(self.device)
 
     def files(self) -> dict[str, bytes]:
-        return {"splats.ply": splat_ply(self.gaussians)}
+        return {"splats.ply": splat_ply(self.gaussians, self.renderer.rasterize_mode)}
 
     def size(self) -> dict[str, int]:
         return {"gaussians": len(self.gaussians)}
