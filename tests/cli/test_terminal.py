@@ -27,7 +27,7 @@ def shell(command: str, encoding: str = "utf-8", **environment: str) -> tuple[in
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("verb", "code"), [("--help", 0), ("generate --help", 0), ("resume /missing", 2), ("", 2)])
-def test_exit_codes_are_those_of_a_whole_terminal(verb: str, code: int, way: str) -> None:
+def test_exit_codes_are_those_of_a_working_terminal(verb: str, code: int, way: str) -> None:
     got, _, errors = shell(f"{verb} {way}")
     lost = way == ">/dev/full" and "resume" not in verb
     assert got == (1 if lost and verb == "--help" else code)
@@ -42,7 +42,7 @@ def test_doctor_ends_without_a_traceback(way: str) -> None:
     assert (code, errors) == ((1, LOST) if "full" in way else (0, ""))
 
 
-def test_a_run_outlives_its_terminal_and_any_encoding(tmp_path: Path) -> None:
+def test_a_run_survives_its_terminal_and_any_encoding(tmp_path: Path) -> None:
     """The prompt is UTF-8 in a locale of ASCII; neither stream takes a byte of the first attempt."""
     command = f"generate {TINY} out={tmp_path} -- 'a café \U0001f344'"
     assert shell(f"{command} >/dev/full 2>/dev/full", **ASCII)[0] == 0
@@ -63,7 +63,7 @@ def test_no_file_gets_the_descriptor_of_a_closed_stream() -> None:
     assert done.stdout == b"True\n"
 
 
-def test_what_is_not_taken_at_once_is_written_later() -> None:
+def test_output_that_a_full_pipe_rejects_is_written_later() -> None:
     """A terminal that another program has set to non-blocking."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

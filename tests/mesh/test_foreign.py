@@ -83,7 +83,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_mesh_is_refused_for_what_is_wrong_with_it(tmp_path, monkeypatch, name):
+def test_the_error_of_a_bad_mesh_names_its_fault(tmp_path, monkeypatch, name):
     monkeypatch.setattr(solid, "MAX_FACES", 20)
     monkeypatch.setattr(beside, "MAX_BYTES", 2_000_000 if name == "repeats.obj" else beside.MAX_BYTES)
     for secret in ("secret.mtl", "secret.bin"):
@@ -102,7 +102,7 @@ def test_a_bad_mesh_is_refused_for_what_is_wrong_with_it(tmp_path, monkeypatch, 
         solid_of(inside, name)
 
 
-def test_pieces_that_share_a_picture_hold_it_once_and_large_ones_are_shrunk(tmp_path):
+def test_shared_textures_are_stored_once_and_large_ones_are_downsampled(tmp_path):
     """Four boxes of two materials, one of them standing in two places; what has no triangles is passed over."""
     large, small = (PBRMaterial(baseColorTexture=Image.new("RGB", size, (0, 188, 0))) for size in ((2048, 600), (8, 8)))
     scene = trimesh.Scene([trimesh.PointCloud(np.eye(3))])

@@ -49,13 +49,13 @@ def teacher(tmp_path: Path, tokenizer: Path) -> Path:
     return folder
 
 
-def test_the_same_pieces_are_found_under_other_ids(teacher: Path, tokenizer: Path) -> None:
+def test_word_pieces_are_mapped_to_the_ids_of_the_teacher(teacher: Path, tokenizer: Path) -> None:
     theirs = json.loads((teacher / "tokenizer.json").read_text())["model"]["vocab"]
     found = distil.same_pieces(tokenizer.read_text(), (teacher / "tokenizer.json").read_text())
     assert [found[PIECES.index(piece)].item() for piece in ("red", "[CLS]", "[PAD]")] == [theirs["red"], 0, 1]
 
 
-def test_words_alone_differ_evenly_in_the_directions_that_are_kept(
+def test_states_of_single_words_vary_evenly_in_the_kept_directions(
     small: None, teacher: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With evenness 1 their covariance is a multiple of the identity; what follows them in a text changes them."""
@@ -70,7 +70,7 @@ def test_words_alone_differ_evenly_in_the_directions_that_are_kept(
     assert (one(torch.tensor([[2, red, red + 3, 3, 0]]))[0, 1] - words[red]).abs().max() > 1e-3
 
 
-def test_the_student_comes_close_to_its_teacher_and_loads(
+def test_the_student_approaches_its_teacher_and_can_be_loaded(
     small: None, teacher: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
     options = ["--teacher", str(teacher), "--tokenizer", str(tokenizer), "--out", str(tmp_path / "text")]

@@ -28,7 +28,7 @@ def test_only_priors_and_config_name_the_kinds() -> None:
 
 
 @pytest.mark.parametrize("cls", KINDS)
-def test_presets_of_a_kind_are_there_and_are_of_that_kind(cls: type) -> None:
+def test_presets_of_a_kind_exist_and_have_that_kind(cls: type) -> None:
     kind = kind_of(cls())
     if kind.preset is not None:
         assert isinstance(load_config(Path(kind.preset), [], "x").prior, cls)
@@ -36,7 +36,7 @@ def test_presets_of_a_kind_are_there_and_are_of_that_kind(cls: type) -> None:
         assert find_preset(Path(kind.longer_preset)).is_file()
 
 
-def test_what_tells_the_kinds_apart() -> None:
+def test_properties_of_each_kind() -> None:
     pocket, mvdream, stable = (kind_of(cls()) for cls in KINDS)
     assert (pocket.small, mvdream.small, stable.small) == (True, False, False)
     assert (pocket.compiles, mvdream.compiles, stable.compiles) == (False, True, True)
@@ -59,12 +59,12 @@ def test_each_stage_has_the_id_of_its_weights() -> None:
     assert prior_ids(cfg) == prior_ids(cfg, found) == [content_id(POCKET)] * 2
 
 
-def test_a_folder_without_a_list_of_its_files_is_no_pocket_prior(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_not_a_pocket_prior(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sha256.json: cannot be read .*; make it again with `sds3d prior train`"):
         kind_of(PocketConfig(path=str(tmp_path))).find("prior.path")
 
 
-def test_looking_a_kind_up_imports_no_torch() -> None:
+def test_properties_of_a_kind_do_not_import_torch() -> None:
     code = "import sys; from sds3d.config.schema import *; from sds3d.priors.kinds import *; "
     code += "[kind_of(cls()) for cls in (PocketConfig, MVDreamConfig, StableDiffusionConfig)]; "
     code += "find_priors(Config()); assert not {'torch', 'diffusers', 'huggingface_hub'} & sys.modules.keys()"

@@ -52,7 +52,7 @@ def run_hash(cfg: Config) -> str:
     return config_hash(cfg, prior_ids(cfg))
 
 
-def test_the_table_is_sound() -> None:
+def test_the_table_of_known_models_is_consistent() -> None:
     assert len({model.name for model in KNOWN}) == len(KNOWN)
     for model in KNOWN:
         for source in model.sources:
@@ -62,7 +62,7 @@ def test_the_table_is_sound() -> None:
             assert all(not Path(name).is_absolute() and ".." not in name for name in files)
 
 
-def test_the_caches_are_where_huggingface_hub_says(tmp_path: Path) -> None:
+def test_the_caches_are_those_of_huggingface_hub(tmp_path: Path) -> None:
     code = "from sds3d.priors.known import hub_cache, is_offline; print(hub_cache(), is_offline())"
 
     def answer(**variables: str) -> str:
@@ -74,7 +74,7 @@ def test_the_caches_are_where_huggingface_hub_says(tmp_path: Path) -> None:
     assert answer(XDG_CACHE_HOME="/c") == "/c/huggingface/hub False\n"
 
 
-def test_an_existing_path_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_path_is_used_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert locate(str(tmp_path)) == tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "x").touch()
@@ -93,7 +93,7 @@ def test_every_model_is_found_by_name(model: KnownModel, choice: int, caches: Pa
     assert found == (by_hand / model.sources[0].files[0][0] if model.sources[0].is_file else by_hand)
 
 
-def test_the_newest_revision_is_taken_first_and_a_whole_one_before_a_part(caches: Path) -> None:
+def test_the_newest_complete_revision_is_used(caches: Path) -> None:
     source = SD.sources[0]
     for revision in ("aaa", "bbb", "ccc"):
         write_snapshot(source, caches, revision=revision)
@@ -126,7 +126,7 @@ def test_an_interrupted_download_is_named(caches: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "", "x" * 5000, "a\0b", "~nobody-here/x", "../../sd-1.5", "\ud800"])
-def test_hostile_names_are_no_models(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_names_are_not_models(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     if name in ("/", ".", "~"):  # folders like any other
         assert locate(name) == Path(name).expanduser()
@@ -134,7 +134,7 @@ def test_hostile_names_are_no_models(name: str, tmp_path: Path, monkeypatch: pyt
         assert "no such file or folder, and no known model" in refused(name)
 
 
-def test_a_slip_is_guessed() -> None:
+def test_a_misspelled_name_gets_a_suggestion() -> None:
     assert "did you mean 'sd-2.1-base'?" in refused("sd-21-base")
 
 
@@ -168,7 +168,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, cache: Path, repos: dict[str, list[str]
     return made
 
 
-def test_fetch_takes_the_first_repository_that_has_all(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_uses_the_first_repository_with_all_files(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone, whole, never = SD.sources[0].repos
     full = [names[min(1, len(names) - 1)] for names in SD.sources[0].files]  # weights in single precision only
     fake = hub(monkeypatch, caches, {whole: [*full, "v2-1_512-ema-pruned.ckpt"], never: full})
@@ -197,14 +197,14 @@ def test_a_failed_fetch_reports_the_error_of_each_repository(caches: Path, monke
         fetch(find_known("sd3.5-medium"), print)
 
 
-def test_fetch_brings_the_tokenizer_of_a_single_file(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_also_downloads_the_tokenizer_of_a_single_file(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"MVDream/MVDream": ["sd-v1.5-4view.pt"], TOKENIZER.repos[0]: ["vocab.json", "merges.txt", "x.bin"]}
     hub(monkeypatch, caches, files)
     assert fetch(find_known("mvdream-sd1.5"), print).name == "sd-v1.5-4view.pt"
     assert locate_tokenizer().parent.parent.name == "models--openai--clip-vit-large-patch14"
 
 
-def test_fetch_refuses_when_offline_or_out_of_disk_space(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_fails_offline_and_without_disk_space(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = hub(monkeypatch, caches, {})
     monkeypatch.setattr("sds3d.priors.fetch.free_bytes", lambda path: 10**9)
     with pytest.raises(UserError, match=r"2.6 GB needed, 1.0 GB free in .*set HF_HOME"):
@@ -215,7 +215,7 @@ def test_fetch_refuses_when_offline_or_out_of_disk_space(caches: Path, monkeypat
     assert not fake.asked
 
 
-def test_fetch_refuses_damaged_files(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_rejects_damaged_files(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = hub(monkeypatch, caches, {SD.sources[0].repos[0]: [names[0] for names in SD.sources[0].files]})
 
     def damaging(repo: str, allow_patterns: list[str]) -> str:
@@ -241,7 +241,7 @@ def test_digests_come_from_the_manifest_or_the_cache(caches: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("cls", [MVDreamConfig, StableDiffusionConfig])
-def test_the_id_is_of_the_weights_not_of_their_place(cls: type, caches: Path, tmp_path: Path) -> None:
+def test_the_id_depends_on_the_weights_not_on_their_location(cls: type, caches: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"prior.path: {SD.name} is not on this machine"):
         prior_id(cls(path=SD.name))
     copied = write_source(SD.sources[0], tmp_path / "copy")
@@ -260,7 +260,7 @@ def test_the_id_is_of_the_weights_not_of_their_place(cls: type, caches: Path, tm
 
 
 @pytest.mark.parametrize("large", [1, 1 << 40])
-def test_a_change_of_any_tensor_is_seen(
+def test_the_id_changes_with_any_tensor(
     large: int, caches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cached or not: one number of each of 40 MB of tensors, in a file that was hashed before the change."""
@@ -310,7 +310,7 @@ def test_the_id_of_a_checkpoint_changes_with_its_tokenizer(tmp_path: Path) -> No
     assert ids[0] == ids[2] != ids[1]
 
 
-def test_a_manifest_stands_for_its_folder(tmp_path: Path) -> None:
+def test_the_id_of_a_folder_with_a_manifest_is_that_of_the_manifest(tmp_path: Path) -> None:
     folder = write_source(MVDREAM.sources[0], tmp_path / "converted")
     (folder / "sha256.json").write_text("{}")
     before = prior_id(MVDreamConfig(path=str(folder)))
@@ -321,7 +321,7 @@ def test_a_manifest_stands_for_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "", "\0", "x" * 5000, "\ud800"])
-def test_no_name_breaks_the_search(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_name_makes_the_search_fail(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where ../../etc/passwd leads nowhere
     for cfg in (MVDreamConfig(path=name), StableDiffusionConfig(path=name)):
         if existing_path(name):  # such as "/"
@@ -341,7 +341,9 @@ def test_weights_that_cannot_be_read_have_no_id(tmp_path: Path, monkeypatch: pyt
         prior_id(StableDiffusionConfig(path=str(folder)))
 
 
-def test_a_run_is_the_same_wherever_its_weights_are_and_however_it_is_computed(caches: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_depend_on_the_location_of_weights_or_on_how_it_is_computed(
+    caches: Path, tmp_path: Path
+) -> None:
     copied = str(write_source(SD.sources[0], tmp_path / "copy"))
     write_snapshot(SD.sources[0], caches)
     cfg = Config(prompt="x", prior=StableDiffusionConfig(path=SD.name))
@@ -377,7 +379,7 @@ def test_a_run_depends_on_which_stage_has_which_weights(tmp_path: Path) -> None:
     assert len({run_hash(Config(prompt="x", stages=each)) for each in stages}) == 3
 
 
-def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path) -> None:
+def test_a_folder_name_is_not_a_pattern(tmp_path: Path) -> None:
     folder = write_source(SD.sources[0], tmp_path / "a[b]*")
     before = prior_id(StableDiffusionConfig(path=str(folder)))
     assert prior_id(StableDiffusionConfig(path=str(folder.rename(tmp_path / "ab")))) == before

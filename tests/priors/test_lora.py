@@ -75,7 +75,7 @@ def output(network: nn.Module, arguments: tuple) -> torch.Tensor:
     ("make", "count", "idle"),
     [(pocket_network, 8 * 4, 0), (diffusers_network, 8 * 4, 0), (joint_network, 2 * 7 + 1, 1)],
 )
-def test_training_the_copy_moves_it_and_nothing_else(make, count, idle) -> None:
+def test_training_the_copy_changes_only_its_corrections(make, count, idle) -> None:
     base, arguments = make()
     weights = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     before = output(base, arguments).detach()
@@ -104,7 +104,7 @@ def test_training_the_copy_moves_it_and_nothing_else(make, count, idle) -> None:
     torch.testing.assert_close(dict(base.state_dict()), weights, rtol=0, atol=0)
 
 
-def test_a_corrected_layer_is_one_with_another_weight() -> None:
+def test_a_corrected_layer_equals_a_layer_with_the_corrected_weight() -> None:
     generator = torch.Generator().manual_seed(1)
     layer = Corrected(nn.Linear(40, 30), RANK, generator)
     layer.up.data.normal_(generator=generator)
@@ -114,7 +114,7 @@ def test_a_corrected_layer_is_one_with_another_weight() -> None:
     torch.testing.assert_close(layer(inputs), merged(inputs), rtol=1e-5, atol=1e-5)  # another order of sums
 
 
-def test_corrections_start_at_the_spread_of_diffusers_and_alike_in_every_run() -> None:
+def test_corrections_start_with_the_spread_of_diffusers_and_are_reproducible() -> None:
     wide = nn.ModuleDict({"to_q": nn.Linear(20_000, 2)})
     (_, (down, up)), (_, (again, _)) = with_lora(wide, 4), with_lora(wide, 4)
     assert torch.equal(down, again) and down.data_ptr() != again.data_ptr()
@@ -122,7 +122,7 @@ def test_corrections_start_at_the_spread_of_diffusers_and_alike_in_every_run() -
     assert down.std().item() == pytest.approx(1 / 4, rel=0.02)  # 80,000 draws: a relative error of 0.25 %
 
 
-def test_corrections_of_half_precision_are_kept_in_full() -> None:
+def test_corrections_of_a_half_precision_network_are_float32() -> None:
     half = nn.ModuleDict({"to_out": nn.ModuleList([nn.Linear(8, 8)]), "other": nn.Linear(8, 8)}).to(torch.bfloat16)
     twin, parameters = with_lora(half, RANK)
     assert {parameter.dtype for parameter in parameters} == {torch.float32}
@@ -133,12 +133,12 @@ def test_corrections_of_half_precision_are_kept_in_full() -> None:
     assert isinstance(twin["other"], nn.Linear)
 
 
-def test_a_network_without_attention_is_no_network_to_correct() -> None:
+def test_a_network_without_attention_is_an_error() -> None:
     with pytest.raises(AssertionError, match="Sequential has no attention"):
         with_lora(nn.Sequential(nn.Linear(2, 2)), RANK)
 
 
-def test_a_twin_of_the_pocket_prior_learns_and_leaves_it_alone(tmp_path: Path) -> None:
+def test_training_a_twin_of_the_pocket_prior_does_not_change_the_prior(tmp_path: Path) -> None:
     prior = PocketPrior(write_tiny_prior(tmp_path / "prior"), torch.device("cpu"))
     twin, parameters = prior.adapt(RANK)
     noisy = torch.randn(4, 12, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -100,7 +100,7 @@ def original_tokens(tiny, folder, prompt):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_predicts_what_the_original_network_does(tiny, layouts, layout):
+def test_every_layout_predicts_the_same_as_the_original_network(tiny, layouts, layout):
     prior = load(layouts[layout])
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn(8, 4, 8, 8, generator=generator)
@@ -131,7 +131,7 @@ def test_every_layout_encodes_and_decodes_as_the_original_autoencoder(tiny, layo
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_reads_texts_as_the_original_encoder(tiny, layouts, layout):
+def test_every_layout_encodes_texts_as_the_original_encoder(tiny, layouts, layout):
     prior = load(layouts[layout])
     for prompt in (*PROMPTS, "a red cat " * 40):
         ids = original_tokens(tiny, layouts["pt"].parent / "tokenizer", prompt)
@@ -140,7 +140,7 @@ def test_every_layout_reads_texts_as_the_original_encoder(tiny, layouts, layout)
         torch.testing.assert_close(prior.encode_prompt(prompt), expected, **EXACT)
 
 
-def test_all_layouts_give_the_same_bits(tiny, layouts):
+def test_all_layouts_give_bitwise_equal_weights(tiny, layouts):
     files = [open_mvdream(path) for path in layouts.values()]
     for part in ("unet", "vae", "text"):
         states = [build(getattr(x, part), CPU, torch.float32).state_dict() for x in files]
@@ -148,7 +148,7 @@ def test_all_layouts_give_the_same_bits(tiny, layouts):
             torch.testing.assert_close(dict(state), dict(states[0]), rtol=0, atol=0)
 
 
-def test_nothing_is_copied_where_nothing_changes(sd2):
+def test_unchanged_tensors_are_not_copied(sd2):
     """Weights in the file's precision stay mapped from the file, all but the split ones in one piece."""
     files = open_mvdream(sd2[1])
     model = build(files.unet, CPU, torch.float32)
@@ -156,7 +156,7 @@ def test_nothing_is_copied_where_nothing_changes(sd2):
     assert {x.data_ptr() for x in model.parameters()} == mapped
 
 
-def test_one_view_attends_as_stable_diffusion_does(tiny, layouts):
+def test_attention_of_one_view_equals_that_of_stable_diffusion(tiny, layouts):
     plain = build(open_mvdream(layouts["pt"]).unet, CPU, torch.float32)
     generator = torch.Generator().manual_seed(0)
     noisy, texts, views = (torch.randn(4, *size, generator=generator) for size in ((4, 8, 8), (77, 64), (16,)))
@@ -169,7 +169,7 @@ def test_one_view_attends_as_stable_diffusion_does(tiny, layouts):
     assert (joined - expected).abs().max() > 1e-2
 
 
-def test_cameras_are_told_as_the_authors_tell_them():
+def test_camera_conditioning_equals_that_of_the_authors():
     front = pose_vectors(turntable(4, 64, elevation_deg=0.0))[0].view(4, 4)
     expected = torch.tensor([[0.0, 0, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
     torch.testing.assert_close(front, expected, rtol=0, atol=1e-6)
@@ -184,7 +184,7 @@ def test_noise_levels_are_those_of_the_training(sd2):
         assert levels[t].item() == pytest.approx(value, abs=5e-6)
 
 
-def test_half_precision_is_close_and_held_as_such(sd2):
+def test_half_precision_is_close_and_stays_half_precision(sd2):
     half, single = load(sd2[1], dtype="bfloat16"), load(sd2[1])
     assert {x.dtype for x in half.network.parameters()} == {torch.bfloat16} == {half.vae.model.dtype}
     noisy = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -198,7 +198,7 @@ def test_half_precision_is_close_and_held_as_such(sd2):
     torch.testing.assert_close(*predictions, rtol=0, atol=0.1 * predictions[1].std().item())
 
 
-def test_a_tokenizer_reads_as_that_of_transformers(tmp_path):
+def test_the_tokenizer_equals_that_of_transformers(tmp_path):
     from transformers import CLIPTokenizerFast
 
     write_tokenizer(tmp_path / "two")
@@ -224,7 +224,7 @@ def test_quotes_and_escapes_are_cleaned_as_by_the_original_program(sd2):
     assert torch.equal(straight, curly)
 
 
-def test_a_truncated_list_of_merges_is_refused(sd2, tmp_path):
+def test_a_truncated_list_of_merges_is_rejected(sd2, tmp_path):
     """In either layout; otherwise known words would silently be read as letters."""
     folder = tmp_path / "tokenizer"
     write_tokenizer(folder)
@@ -242,7 +242,7 @@ def test_a_truncated_list_of_merges_is_refused(sd2, tmp_path):
         read_tokenizer(tmp_path)
 
 
-def test_a_tokenizer_is_sought_beside_the_checkpoint_then_on_the_machine(sd2, tmp_path, monkeypatch):
+def test_a_tokenizer_is_searched_next_to_the_checkpoint_then_on_the_machine(sd2, tmp_path, monkeypatch):
     alone = tmp_path / "model.pt"
     alone.symlink_to(sd2[1])
     write_tokenizer(tmp_path / "elsewhere")
@@ -251,7 +251,7 @@ def test_a_tokenizer_is_sought_beside_the_checkpoint_then_on_the_machine(sd2, tm
     assert open_mvdream(sd2[1]).tokenizer == sd2[1].parent / "tokenizer"
 
 
-def test_a_tokenizer_of_another_model_is_refused(sd2, tmp_path):
+def test_a_tokenizer_of_another_model_is_rejected(sd2, tmp_path):
     save_file(sd2[0].state, tmp_path / "model.safetensors")
     write_tokenizer(tmp_path / "tokenizer")
     vocabulary = json.loads((tmp_path / "tokenizer" / "vocab.json").read_text("utf-8"))
@@ -322,13 +322,13 @@ def test_an_extra_tensor_is_named(sd2, tmp_path, name):
         load(tmp_path / "model.pt").encode_prompt("a cat")
 
 
-def test_other_noise_levels_are_refused(sd2, tmp_path):
+def test_other_noise_levels_are_rejected(sd2, tmp_path):
     torch.save(sd2[0].state | {"alphas_cumprod": torch.linspace(1, 0, 1000)}, tmp_path / "model.pt")
     with pytest.raises(UserError, match=r"model.pt: alphas_cumprod"):
         load(tmp_path / "model.pt")
 
 
-def test_a_model_of_single_views_is_refused(sd2, folder, tmp_path):
+def test_a_single_view_model_is_rejected(sd2, folder, tmp_path):
     state = {name: x for name, x in sd2[0].state.items() if "camera_embed" not in name}
     torch.save(state, tmp_path / "single.pt")
     with pytest.raises(UserError, match=r"single.pt: expected a U-Net that takes cameras"):
@@ -355,7 +355,7 @@ class Payload:
         return (open, (str(self.path), "w"))
 
 
-def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(sd2, tmp_path):
+def test_a_checkpoint_with_code_is_rejected_and_not_run(sd2, tmp_path):
     trace = tmp_path / "ran"
     torch.save(sd2[0].state | {"code": Payload(trace)}, tmp_path / "model.pt")
     with pytest.raises(UserError, match=r"model.pt: refused"):
@@ -383,19 +383,19 @@ def test_a_truncated_file_is_named(sd2, tmp_path, layout, kept):
         ({"weird": torch.zeros(2)}, "got 1 others \\(weird\\)"),
     ],
 )
-def test_a_file_without_a_model_is_refused(tmp_path, content, message):
+def test_a_file_without_a_model_is_rejected(tmp_path, content, message):
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(UserError, match=message):
         load(tmp_path / "model.pt")
 
 
-def test_a_header_that_is_no_json_is_refused(tmp_path):
+def test_a_header_that_is_not_json_is_rejected(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", 20) + b"{" + b"x" * 19)
     with pytest.raises(UserError, match=r"model.safetensors: cannot be read"):
         load(tmp_path / "model.safetensors")
 
 
-def test_a_folder_that_is_not_whole_is_refused(folder):
+def test_an_incomplete_folder_is_rejected(folder):
     for name, message in (
         ("text_encoder/model.safetensors", "text_encoder: no weights"),
         ("vae/config.json", "vae/config.json: missing"),
@@ -408,19 +408,19 @@ def test_a_folder_that_is_not_whole_is_refused(folder):
             load(folder)
 
 
-def test_a_damaged_converted_folder_is_refused(sd2, tmp_path):
+def test_a_damaged_converted_folder_is_rejected(sd2, tmp_path):
     convert.convert(sd2[1], tmp_path / "folder", torch.float32)
     (tmp_path / "folder" / "vae" / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"vae/config.json: damaged"):
         load(tmp_path / "folder")
 
 
-def test_a_config_cannot_ask_for_code():
+def test_a_config_cannot_name_code_to_run():
     model = ldm.clip_text_model({"vocab_size": 9, "attn_implementation": "some/kernel", "auto_map": {"": "some/code"}})
     assert model.config._attn_implementation in ("sdpa", "eager") and not hasattr(model.config, "auto_map")
 
 
-def test_converting_gives_a_folder_that_diffusers_and_transformers_read(tiny, layouts, tmp_path, capsys):
+def test_a_converted_folder_is_read_by_diffusers_and_transformers(tiny, layouts, tmp_path, capsys):
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -448,7 +448,7 @@ def test_converting_gives_a_folder_that_diffusers_and_transformers_read(tiny, la
         torch.testing.assert_close(again, load_file(path), rtol=0, atol=0)
 
 
-def test_converting_leaves_nothing_half_written(sd2, tmp_path):
+def test_a_failed_conversion_leaves_no_folder(sd2, tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(UserError, match=r"there: exists already"):
         convert.main([str(sd2[1]), str(tmp_path / "there")])
@@ -483,7 +483,7 @@ def test_the_networks_compile_as_one_graph(sd2):
 
 
 @pytest.mark.slow
-def test_the_published_size_maps_tensor_by_tensor(tmp_path):
+def test_every_tensor_of_the_published_size_is_mapped(tmp_path):
     """What is known of the real checkpoint without its weights: its sizes, and that every tensor finds its place."""
     with torch.device("meta"):
         unet = ldm_modules.UNet(320, (1, 2, 4, 4), (True, True, True, False), 2, 1024)

@@ -32,7 +32,7 @@ def inputs(batch, channels):
     return images, timesteps, context, camera
 
 
-def test_the_shipped_network_computes_what_diffusers_does_with_its_weights():
+def test_the_shipped_network_equals_that_of_diffusers():
     reference = reference_unet(POCKET)
     reference.load_state_dict(load_int8(POCKET / "unet" / "weights.int8.safetensors"))
     reference = reference.eval().to(memory_format=torch.channels_last)
@@ -45,7 +45,7 @@ def test_the_shipped_network_computes_what_diffusers_does_with_its_weights():
 
 
 @pytest.mark.parametrize(("channels", "layers"), [((16, 32), 2), ((32, 64, 96), 1)])
-def test_a_saved_network_is_one_that_diffusers_reads(tmp_path, channels, layers):
+def test_diffusers_reads_a_saved_network(tmp_path, channels, layers):
     """Tensors, gradients and what a seed draws are the same, so either program goes on with the other's training."""
     torch.manual_seed(3)
     unet = model.build_unet(channels, layers)
@@ -68,7 +68,7 @@ def test_a_saved_network_is_one_that_diffusers_reads(tmp_path, channels, layers)
         assert (gradients[0][name].grad - parameter.grad).norm() < 1e-6 * scale, name
 
 
-def test_the_noise_levels_are_those_that_diffusers_reads_from_the_folder(tmp_path):
+def test_the_noise_levels_equal_those_of_diffusers(tmp_path):
     from diffusers import DDIMScheduler
 
     model.save_unet(model.build_unet((16, 32)), tmp_path)
@@ -78,7 +78,7 @@ def test_the_noise_levels_are_those_that_diffusers_reads_from_the_folder(tmp_pat
         torch.testing.assert_close(model.cumulative_alphas(), scheduler.alphas_cumprod, rtol=0, atol=0)
 
 
-def test_the_text_encoder_computes_what_transformers_does_with_its_weights():
+def test_the_text_encoder_equals_that_of_transformers():
     from transformers import BertConfig, BertModel
 
     folder = POCKET / "text_encoder"
@@ -92,7 +92,7 @@ def test_the_text_encoder_computes_what_transformers_does_with_its_weights():
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_making_the_prior_imports_neither():
+def test_building_the_prior_imports_neither_diffusers_nor_transformers():
     """They take longer to import than all else takes before the first step."""
     program = (
         "import sys, torch; from sds3d.config.schema import PocketConfig; from sds3d.priors import build_prior\n"

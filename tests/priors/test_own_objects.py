@@ -105,7 +105,7 @@ def test_the_front_of_a_file_faces_azimuth_zero_and_its_top_is_up(tmp_path, suff
     assert hue(from_above[0, 32, 32, :3]) == "blue"
 
 
-def test_nodes_stand_where_their_transforms_put_them(tmp_path):
+def test_node_transforms_are_applied(tmp_path):
     """glTF's x is to the right of who looks at the front; a mirrored node turns its triangles inside out."""
     scene = trimesh.Scene()
     for color, x, mirror in ((RED, 1.0, 1), (BLUE, -1.0, -1)):
@@ -127,7 +127,7 @@ def test_nodes_stand_where_their_transforms_put_them(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["glb", "obj"])
-def test_textures_lie_as_their_coordinates_say(tmp_path, suffix):
+def test_textures_follow_their_coordinates(tmp_path, suffix):
     """A square that faces the front, its picture red on top left, green on top right, blue below; seen from behind,
     where its triangles show their backs, it is mirrored. The coordinates lie one period off: textures repeat."""
     pixels = np.zeros((64, 64, 3), np.uint8)
@@ -145,7 +145,7 @@ def test_textures_lie_as_their_coordinates_say(tmp_path, suffix):
     assert [hue(back[y, x, :3]) for y, x in ((24, 24), (24, 40), (40, 24))] == ["green", "red", "blue"]
 
 
-def test_a_ball_is_lit_as_the_tracer_lights_one(tmp_path):
+def test_shading_of_a_ball_equals_that_of_the_tracer(tmp_path):
     """The factor of a glTF is linear light: 0.5 in sRGB is 0.214 (IEC 61966-2-1)."""
     ball = trimesh.creation.icosphere(5)
     ball.visual = TextureVisuals(material=PBRMaterial(baseColorFactor=[1.0, 0.214, 0.0, 1.0]))
@@ -160,7 +160,7 @@ def test_a_ball_is_lit_as_the_tracer_lights_one(tmp_path):
     torch.testing.assert_close(drawn[inside], traced[inside], atol=0.012, rtol=0)
 
 
-def test_the_normals_of_a_file_are_drawn_on_the_side_that_is_seen(tmp_path):
+def test_normals_of_a_file_face_the_visible_side(tmp_path):
     """A square facing the front has tilted ones, in glTF's axes (0.6, 0, 0.8); z there is x of the world, x there y."""
     corners = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     tilted = np.tile([0.6, 0, 0.8], (4, 1))
@@ -189,7 +189,7 @@ def test_a_file_without_normals_has_those_of_its_triangles(tmp_path, suffix):
     torch.testing.assert_close(middles, expected[:, None].expand_as(middles), atol=1e-6, rtol=0)
 
 
-def test_every_mesh_and_line_that_cannot_be_used_is_reported_by_name(tmp_path):
+def test_every_unusable_mesh_and_line_is_reported_by_name(tmp_path):
     folder = three_objects(tmp_path / "mine")
     (folder / "silent.glb").write_bytes(b"")
     (folder / "empty.obj").write_bytes(b"")
@@ -235,7 +235,7 @@ def test_a_folder_without_a_usable_mesh_is_the_users_error(tmp_path):
         library.render_library(tmp_path, 0, CPU, print)
 
 
-def test_rings_are_drawn_alike_each_time_and_differ(folder, own):
+def test_rings_are_reproducible_and_differ(folder, own):
     again = library.render_library(folder, 0, CPU, lambda text: None, num_rings=2)
     for one, other in zip(own, again, strict=True):
         assert torch.equal(one.pictures, other.pictures) and torch.equal(one.viewmats, other.viewmats)
@@ -245,7 +245,7 @@ def test_rings_are_drawn_alike_each_time_and_differ(folder, own):
     assert not torch.equal(own[0].viewmats[0], own[0].viewmats[1])
 
 
-def test_captions_vary_and_keep_what_they_say():
+def test_captions_vary_and_keep_their_content():
     rng = random.Random(0)
     wordings = {reworded("A red {} box", rng) for _ in range(500)}
     assert {"A red {} box", "red {} box", "a photo of A red {} box", "A red {} box, 3d asset"} < wordings
@@ -253,7 +253,7 @@ def test_captions_vary_and_keep_what_they_say():
     assert {reworded("x" * 100, rng) for _ in range(20)} == {"x" * 100}
 
 
-def test_a_batch_holds_the_share_asked_for_and_what_it_shows_is_what_it_says(tiny, own):
+def test_a_batch_has_the_share_of_user_objects_with_their_captions(tiny, own):
     steps, encoder = range(200), TextEncoder(tiny / "text_encoder")
     mixed = MixedObjects(0, 3, steps, encoder, user_objects=own, mix=0.4)
     made_up = ProceduralObjects(0, 3, steps, encoder)
@@ -281,7 +281,7 @@ def arguments(folder, tiny, out, *more):
     return train.parse(["--out", str(out), *options, *more])
 
 
-def test_training_on_own_objects_goes_on_as_if_it_had_not_stopped(tmp_path, tiny, folder, own):
+def test_a_resumed_training_on_user_objects_gives_the_same_weights(tmp_path, tiny, folder, own):
     args = arguments(folder, tiny, tmp_path, "--steps", "4", "--batch", "1")
 
     def steps(one, count):
@@ -298,7 +298,7 @@ def test_training_on_own_objects_goes_on_as_if_it_had_not_stopped(tmp_path, tiny
     assert torch.equal(second.weights, whole.weights)
 
 
-def test_the_loss_on_own_objects_falls(tmp_path, tiny, folder, monkeypatch):
+def test_the_loss_on_user_objects_falls(tmp_path, tiny, folder, monkeypatch):
     """In pictures of 32 pixels, for speed; the loss is that of other rings, words, timesteps and noise."""
     for module in (training_views, data, model):
         monkeypatch.setattr(module, "RESOLUTION", 32)
@@ -319,7 +319,7 @@ def test_the_loss_on_own_objects_falls(tmp_path, tiny, folder, monkeypatch):
     assert loss() < 0.85 * before
 
 
-def test_the_program_makes_a_folder_that_is_a_prior(tmp_path, tiny, folder, capsys, monkeypatch):
+def test_the_program_writes_a_usable_prior(tmp_path, tiny, folder, capsys, monkeypatch):
     monkeypatch.setattr(library.render_library, "__defaults__", (1,))
     monkeypatch.setattr(train, "CAPTIONS", 100)
     out = tmp_path / "my prior"
@@ -346,12 +346,12 @@ def test_the_program_makes_a_folder_that_is_a_prior(tmp_path, tiny, folder, caps
         (["--init", "/nowhere"], "/nowhere/sha256.json: cannot be read"),
     ],
 )
-def test_options_that_contradict_one_another_are_refused(capsys, options, message):
+def test_contradictory_options_are_rejected(capsys, options, message):
     assert main(["prior", "train", "--out", "y", *options]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
-def test_options_left_out_depend_on_where_training_starts(tmp_path, tiny):
+def test_defaults_depend_on_the_initial_prior(tmp_path, tiny):
     plain = train.parse(["--out", "y"])
     assert (plain.channels, plain.layers, plain.steps, plain.init) == ([96, 192, 256], 1, 16000, None)
     own = arguments(tmp_path, tiny, "y")

@@ -27,7 +27,7 @@ def picture(*parts, resolution=96, view=0):
     return trace(packed, turntable(4, resolution, elevation_deg=0.0), samples=2)[0, view]
 
 
-def test_a_traced_ball_covers_the_disc_that_a_pinhole_sees():
+def test_a_traced_ball_covers_the_disc_of_a_pinhole_camera():
     rgba = picture(Part("ellipsoid", (0, 0, 0), (0.5, 0.5, 0.5), (1, 0, 0)))
     focal = 48 / math.tan(math.radians(20))
     radius = focal * 0.5 / math.sqrt(2.7**2 - 0.5**2)  # tangent cone
@@ -59,7 +59,7 @@ def test_silhouettes_of_the_primitives(part, area):
     assert covered == pytest.approx(area, rel=0.03)
 
 
-def test_parts_melt_where_both_are_equally_far():
+def test_parts_blend_where_their_distances_are_equal():
     """On the plane between two balls the smooth minimum is their distance less a quarter of the blend (Quilez)."""
     far, blend = 40.0, 0.2
     balls = [Part("ellipsoid", (0, s * 0.3, 0), (0.3, 0.3, 0.3), (1, 1, 1), blend=blend) for s in (1, -1)]
@@ -88,7 +88,7 @@ def test_normals_of_a_ball_point_away_from_its_center():
     torch.testing.assert_close(normals[inside], expected[inside], atol=4e-3 / radius, rtol=0)
 
 
-def test_normals_of_a_box_are_those_of_the_faces_that_rays_enter_by():
+def test_normals_of_a_box_are_those_of_the_faces_that_rays_hit():
     """On a face the distance is linear, so that differences of it are off by rounding alone: 1e-7 of 4e-3."""
     turn, half = torch.from_numpy(rotation_from_euler(20, 30, 40)).float(), torch.tensor([0.3, 0.4, 0.5])
     cameras = turntable(4, 64, elevation_deg=30.0)
@@ -123,7 +123,7 @@ def test_colors_are_the_same_with_normals():
     assert torch.equal(layers[..., :4], trace(packed, cameras))
 
 
-def test_what_glows_has_no_shadow():
+def test_glowing_parts_have_no_shadow():
     color = (0.9, 0.2, 0.1)
     rgba = picture(Part("ellipsoid", (0, 0, 0), (0.5, 0.5, 0.5), color, shine=GLOWING))
     expected = torch.tensor([0.7 * c + 0.3 for c in color]).expand(96, 96, 3)
@@ -131,7 +131,7 @@ def test_what_glows_has_no_shadow():
     torch.testing.assert_close(rgba[..., :3][inside], expected[inside], atol=1e-5, rtol=0)
 
 
-def test_parts_beside_a_ray_do_not_change_it():
+def test_parts_away_from_a_ray_do_not_change_it():
     """With balls so wide that every ray goes through all of them nothing is left out, and the pictures are the same."""
     rng = random.Random(1)
     for _ in range(12):
@@ -149,7 +149,7 @@ def test_a_cut_opens_the_object_and_shows_its_own_color():
     assert before[0] > before[2] and after[2] > after[0]
 
 
-def test_every_part_lies_in_its_ball():
+def test_every_part_is_in_its_bounding_ball():
     rng = random.Random(0)
     for _ in range(30):
         for part in sample_object(rng, num_captions=1)[0]:
@@ -157,7 +157,7 @@ def test_every_part_lies_in_its_ball():
             assert max(half_extents(part)) <= bounding_radius(part) + 1e-9 <= 2 * corner
 
 
-def test_normalized_objects_touch_but_do_not_leave_their_ball():
+def test_normalized_objects_touch_their_ball_from_inside():
     parts = normalize([
         Part("box", (1, 0, 0), (0.5, 0.1, 0.1), (1, 1, 1)), Part("capsule", (0, 2, 0), (0.2, 0, 1), (1, 1, 1)),
     ])  # fmt: skip
@@ -181,7 +181,7 @@ def test_eight_bits_keep_each_row_within_half_a_step():
     assert ((restored - value).flatten(1).abs().amax(1) <= 0.51 * step + 1e-3 * step * 127).all()
 
 
-def test_what_a_network_computes_last_is_kept_to_sixteen_bits():
+def test_the_last_layer_is_stored_in_sixteen_bits():
     value = (torch.randn(12, 32, 3, 3) / 3).contiguous(memory_format=torch.channels_last)
     packed = quantize({"conv_out.weight": value})
     assert packed["conv_out.weight"].is_contiguous()  # as files have it
@@ -196,14 +196,14 @@ def test_camera_condition_is_the_published_matrix():
 
 
 @pytest.mark.parametrize("resolution", [64, 256])
-def test_the_standard_view_is_told_by_the_pose_alone(resolution):
+def test_the_condition_of_the_standard_view_is_its_pose(resolution):
     cameras, backgrounds = turntable(4, resolution, distance=2.7, fov_deg=40.0), torch.rand(4, 3)
     expected = torch.cat([pose_vectors(cameras), 2 * backgrounds - 1], 1)
     torch.testing.assert_close(model.condition_vectors(cameras, backgrounds), expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("distance", "fov_deg"), [(2.5, 40.0), (3.1, 40.0), (2.7, 37.0), (2.7, 43.0), (2.5, 43.0)])
-def test_how_much_a_view_sees_is_told_by_the_length_of_its_translation(distance, fov_deg):
+def test_the_width_of_a_view_is_the_length_of_its_translation(distance, fov_deg):
     """The width of the picture at the origin over that of the standard view; the rest stays as it is."""
     standard, cameras = turntable(4, 64), turntable(4, 32, distance=distance, fov_deg=fov_deg)
     grey = torch.full((4, 3), 0.5)
@@ -225,7 +225,7 @@ def test_training_views_vary_around_the_standard_view():
         assert high + 1e-4 >= values.max() > high - (high - low) / 50
 
 
-def test_no_training_view_cuts_an_object_off():
+def test_no_training_view_crops_an_object():
     """Objects are scaled to a ball of radius 0.9, which the nearest and narrowest view still holds."""
     assert math.asin(0.9 / views.DISTANCE[0]) <= math.radians(views.FOV_DEG[0] / 2)
 
@@ -240,7 +240,7 @@ def prior():
     return PocketPrior(POCKET, torch.device("cpu"))
 
 
-def test_views_of_an_object_see_each_other_and_no_other_object(prior):
+def test_views_of_an_object_attend_only_to_each_other(prior):
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn(8, 24, 32, 32, generator=generator)
     changed = noisy.clone()
@@ -254,7 +254,7 @@ def test_views_of_an_object_see_each_other_and_no_other_object(prior):
     assert (difference[:4] > 1e-4).all() and (difference[4:] < 1e-5).all()
 
 
-def test_predictions_come_in_the_order_of_the_texts(prior):
+def test_predictions_have_the_order_of_the_texts(prior):
     noisy = torch.randn(4, 24, 32, 32, generator=torch.Generator().manual_seed(0))
     texts = [prior.encode_prompt("a red mushroom"), prior.encode_prompt("a blue car")]
     arguments = (turntable(4, 64), torch.ones(4, 3))
@@ -264,7 +264,7 @@ def test_predictions_come_in_the_order_of_the_texts(prior):
     assert (one - two).abs().max() > 0.01
 
 
-def test_a_clean_image_is_recognised_as_such(prior):
+def test_a_clean_image_is_recognized_as_such(prior):
     """Near t = 0 the x0 implied by the predicted noise is the image itself: the v to epsilon conversion is right."""
     rng = random.Random(3)
 
@@ -282,7 +282,7 @@ def test_a_clean_image_is_recognised_as_such(prior):
     assert (x0 - latents).square().mean() < 0.3 * (noisy - latents).square().mean()
 
 
-def test_nouns_that_training_never_saw_are_near_what_they_mean():
+def test_held_out_nouns_are_nearest_to_their_kinds():
     """Of 24 held-out nouns, the words of 17 lie nearest to those of the name of their kind; chance is 1 in 154.
 
     17 is what the shipped encoder finds; by the mean of the whole sentence it finds 15.
@@ -313,7 +313,7 @@ def arguments(out, steps):
     return train.parse(["--out", str(out), "--steps", str(steps), "--lr", "0.001", *options])
 
 
-def test_training_stops_and_goes_on_as_if_it_had_not(tmp_path):
+def test_a_resumed_training_gives_the_same_weights(tmp_path):
     whole = learner.Learner(arguments(tmp_path / "a", 4), CPU)
     batches = data.ProceduralObjects(0, 1, range(4), whole.encoder)
     list(whole.train(batches[k] for k in range(4)))
@@ -327,7 +327,7 @@ def test_training_stops_and_goes_on_as_if_it_had_not(tmp_path):
         torch.testing.assert_close(second.unet.state_dict()[name], value, rtol=0, atol=0)
 
 
-def test_flat_parameters_are_views_that_compute_the_same():
+def test_flat_parameters_are_views_with_equal_results():
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.Flatten(), torch.nn.Linear(5, 2))
     image = torch.randn(1, 3, 3, 3)
     before = network(image)
@@ -345,7 +345,7 @@ def test_flat_parameters_are_views_that_compute_the_same():
 @pytest.mark.cuda
 @pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
+def test_the_recorded_step_equals_the_eager_step(tmp_path, monkeypatch):
     """Steps 4 to 8 of both learners see the same data; one replays a graph, the other never records one."""
     steps = range(8)
     losses = []
@@ -360,7 +360,7 @@ def test_the_recorded_step_is_the_step(tmp_path, monkeypatch):
     torch.testing.assert_close(losses[0], losses[1], rtol=2e-2, atol=0)
 
 
-def test_the_program_writes_a_folder_that_loads(tmp_path, monkeypatch):
+def test_the_program_writes_a_folder_that_can_be_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "CAPTIONS", 100)
     train.main(
         [

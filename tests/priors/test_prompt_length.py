@@ -41,7 +41,7 @@ def test_tokens_are_the_read_part_then_the_suffix(folder, count, suffix):
 
 
 @pytest.mark.parametrize("count", [20, 22, 23, 60])
-def test_the_pocket_prior_reads_all_but_the_end(count):
+def test_the_pocket_prior_reads_everything_except_the_end(count):
     prompt = " ".join(["red", "ball"] * 30)[: 9 * (count // 2) - 1 + 4 * (count % 2)]
     assert len(prompt.split()) == count
     end = unread_texts_of(Config(prompt=prompt)).get("prompt", "")
@@ -51,7 +51,7 @@ def test_the_pocket_prior_reads_all_but_the_end(count):
     assert torch.equal(ids[0], ids[1])
 
 
-def test_every_prior_of_a_run_is_asked_for_both_prompts(folder):
+def test_unread_ends_are_of_both_prompts_for_every_prior_of_a_run(folder):
     cfg = Config(prompt=a_cat(76), negative_prompt=a_cat(74), prior=MVDreamConfig(path=str(folder)))
     assert unread_texts_of(cfg) == {"prompt": "cat"}
     single = StableDiffusionConfig(path=str(folder))
@@ -64,7 +64,7 @@ def test_every_prior_of_a_run_is_asked_for_both_prompts(folder):
     assert unread_texts_of(replace(cfg, prompt="a cat", negative_prompt="")) == {}
 
 
-def test_a_run_notes_the_unread_end_once_and_reports_it(folder, monkeypatch):
+def test_a_run_prints_the_unread_end_once_and_reports_it(folder, monkeypatch):
     cfg = Config(prompt=a_cat(76), prior=MVDreamConfig(path=str(folder)))
     result = SimpleNamespace(finished=True, scene=None, seconds={}, guard=Mock())
     monkeypatch.setattr(pipeline, "optimize", lambda *args: result)

@@ -127,7 +127,7 @@ def test_a_prompt_becomes_an_asset(name, models, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_converted_model_makes_the_same_asset_wherever_it_is(models, tmp_path, capsys):
+def test_a_converted_model_gives_the_same_asset_at_any_location(models, tmp_path, capsys):
     converted = tmp_path / "converted"
     assert main(["prior", "convert", str(models.mvdream), str(converted), "--dtype", "float32"]) == 0
     for path, out in ((models.mvdream, "before"), (converted, "after")):
@@ -144,7 +144,7 @@ def test_a_converted_model_makes_the_same_asset_wherever_it_is(models, tmp_path,
     assert capsys.readouterr().out.startswith(f"already finished: {after}\n")
 
 
-def test_a_converted_model_reads_and_predicts_the_same(models, tmp_path):
+def test_a_converted_model_encodes_and_predicts_the_same(models, tmp_path):
     converted = tmp_path / "converted"
     assert main(["prior", "convert", str(models.original), str(converted), "--dtype", "float32"]) == 0
     priors = [build_prior(MVDreamConfig(path=str(path)), CPU) for path in (models.original, converted)]
@@ -207,7 +207,7 @@ def assert_same_run(run: Path, other: Path) -> None:
         assert torch.equal(last[name], tensor), name
 
 
-def test_a_texture_stage_leaves_the_shape_as_it_is(models, tmp_path):
+def test_a_texture_stage_does_not_change_the_shape(models, tmp_path):
     run, finished = optimize(config_of(models, two_stages(models), tmp_path / "out"))
     steps = read_steps(run)
     shape, texture = steps[6], steps[10]
@@ -221,7 +221,7 @@ def test_a_texture_stage_leaves_the_shape_as_it_is(models, tmp_path):
 
 
 @pytest.mark.parametrize("step", [4, 6, 8])
-def test_a_run_of_two_priors_stopped_and_resumed_is_the_same(step, models, tmp_path):
+def test_a_resumed_run_of_two_priors_gives_the_same_result(step, models, tmp_path):
     """In the first stage, between the two, in the second."""
     straight, _ = optimize(config_of(models, two_stages(models), tmp_path / "straight"))
     cfg = config_of(models, two_stages(models), tmp_path / "stopped")
@@ -232,7 +232,7 @@ def test_a_run_of_two_priors_stopped_and_resumed_is_the_same(step, models, tmp_p
 
 
 @pytest.mark.parametrize("stages", [two_stages, vsd_stages])
-def test_a_prior_is_let_go_before_the_next_is_loaded(stages, models, tmp_path, monkeypatch):
+def test_a_prior_is_freed_before_the_next_is_loaded(stages, models, tmp_path, monkeypatch):
     alive: list[weakref.ref] = []
     left: list[int] = []
 
@@ -252,7 +252,7 @@ def test_a_prior_is_let_go_before_the_next_is_loaded(stages, models, tmp_path, m
     assert left == [0, 0]
 
 
-def test_what_vsd_has_learnt_survives_a_stop_after_each_block(models, tmp_path):
+def test_the_state_of_vsd_survives_a_stop_after_each_block(models, tmp_path):
     straight, _ = optimize(config_of(models, vsd_stages(models), tmp_path / "straight"))
     cfg = config_of(models, vsd_stages(models), tmp_path / "stopped")
     finished = [optimize(cfg, lambda step: True)[1] for _ in range(6)]
@@ -266,7 +266,7 @@ def test_what_vsd_has_learnt_survives_a_stop_after_each_block(models, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_killed_between_two_priors_goes_on(models, tmp_path):
+def test_a_run_killed_between_two_priors_can_be_resumed(models, tmp_path):
     """The program itself: generate, SIGKILL in the second stage, resume."""
 
     def start(*argv: str) -> subprocess.Popen:
@@ -295,7 +295,7 @@ def test_a_process_killed_between_two_priors_goes_on(models, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "size"), [("mvdream", (4 * 16, 16)), ("sd", (32, 32))])
-def test_a_preview_shows_what_the_prior_draws(name, size, models, tmp_path, capsys):
+def test_a_preview_shows_samples_of_the_prior(name, size, models, tmp_path, capsys):
     pictures = []
     for seed in ("0", "1"):
         out = tmp_path / f"{seed}.png"
@@ -308,13 +308,13 @@ def test_a_preview_shows_what_the_prior_draws(name, size, models, tmp_path, caps
 
 
 @pytest.mark.parametrize("name", ["original", "mvdream", "sd"])
-def test_an_estimate_says_that_it_fits(name, models, capsys):
+def test_an_estimate_reports_that_the_run_fits(name, models, capsys):
     assert main(["estimate", "--prior", str(getattr(models, name)), "--gpu-gib", "80"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2] == f"prior.path: {getattr(models, name)}" and lines[-1].startswith("fits: ")
 
 
-def test_what_is_not_there_is_said_before_there_is_a_run_folder(models, tmp_path, capsys):
+def test_missing_priors_are_reported_before_the_run_folder_is_created(models, tmp_path, capsys):
     out = tmp_path / "out"
     for verb in (["generate", "x", f"out={out}"], ["prior", "preview", "x"], ["estimate"]):
         error = fails(capsys, *verb, "--prior", str(tmp_path / "model.pt"))
@@ -357,7 +357,7 @@ def test_texts_are_encoded_once_for_all_runs(models, tmp_path, monkeypatch):
 @pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 @pytest.mark.parametrize("options", ["compile: false", "compile: false, vae_batch: 2", "compile: true"])
-def test_two_priors_take_turns_on_a_gpu(models, tmp_path, options):
+def test_two_priors_alternate_on_a_gpu(models, tmp_path, options):
     """Recorded and not, the loop goes through both, and ends in numbers; one prior is in memory at a time."""
     stages = (
         "stages=[{name: shape, steps: 8, prior_every: 2, resolution: 32}, "

@@ -25,7 +25,7 @@ def take_step(one: Trained, value: float) -> torch.Tensor:
     return torch.tensor(value)
 
 
-def test_a_state_holds_weights_moments_settings_and_step_by_these_names(tmp_path: Path) -> None:
+def test_a_state_has_weights_moments_settings_and_step_by_these_names(tmp_path: Path) -> None:
     """They are the file format: states of earlier versions must stay readable."""
     one = trained({"batch": "4"})
     take_step(one, 1.0)
@@ -46,7 +46,7 @@ def test_a_resumed_training_takes_the_same_steps(tmp_path: Path) -> None:
     assert all(torch.equal(*(one.optimizer.state[one.weights][name] for one in (whole, second))) for name in MOMENTS)
 
 
-def test_a_state_of_other_settings_is_refused(tmp_path: Path) -> None:
+def test_a_state_with_other_settings_is_rejected(tmp_path: Path) -> None:
     one = trained({"batch": "4"})
     take_step(one, 1.0)
     one.save(tmp_path / "state")
@@ -60,7 +60,7 @@ def test_the_learning_rate_in_closed_form() -> None:
     assert scheduled_rate(25, 100, 1.0, warm_up=1, flat=0.0) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
 
 
-def test_progress_is_the_mean_loss_of_each_stretch_and_the_end_is_saved(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_has_the_mean_loss_of_each_interval_and_the_end_is_saved(capsys: pytest.CaptureFixture[str]) -> None:
     one, saved = trained({}), []
     losses = (take_step(one, value) for value in (1.0, 3.0, 5.0))
     log_and_save(losses, one, Progress(3, log_every=2, save_every=60.0, digits=4), lambda: saved.append(one.step))

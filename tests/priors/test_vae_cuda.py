@@ -46,7 +46,7 @@ def plain_sum_and_normalize(images, residual, offset, norm, silu=True):
 
 
 @pytest.mark.parametrize("quantized", [True, False])
-def test_encoder_computes_what_diffusers_does(monkeypatch, quantized):
+def test_the_encoder_equals_that_of_diffusers(monkeypatch, quantized):
     """In float64 with torch's own operations in the place of the kernels: what is left is the structure."""
     monkeypatch.setattr(vae_cuda, "add_and_pad", lambda *given: F.pad(plain_add(*given), (0, 1, 0, 1)))
     monkeypatch.setattr(vae_cuda, "normalize", plain_normalize)
@@ -57,7 +57,7 @@ def test_encoder_computes_what_diffusers_does(monkeypatch, quantized):
     torch.testing.assert_close(moments, plain_moments(model, images), atol=1e-5, rtol=1e-5)  # biases are float32
 
 
-def test_only_what_the_kernels_can_do_is_left_to_them():
+def test_the_kernels_are_used_only_where_they_apply():
     assert not can_encode(make_vae([32, 64]).half())  # not on a GPU
     assert can_normalize(torch.nn.GroupNorm(32, 512)) and can_normalize(torch.nn.GroupNorm(32, 32))
     assert not can_normalize(torch.nn.GroupNorm(32, 320))  # 40 lanes of eight do not divide a block
@@ -120,7 +120,7 @@ def test_normalization_and_its_gradients(size, silu, dtype):
 @pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_encoder_on_a_gpu_is_as_close_to_the_truth_as_diffusers(dtype):
+def test_the_encoder_on_a_gpu_is_as_accurate_as_diffusers(dtype):
     model = make_vae([128, 256, 512, 512])
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     cotangent = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3)).double()
@@ -147,7 +147,7 @@ def test_encoder_on_a_gpu_is_as_close_to_the_truth_as_diffusers(dtype):
 @pytest.mark.cuda
 @pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
-def test_parts_are_encoded_alike_in_a_recording_and_back():
+def test_batches_are_encoded_equally_in_graphs_and_eagerly():
     model = make_vae([32, 64, 64]).to("cuda", torch.float16).to(memory_format=torch.channels_last)
     images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(2)).cuda()
 

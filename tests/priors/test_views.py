@@ -61,13 +61,13 @@ def near(actual, expected, tolerance=1e-5):  # azimuths go through float32 matri
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_sides_change_at_45_and_135_degrees_on_both_hands(sign):
+def test_sides_change_at_45_and_135_degrees_in_both_directions(sign):
     azimuths = [0, 44.9, 45.1, 90, 134.9, 135.1, 180, 225.1 - 360]
     sides = seen_sides(cameras_at([sign * azimuth for azimuth in azimuths], 20.0))
     assert sides.tolist() == [0, 0, 1, 1, 1, 2, 2, 1]
 
 
-def test_overhead_begins_above_60_degrees_and_never_below_the_object():
+def test_overhead_starts_above_60_degrees_and_never_below_the_object():
     elevations = [59.9, 60.1, 90, -89, -61]
     assert seen_sides(cameras_at([180] * 5, elevations)).tolist() == [2, 3, 3, 2, 2]
     mixture = side_mixture(cameras_at([180] * 5, elevations))
@@ -83,7 +83,7 @@ def test_the_positive_text_is_linear_in_azimuth_between_the_sides():
     near(side_mixture(cameras_at(list(range(-180, 180, 7)))).sum(1), torch.ones(52))
 
 
-def test_weights_of_perp_neg_are_those_of_its_formula():
+def test_weights_of_perp_neg_equal_its_formula():
     half = math.exp(-0.5)
     # -(a exp(-b r) + c); front: f_fs(1) at 0, f_fs(0) and f_fsb(1) at 90, f_fsb(0) at 180; side: f_sf(0) at 0, f_sf(1)
     # and f_sb(1) at 90, f_sb(0) at 180; f_fs(1/2) and f_sf(1/2) at 45
@@ -94,7 +94,7 @@ def test_weights_of_perp_neg_are_those_of_its_formula():
     assert (front[1] - front[2]).abs() < 1e-3 and (side[1] - side[2]).abs() < 1e-3  # no jump between the halves
 
 
-def test_what_is_kept_away_is_orthogonal_to_what_is_wanted():
+def test_negative_directions_are_orthogonal_to_the_positive_one():
     base, positive, front, side = torch.randn(4, 3, 4, 2, 2, generator=torch.Generator().manual_seed(1)).double()
     weights = torch.tensor([[-1.0, -2.0, 0.0], [-0.5, 0.0, 0.0]]).double()
     added = keep_away(base, positive, front, side, weights) - positive
@@ -107,7 +107,7 @@ def test_what_is_kept_away_is_orthogonal_to_what_is_wanted():
     near(alone[1], -2 * perpendicular, 1e-12)
 
 
-def test_negatives_that_say_nothing_new_change_nothing():
+def test_parallel_negatives_change_nothing():
     base, positive = torch.randn(2, 3, 4, 2, 2, generator=torch.Generator().manual_seed(1)).double()
     weights = torch.full((2, 3), -1.5).double()
     near(keep_away(base, positive, base, base, weights), positive, 0)
@@ -116,7 +116,7 @@ def test_negatives_that_say_nothing_new_change_nothing():
 
 
 @pytest.mark.parametrize("prompt", ["a red mushroom", *HOSTILE])
-def test_views_are_added_to_a_prompt_as_it_is(prompt):
+def test_the_view_is_appended_to_the_unchanged_prompt(prompt):
     prior, seen = make_prior()
     text = prior.encode_prompt(prompt)
     assert text.shape == (4, 2, 8) and seen == [prompt + view for view in VIEWS]
@@ -125,7 +125,7 @@ def test_views_are_added_to_a_prompt_as_it_is(prompt):
     assert make_prior(view_texts=False)[0].encode_prompt(prompt).shape == (1, 2, 8)
 
 
-def test_every_camera_is_told_its_side_and_texts_keep_their_order():
+def test_every_camera_has_the_text_of_its_side_in_the_order_of_texts():
     prior, _ = make_prior()
     text, negative = prior.encode_prompt("a red mushroom"), prior.encode_prompt("blurry", negative=True)
     cameras = cameras_at([170, 0, 90], [0.0, 70.0, 0.0])
@@ -163,7 +163,7 @@ def test_perp_neg_without_such_a_text_starts_from_the_empty_prompt():
     assert len(seen) == asked and prior.network.rows == [4 * 3] * 2  # the text encoder was not needed again
 
 
-def test_a_text_whose_sides_are_all_alike_is_the_plain_text_with_perp_neg():
+def test_perp_neg_with_equal_texts_of_all_sides_equals_the_plain_text():
     prior, _ = make_prior(perp_neg=True)
     same = prior.encode_prompt("a ball", negative=True)
     texts = [same.expand(4, -1, -1), prior.encode_prompt("", negative=True)]
@@ -171,7 +171,7 @@ def test_a_text_whose_sides_are_all_alike_is_the_plain_text_with_perp_neg():
 
 
 @pytest.mark.parametrize("perp_neg", [False, True])
-def test_nothing_is_read_back_so_that_a_call_can_be_recorded(perp_neg):
+def test_a_call_reads_nothing_back_so_that_it_can_be_recorded(perp_neg):
     """Tensors on the meta device have no values to read."""
     prior, _ = make_prior(perp_neg=perp_neg)
     prior.schedule = prior.schedule.to(torch.device("meta"))
@@ -182,7 +182,7 @@ def test_nothing_is_read_back_so_that_a_call_can_be_recorded(perp_neg):
     assert [x.shape for x in prior.predict_noise(noisy, timesteps, texts, cameras, None)] == [NOISY.shape] * 2
 
 
-def test_the_twin_that_learns_has_views_but_no_perp_neg(monkeypatch):
+def test_the_trained_twin_has_views_but_no_perp_neg(monkeypatch):
     weight = torch.nn.Parameter(torch.zeros(1))
     monkeypatch.setattr("sds3d.priors.latent.with_lora", lambda network, rank: (network, [weight]))
     prior, _ = make_prior(perp_neg=True)
@@ -194,7 +194,7 @@ def test_the_twin_that_learns_has_views_but_no_perp_neg(monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["prior", "stages.1.prior"])
-def test_perp_neg_without_view_texts_is_refused(key):
+def test_perp_neg_without_view_texts_is_an_error(key):
     choice = [f"{key}.kind=stable-diffusion", f"{key}.perp_neg=true", f"{key}.view_texts=false"]
     with pytest.raises(UserError, match=rf"{key}.perp_neg: steers away .* set view_texts=true"):
         load_config(None, choice, "a red mushroom")

@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_list_is_the_words_of_all_captions_once_and_in_order() -> None:
+def test_the_list_has_the_sorted_unique_words_of_all_captions() -> None:
     assert known_words(["a Red box", "2 red balls, a box"]).split() == ["a", "balls", "box", "red"]
 
 
@@ -35,17 +35,17 @@ def test_unseen_words(folder: Path, prompt: str, unseen: list[str]) -> None:
     assert unseen_words(prompt, folder) == unseen
 
 
-def test_a_prior_without_a_list_says_nothing(tmp_path: Path) -> None:
+def test_a_prior_without_a_list_has_no_unseen_words(tmp_path: Path) -> None:
     assert unseen_words("a crimson toadstool", tmp_path) == []
 
 
-def test_the_shipped_list_holds_no_held_out_word_and_belongs_to_the_weights() -> None:
+def test_the_shipped_list_has_no_held_out_word_and_is_in_the_manifest() -> None:
     assert WORDS in read_manifest(POCKET)
     known = set((POCKET / WORDS).read_text().split())
     assert len(known) > 500 and known.isdisjoint(HELD_OUT)
     assert unseen_words("a crimson toadstool with white dots", POCKET) == ["crimson", "toadstool"]
 
 
-def test_all_pocket_priors_of_a_run_are_asked(folder: Path) -> None:
+def test_unseen_words_are_those_of_all_pocket_priors_of_a_run(folder: Path) -> None:
     cfg = Config(prompt="a crimson chair", prior=PocketConfig(path=str(folder)))
     assert unseen_words_of(cfg) == ["crimson"]

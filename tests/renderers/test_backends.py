@@ -32,7 +32,7 @@ def test_shapes_are_checked():
 
 
 @pytest.mark.parametrize("device", [pytest.param("cpu", marks=needs_native), pytest.param("cuda", marks=needs_cuda)])
-def test_rasterize_is_public_and_takes_what_gsplat_takes(device):
+def test_rasterize_is_public_with_the_arguments_of_gsplat(device):
     names = list(inspect.signature(sds3d.rasterize).parameters)
     assert names[:9] == ["means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "width", "height"]
     scene = make_scene(30, turntable(2, 20), seed=23)
@@ -46,7 +46,7 @@ def test_rasterize_is_public_and_takes_what_gsplat_takes(device):
         torch.testing.assert_close(x.cpu().double(), y, rtol=0, atol=5e-5)
 
 
-def test_unknown_rasterize_mode_is_refused():
+def test_an_unknown_rasterize_mode_is_an_error():
     scene = make_scene(3, turntable(1, 8))
     arguments = (*splats_of(scene), scene.cameras.viewmats, scene.cameras.Ks, 8, 8)
     with pytest.raises(ValueError, match=r"rasterize_mode: expected one of \('classic', 'antialiased'\), got 'mip'"):
@@ -75,7 +75,7 @@ class FixedSplats:
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("native", marks=needs_native)])
-def test_build_renderer_draws_the_scene(backend):
+def test_build_renderer_renders_the_scene(backend):
     scene = make_scene(20, turntable(2, 16))
     render = renderers.build_renderer(RendererConfig(backend), FixedSplats(scene), "cpu")
     drawn = render(scene.cameras, torch.zeros(2, 3))
@@ -88,7 +88,7 @@ def test_build_renderer_draws_the_scene(backend):
 @pytest.mark.cuda
 @needs_cuda[1]
 @pytest.mark.parametrize("backend", ["native", "gsplat", "torch"])
-def test_every_way_draws_the_same_on_a_gpu(backend, monkeypatch):
+def test_all_backends_render_the_same_on_a_gpu(backend, monkeypatch):
     """What `auto` falls back to where our kernels cannot be loaded, and then where gsplat is absent too."""
     if backend == "gsplat":
         pytest.importorskip("gsplat")
@@ -117,7 +117,7 @@ class GivenSplats:
         return self.splats
 
 
-def test_impossible_backends_say_why(monkeypatch):
+def test_errors_of_unavailable_backends_have_the_reason(monkeypatch):
     with pytest.raises(UserError, match="it draws on cpu and cuda, but device is meta"):
         renderers.resolve_backend("native", "meta")
     with pytest.raises(UserError, match="gsplat needs device=cuda"):
@@ -145,7 +145,7 @@ def test_auto_falls_back_to_torch_with_one_warning(monkeypatch):
         renderers.resolve_backend("native", "cpu")
 
 
-def test_library_is_compiled_whole_or_not_at_all(tmp_path):
+def test_a_failed_compilation_leaves_no_library(tmp_path):
     (tmp_path / "splat").mkdir()
     (tmp_path / "splat" / "broken.cpp").write_text("this is not C++")
     compiler = native.find_compiler()
@@ -157,7 +157,7 @@ def test_library_is_compiled_whole_or_not_at_all(tmp_path):
     assert not target.parent.exists()
 
 
-def test_library_name_follows_the_sources(tmp_path):
+def test_the_library_name_depends_on_the_sources(tmp_path):
     (tmp_path / "splat").mkdir()
     source = tmp_path / "splat" / "a.cpp"
     source.write_text("int a;")

@@ -63,7 +63,7 @@ class TestCuda:
         actual[2]["means2d_grad_norm"] = expected[2]["means2d_grad_norm"]
         assert_same_drawing(actual, expected, gradient_tolerance=1e-4)
 
-    def test_lists_are_in_the_order_of_depth_and_then_of_index(self):
+    def test_lists_are_sorted_by_depth_and_then_by_index(self):
         scene = make_scene(20_000, turntable(2, 40), seed=17)
         scene.means[10_000:] = scene.means[:10_000]
         splats, view = splats_of(scene, "cuda"), view_of(scene.cameras, "cuda")
@@ -81,7 +81,7 @@ class TestCuda:
             for x, y in zip(flatten(first), flatten(again), strict=True):
                 assert torch.equal(x, y)
 
-    def test_draws_no_broken_splat(self):
+    def test_nonfinite_splats_are_invisible(self):
         expected, actual = with_broken_splats(splat_op.rasterize, "cuda", deterministic=True)
         for x, y in zip(actual[0], expected[0], strict=True):
             assert torch.equal(x, y)
@@ -102,7 +102,7 @@ class TestCuda:
             for x, y in zip(results[0], other, strict=True):
                 torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-6 * float(y.abs().max()))
 
-    def test_captured_drawing_follows_its_inputs_and_owns_up_to_overflow(self):
+    def test_a_captured_render_uses_its_inputs_and_reports_overflow(self):
         scene = make_scene(500, turntable(2, 64), seed=18)
         leaves, view = leaves_of(scene, "cuda"), view_of(scene.cameras, "cuda")
 
@@ -171,7 +171,7 @@ class TestCuda:
         assert torch.equal(stats[1], expected_stats[1])
 
     @pytest.mark.parametrize("num", [40_000, 2**16 + 1], ids=["beyond 2^31", "beyond 2^32"])
-    def test_more_pairs_of_splat_and_tile_than_31_bits_count_are_reported(self, num):
+    def test_more_than_2_to_31_pairs_of_splat_and_tile_are_reported(self, num):
         """On 2^16 tiles each; counts that wrap around would be negative, or 2^16."""
         splats, view = image_wide_splats(num, "cuda")
         with pytest.raises(MemoryError, match=f"rasterizing {num} splats in 1 views of 4096 x 4096"):
@@ -182,7 +182,7 @@ class TestCuda:
         assert (starts.diff() >= 0).all() and starts[:2].tolist() == [0, num] and starts[-1] == splat_cuda.MAX_ENTRIES
         assert all(x.isfinite().all() for x in (drawing.colors, drawing.alphas, drawing.depths))
 
-    def test_nothing_moves_when_the_lists_overflow(self):
+    def test_an_overflow_of_the_lists_changes_nothing(self):
         scene = make_scene(100, turntable(1, 32), seed=20)
         splats, view = splats_of(scene, "cuda"), view_of(scene.cameras, "cuda")
         needed = len(splat_cuda.rasterize(splats, view, raw=True, normals=False).keys)
@@ -198,7 +198,7 @@ class TestCuda:
             splat_cuda.adam_step(splats, view, drawing, cotangents, state, deterministic=False)
             assert all(torch.equal(x, y) for x, y in zip(splats, before, strict=True)) == (not moves)
 
-    def test_operator_is_registered_completely(self):
+    def test_the_operator_passes_opcheck(self):
         scene = make_scene(50, turntable(2, 24), seed=21)
         for offsets in (None, torch.zeros(2, 50, 2, device="cuda")):
             view = view_of(scene.cameras, "cuda")
@@ -208,7 +208,7 @@ class TestCuda:
             )  # fmt: skip
             torch.library.opcheck(splat_op._operator, arguments)
 
-    def test_compiles_without_a_break_and_says_the_same(self):
+    def test_torch_compile_has_no_graph_break_and_equal_results(self):
         scene = make_scene(200, turntable(2, 40), seed=22)
         cameras = scene.cameras.to("cuda")
 

@@ -85,7 +85,7 @@ def test_normal_is_the_shortest_axis_facing_the_camera(rasterize, dtype, toleran
 
 
 @pytest.mark.parametrize("rasterize, dtype, tolerance", BACKENDS)
-def test_white_splats_on_white_are_white(rasterize, dtype, tolerance):
+def test_white_splats_on_white_give_white(rasterize, dtype, tolerance):
     """Light is conserved: the weights of the splats and of the background add up to one."""
     scene = make_scene(200, turntable(2, 33), seed=13)
     scene.colors = torch.ones(200, 3)
@@ -95,7 +95,7 @@ def test_white_splats_on_white_are_white(rasterize, dtype, tolerance):
 
 
 @pytest.mark.parametrize("rasterize, dtype, tolerance", BACKENDS)
-def test_near_plane_and_faint_splats_are_not_seen(rasterize, dtype, tolerance):
+def test_splats_outside_of_the_view_and_faint_ones_are_invisible(rasterize, dtype, tolerance):
     for options in ({"distance": 0.049}, {"opacity": 0.99 * constants.ALPHA_MIN}, {"offset": 200.0}):
         colors, alphas, _, _, info = one_splat(rasterize, dtype, background=0.5, **options)
         assert info["radii"].item() == 0
@@ -105,7 +105,7 @@ def test_near_plane_and_faint_splats_are_not_seen(rasterize, dtype, tolerance):
 
 @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
 @pytest.mark.parametrize("rasterize, dtype, tolerance", BACKENDS)
-def test_splats_that_are_not_drawn_have_zero_gradients(rasterize, dtype, tolerance, antialiased):
+def test_invisible_splats_have_zero_gradients(rasterize, dtype, tolerance, antialiased):
     """Whatever they are: on the camera's plane, behind it, outside the image, transparent, or not even finite."""
     scene = undrawn_splats()
     results = []

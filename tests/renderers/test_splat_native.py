@@ -80,7 +80,7 @@ def test_native_without_geometry_cotangents_has_the_same_gradient():
 
 @needs_native
 @pytest.mark.parametrize("use_simd", [True, False], ids=["simd", "baseline"])
-def test_native_without_normals_draws_the_rest_bit_for_bit(use_simd):
+def test_native_without_normals_renders_the_other_images_bit_for_bit(use_simd):
     scene = make_scene(300, oblong_cameras(), scale=(0.01, 0.3), seed=25)
     view = view_of(scene.cameras)
     results = []
@@ -95,7 +95,7 @@ def test_native_without_normals_draws_the_rest_bit_for_bit(use_simd):
 
 
 @needs_native
-def test_native_draws_no_broken_splat():
+def test_nonfinite_splats_are_invisible_in_native():
     """A splat with NaN or infinity leaves the others as they are, and its neighbors' gradients finite."""
     expected, actual = with_broken_splats(splat_native.rasterize)
     for x, y in zip(actual[0], expected[0], strict=True):
@@ -123,7 +123,7 @@ def test_native_backward_twice_and_interleaved():
 
 
 @needs_native
-def test_more_pairs_of_splat_and_tile_than_32_bits_count_are_a_memory_error():
+def test_more_than_2_to_32_pairs_of_splat_and_tile_are_a_memory_error():
     """2^16 + 1 splats on each of 2^16 tiles; a count of their pairs that wraps around would be 2^16."""
     splats, view = image_wide_splats(2**16 + 1, "cpu")
     with pytest.raises(MemoryError, match="rasterizing 65537 splats in 1 views of 4096 x 4096"):

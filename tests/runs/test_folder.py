@@ -27,7 +27,7 @@ def names(run: RunFolder) -> list[str]:
     return sorted(path.name for path in run.checkpoints.folder.iterdir())
 
 
-def test_what_is_saved_comes_back(run: RunFolder) -> None:
+def test_a_saved_checkpoint_loads_equal(run: RunFolder) -> None:
     assert run.load_latest() is None
     save(run, 4)
     checkpoint = run.load_latest()
@@ -38,14 +38,14 @@ def test_what_is_saved_comes_back(run: RunFolder) -> None:
         assert torch.equal(checkpoint.tensors[name], expected)
 
 
-def test_views_of_one_tensor_are_saved_apart(run: RunFolder) -> None:
+def test_views_of_one_tensor_are_saved_separately(run: RunFolder) -> None:
     base = torch.arange(12.0).view(3, 4)
     run.save_checkpoint(1, {"a": base.T, "b": base[1]}, {})
     checkpoint = run.load_latest()
     assert torch.equal(checkpoint.tensors["a"], base.T) and torch.equal(checkpoint.tensors["b"], base[1])
 
 
-def test_the_newest_are_kept_and_a_step_can_be_saved_again(run: RunFolder) -> None:
+def test_the_newest_checkpoints_are_kept_and_a_step_can_be_saved_again(run: RunFolder) -> None:
     save(run, 2, 4, 1000000, 6)
     assert names(run) == ["step-000006", "step-1000000"]
     run.save_checkpoint(1000000, tensors(7), {"again": True})
@@ -73,7 +73,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, run: RunFolder) -> None:
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(damage, run: RunFolder) -> None:
     save(run, 2, 4)
     damage(run.checkpoints.folder / "step-000004")
     checkpoint = run.load_latest()
@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, run: 
     assert run.load_latest().step == 4
 
 
-def test_all_damaged_says_what_to_do(run: RunFolder) -> None:
+def test_the_error_of_damaged_checkpoints_has_a_next_step(run: RunFolder) -> None:
     save(run, 2, 4)
     for path in run.checkpoints.folder.iterdir():
         flip(path / "tensors.safetensors")
@@ -95,14 +95,14 @@ def test_all_damaged_says_what_to_do(run: RunFolder) -> None:
     assert run.load_latest() is None
 
 
-def test_leftovers_of_a_kill_are_cleaned(run: RunFolder) -> None:
+def test_leftovers_of_a_kill_are_removed(run: RunFolder) -> None:
     save(run, 2)
     shutil.copytree(run.checkpoints.folder / "step-000002", run.checkpoints.folder / "step-000004.tmp-123")
     assert run.load_latest().step == 2
     assert names(run) == ["step-000002"]
 
 
-def test_metrics_go_back_to_the_checkpoint_and_lose_a_torn_line(run: RunFolder, cfg: Config) -> None:
+def test_metrics_are_truncated_to_the_checkpoint_and_lose_a_partial_line(run: RunFolder, cfg: Config) -> None:
     save(run, 2, 4)
     run.log(5, loss=0.1)
     with run.metrics.open("a") as file:
@@ -115,7 +115,7 @@ def test_metrics_go_back_to_the_checkpoint_and_lose_a_torn_line(run: RunFolder, 
     assert [line["step"] for line in lines] == [2, 3]
 
 
-def test_a_checkpoint_of_another_config_is_refused(run: RunFolder, cfg: Config) -> None:
+def test_a_checkpoint_of_another_config_is_rejected(run: RunFolder, cfg: Config) -> None:
     save(run, 2)
     other = RunFolder(run.path, replace(cfg, seed=5))
     with pytest.raises(UserError, match="made with another config"):
@@ -123,7 +123,7 @@ def test_a_checkpoint_of_another_config_is_refused(run: RunFolder, cfg: Config) 
 
 
 @pytest.mark.parametrize("limit", [100, 600])
-def test_a_full_disk_leaves_the_last_checkpoint(limit: int, run: RunFolder) -> None:
+def test_a_full_disk_keeps_the_last_checkpoint(limit: int, run: RunFolder) -> None:
     save(run, 2)
     code = f"""
 import resource, sys, torch
@@ -140,7 +140,7 @@ run.save_checkpoint(4, {{"x": torch.zeros(1000)}}, {{"pad": "x" * 1000}})
     assert run.load_latest().step == 2
 
 
-def test_too_little_room_is_seen_before_writing(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_disk_space_is_found_before_writing(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, 2)
     monkeypatch.setattr("sds3d.runs.checkpoints.free_bytes", lambda path: 10)
     with pytest.raises(UserError, match="the disk is full .* needed, 0.0 MB free.*sds3d resume"):
@@ -148,7 +148,7 @@ def test_too_little_room_is_seen_before_writing(run: RunFolder, monkeypatch: pyt
     assert names(run) == ["step-000002"]
 
 
-def test_a_full_disk_while_writing_a_file_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_full_disk_while_writing_a_file_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "mesh.glb"
     atomic_write(path, b"old")
 
@@ -162,7 +162,7 @@ def test_a_full_disk_while_writing_a_file_leaves_the_old_one(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_atomic_write_takes_bytes_text_and_writers(tmp_path: Path) -> None:
+def test_atomic_write_accepts_bytes_text_and_functions(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     for content, expected in ((b"1", "1"), ("\u00e9", "\u00e9"), (lambda partial: partial.write_text("3"), "3")):
         atomic_write(path, content)
@@ -173,13 +173,13 @@ def test_atomic_write_takes_bytes_text_and_writers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("out", ["/sys/outputs", "/dev/null/outputs"])
-def test_an_unwritable_folder(out: str, cfg: Config) -> None:
+def test_an_unwritable_folder_is_an_error(out: str, cfg: Config) -> None:
     with pytest.raises(UserError, match=f"cannot write {out}.*choose .*out=FOLDER"):
         RunFolder.create(replace(cfg, out=out))
 
 
 @pytest.mark.parametrize("prompt", HOSTILE)
-def test_any_prompt_has_a_safe_folder(prompt: str, cfg: Config) -> None:
+def test_every_prompt_has_a_safe_folder_name(prompt: str, cfg: Config) -> None:
     cfg = load_config(None, [f"out={cfg.out}"], prompt)
     name = run_name(cfg)
     assert re.fullmatch(r"[a-z0-9-]{1,48}-[0-9a-f]{10}", name) and not name.startswith("-")
@@ -189,7 +189,7 @@ def test_any_prompt_has_a_safe_folder(prompt: str, cfg: Config) -> None:
     assert loaded == cfg and again.config_hash == run.config_hash
 
 
-def test_identity_is_what_the_result_depends_on(cfg: Config) -> None:
+def test_the_identity_covers_everything_that_the_result_depends_on(cfg: Config) -> None:
     same = replace(cfg, out="/elsewhere", device="cpu", checkpoint=replace(cfg.checkpoint, keep=9))
     assert config_hash(same) == config_hash(cfg)
     changes = ({"seed": 1}, {"prompt": "a red mushroon"}, {"mesh": replace(cfg.mesh, faces=999)})
@@ -198,7 +198,7 @@ def test_identity_is_what_the_result_depends_on(cfg: Config) -> None:
         assert run_name(other) != run_name(cfg)
 
 
-def test_identity_leaves_out_what_is_aside_and_nothing_else() -> None:
+def test_the_identity_omits_exactly_the_fields_marked_aside() -> None:
     """As the fields say themselves: where weights are, how a result is computed, where it goes."""
 
     def paths(value: object, key: str = "") -> set[str]:
@@ -215,7 +215,7 @@ def test_identity_leaves_out_what_is_aside_and_nothing_else() -> None:
     }  # fmt: skip
 
 
-def test_other_weights_are_another_run(cfg: Config) -> None:
+def test_other_weights_give_another_run(cfg: Config) -> None:
     hashes = [config_hash(cfg, ids) for ids in ((), ("a",), ("b",), ("a", "b"), ("b", "a"))]
     assert len(set(hashes)) == 5
     run = RunFolder.create(cfg, ("a",))
@@ -225,7 +225,7 @@ def test_other_weights_are_another_run(cfg: Config) -> None:
         RunFolder.open(run.path, lambda cfg: ("b",))[0].load_latest()
 
 
-def test_a_link_out_of_the_folder_is_refused(cfg: Config, tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_rejected(cfg: Config, tmp_path: Path) -> None:
     out = Path(cfg.out)
     out.mkdir()
     (out / run_name(cfg)).symlink_to(tmp_path)
@@ -233,7 +233,7 @@ def test_a_link_out_of_the_folder_is_refused(cfg: Config, tmp_path: Path) -> Non
         RunFolder.create(cfg)
 
 
-def test_one_process_at_a_time(run: RunFolder) -> None:
+def test_only_one_process_can_lock_a_run(run: RunFolder) -> None:
     other, _ = RunFolder.open(run.path)
     with run.locked(), pytest.raises(UserError, match="another process"), other.locked():
         pass
@@ -241,7 +241,7 @@ def test_one_process_at_a_time(run: RunFolder) -> None:
         pass
 
 
-def test_finished_means_every_output_that_the_report_lists_is_as_written(run: RunFolder, cfg: Config) -> None:
+def test_a_run_is_finished_if_all_outputs_in_the_report_are_unchanged(run: RunFolder, cfg: Config) -> None:
     assert not run.finished and run.outputs == {}
     outputs = report(run, "mesh.glb", "scene.bin")
     assert run.finished and list(run.outputs.items()) == list(outputs.items()) and outputs_of(run.path) == outputs
@@ -255,13 +255,13 @@ def test_finished_means_every_output_that_the_report_lists_is_as_written(run: Ru
 
 
 @pytest.mark.parametrize("outputs", [{}, [], None, "mesh.glb", {"mesh.glb": None}, {"\0": ""}, {"\ud800": ""}])
-def test_a_report_without_outputs_is_of_no_finished_run(outputs: object, run: RunFolder) -> None:
+def test_a_run_whose_report_has_no_outputs_is_not_finished(outputs: object, run: RunFolder) -> None:
     (run.path / "mesh.glb").touch()
     (run.path / "report.json").write_text(json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
     assert not run.finished and run.outputs == {}
 
 
-def test_open_wants_a_run(tmp_path: Path) -> None:
+def test_opening_another_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run folder"):
         RunFolder.open(tmp_path)
 
@@ -275,7 +275,7 @@ def make_weights(folder: Path) -> dict[str, str]:
     return manifest
 
 
-def test_weights_are_checked(tmp_path: Path) -> None:
+def test_damaged_weights_are_an_error(tmp_path: Path) -> None:
     manifest = make_weights(tmp_path)
     verify(tmp_path)
     file = tmp_path / "unet" / "model.safetensors"
@@ -289,7 +289,7 @@ def test_weights_are_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", [None, "", "[]", "{}", '{"../x": "0"}', '{"a": 3}'])
-def test_a_bad_manifest(manifest: str | None, tmp_path: Path) -> None:
+def test_a_bad_manifest_is_an_error(manifest: str | None, tmp_path: Path) -> None:
     if manifest is not None:
         (tmp_path / "sha256.json").write_text(manifest)
     with pytest.raises(UserError, match="sha256.json.*; make it again"):

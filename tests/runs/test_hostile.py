@@ -66,7 +66,7 @@ def safetensors_of(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN.keys())
-def test_a_checkpoint_of_another_version_is_named_and_the_one_before_is_taken(change, run: RunFolder) -> None:
+def test_a_checkpoint_of_another_version_is_named_and_the_previous_one_is_used(change, run: RunFolder) -> None:
     """Its checksums are right."""
     save(run, 2, 4)
     change(run.checkpoints.folder / "step-000004")
@@ -104,7 +104,7 @@ REPORTS = {
 
 
 @pytest.mark.parametrize("spoil", REPORTS.values(), ids=REPORTS.keys())
-def test_a_spoiled_report_is_of_no_finished_run(spoil: Callable[[Path], object], run: RunFolder) -> None:
+def test_a_run_with_a_damaged_report_is_not_finished(spoil: Callable[[Path], object], run: RunFolder) -> None:
     report(run, "mesh.glb")
     spoil(run.path / "report.json")
     assert not run.finished and run.outputs == {}
