@@ -24,8 +24,11 @@ MAX_JSON = 1 << 20  # bytes; a report or a state has a few thousand
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     """Puts `content` at `path` in one step: a reader sees the old file or the whole new one, also after a crash.
 
-    A callable writes the file itself, to a temporary path (same folder, same suffix) that it receives.
+    A callable writes the file itself, to a temporary path (same folder, same suffix) that it receives. A link at `path`
+    is a UserError: it may be meant to stay, and what it points to is not ours.
     """
+    if path.is_symlink():
+        raise UserError(f"{path} is a link, which would be replaced by a file; remove it or choose another path")
     try:
         _put(path, content)
     except OSError as error:
@@ -53,10 +56,12 @@ def read_cached(path: Path) -> bytes:
 def _put(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     partial = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
     try:
+        partial.unlink(missing_ok=True)  # of a killed process with the same id, or a link, which is never followed
         if callable(content):
             content(partial)
         else:
-            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            with partial.open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
         fsync(partial)
         os.replace(partial, path)
         fsync(path.parent)

@@ -15,6 +15,7 @@ from sds3d.config.schema import Config
 from sds3d.errors import UserError
 from sds3d.files import atomic_write, file_sha256, read_json, refused, user_path
 from sds3d.runs.checkpoints import Checkpoint, Checkpoints
+from sds3d.runs.entries import check_entries
 from sds3d.runs.identity import config_hash, run_name
 
 if TYPE_CHECKING:
@@ -62,17 +63,21 @@ class RunFolder:
 
     @classmethod
     def create(cls, cfg: Config, prior_ids: Sequence[str] = ()) -> RunFolder:
-        """The folder of `cfg` inside cfg.out, created if it does not exist."""
+        """The folder of `cfg` inside cfg.out, created if it does not exist; unchanged if its run is finished."""
         out = user_path(cfg.out)
         path = out / run_name(cfg, prior_ids)
         if path.is_symlink() or path.resolve().parent != out.resolve():
             raise UserError(f"{path} points outside {out.resolve()}; remove that link")
+        run = cls(path, cfg, prior_ids)
+        if run.finished and (path / "config.yaml").is_file():  # perhaps on a disk that is read-only
+            return run
+        check_entries(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise refused(error, path) from error
         atomic_write(path / "config.yaml", dump_config(cfg))
-        return cls(path, cfg, prior_ids)
+        return run
 
     @classmethod
     def open(cls, path: Path, find_ids: Callable[[Config], Sequence[str]] = lambda cfg: ()) -> tuple[RunFolder, Config]:
@@ -93,10 +98,14 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes out of this folder, until the block or the process ends."""
+        """Keeps other processes out of this folder, until the block or the process ends.
+
+        UserError if one is in it, or if it holds links; see `check_entries`.
+        """
+        check_entries(self.path)
         path = self.path / ".lock"
         try:
-            file = path.open("wb")
+            file = path.open("ab")  # never truncated, whatever it is
         except OSError as error:
             raise refused(error, path) from error
         with file:

@@ -23,12 +23,10 @@ from sds3d.errors import UserError
 from sds3d.files import atomic_write
 from sds3d.native.devices import resolve_device
 from sds3d.optimization.guard import Guard
-from sds3d.priors.kinds import prior_ids
-from sds3d.priors.weights import file_sha256
 from sds3d.runs.folder import RunFolder
 from tests.helpers.hostile import HOSTILE
+from tests.helpers.runs import finished_run
 
-OUTPUTS = ("mesh.glb", "splats.ply", "turntable.mp4", "preview.png")
 ROOT = Path(__file__).resolve().parents[2]
 NO_TORCH = "import sys; {code}; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
 
@@ -115,25 +113,6 @@ def test_cuda_without_cuda(capsys: pytest.CaptureFixture, tmp_path: Path) -> Non
 def test_after_two_dashes_nothing_is_an_option() -> None:
     assert split_literal(["--config", "q", "--", "--debug", "--"]) == (["--config", "q"], ["--debug", "--"])
     assert split_literal(["x", "seed=1"]) == (["x", "seed=1"], [])
-
-
-def finished_run(folder: Path, prompt: str = "a red mushroom") -> tuple[Config, RunFolder]:
-    """A run whose outputs are there, with a textured triangle for a mesh."""
-    import numpy as np
-    import trimesh
-    from PIL import Image
-
-    cfg = Config(prompt=prompt, out=str(folder))
-    run = RunFolder.create(cfg, prior_ids(cfg))
-    picture = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
-    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture)
-    visual = trimesh.visual.TextureVisuals(uv=np.array([[0, 0], [1, 0], [0, 0.75]]), material=material)
-    trimesh.Trimesh(np.eye(3), [[0, 1, 2]], visual=visual, process=False).export(run.path / "mesh.glb")
-    for name in OUTPUTS[1:]:
-        (run.path / name).write_text(name)
-    outputs = {name: file_sha256(run.path / name) for name in OUTPUTS}
-    atomic_write(run.path / "report.json", json.dumps({"config_hash": run.config_hash, "outputs": outputs}))
-    return cfg, run
 
 
 @pytest.mark.parametrize("prompt", ["a red mushroom", "-x", "it's `here`; $(rm)"])

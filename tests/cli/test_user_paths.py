@@ -17,6 +17,7 @@ from sds3d.priors.known import locate
 from sds3d.priors.pocket.options import parse
 from sds3d.priors.weights import POCKET
 from sds3d.runs.folder import RunFolder
+from tests.helpers.runs import EMPTY_PLY
 
 ROOT = Path(sds3d.__file__).parent
 
@@ -68,11 +69,11 @@ def test_a_config_and_runs_are_found(home: Path, capsys: pytest.CaptureFixture) 
 def test_export_writes_to_the_home_folder(home: Path) -> None:
     cfg = Config(prompt="a chair", out="~")
     run = RunFolder.create(cfg, prior_ids(cfg))
-    (run.path / "splats.ply").write_bytes(b"ply")
+    (run.path / "splats.ply").write_bytes(EMPTY_PLY)
     outputs = {"splats.ply": file_sha256(run.path / "splats.ply")}
     (run.path / "report.json").write_text(json.dumps({"outputs": outputs, "config_hash": run.config_hash}))
     assert main(["export", f"~/{run.path.name}", "--format=ply", "--to=~/export"]) == 0
-    assert (home / "export" / "asset.ply").read_bytes() == b"ply"
+    assert (home / "export" / "asset.ply").read_bytes() == EMPTY_PLY
 
 
 def test_training_reads_and_writes_in_the_home_folder(home: Path) -> None:
