@@ -34,33 +34,56 @@ def main(argv: list[str]) -> int:
     scene = next((args.run / name for name in outputs if name.endswith(".ply")), None)
     if scene is None and "ply" in formats:
         raise UserError(f"--format: {args.run} has no .ply file; choose {' or '.join(get_args(MeshFormat))}")
+    if args.to is None and (args.run / "export").is_symlink():
+        raise UserError(f"{args.run / 'export'} is a link; remove it, or name the folder that it leads to with --to")
     for path in export(args.run, scene, formats, args.to or args.run / "export"):
         print(path)
     return 0
 
 
 def export(run: Path, scene: Path | None, formats: list[str], folder: Path) -> list[Path]:
-    """The files written to `folder`: asset.glb; asset.obj, asset.mtl and asset.png; asset.ply."""
-    from sds3d.files import refused
+    """The files written to `folder`: asset.glb; asset.obj, asset.mtl and asset.png; asset.ply.
+
+    UserError, before anything is written, if the mesh or the scene is damaged although the report lists it.
+    """
+    from sds3d.errors import UserError
     from sds3d.mesh.export import MeshFormat, write_mesh
     from sds3d.mesh.exporters.glb import read_glb
 
+    glb = run / "mesh.glb"
+    try:
+        mesh = read_glb(glb) if {*get_args(MeshFormat)} & {*formats} else None
+        splats = _read_ply(scene) if scene is not None and "ply" in formats else None
+    except UserError as error:
+        raise UserError(
+            f"{error}; to make it again, delete {run / 'report.json'} and run `sds3d resume {run}`"
+        ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise refused(error, folder) from error
-    glb, written = run / "mesh.glb", []
+        raise UserError(f"cannot write {folder}: {error.strerror}; choose another folder with --to DIR") from error
+    written = []
     for name in get_args(MeshFormat):
         path = folder / f"asset.{name}"
-        if name in formats:
-            written += _copy(glb, path) if name == "glb" else write_mesh(read_glb(glb), path, name)
-    if scene is not None and "ply" in formats:
-        written += _copy(scene, folder / "asset.ply")
-    return written
+        if mesh is not None and name in formats:
+            written += _put(glb.read_bytes(), path) if name == "glb" else write_mesh(mesh, path, name)
+    return written + (_put(splats, folder / "asset.ply") if splats is not None else [])
 
 
-def _copy(source: Path, path: Path) -> list[Path]:
+def _put(content: bytes, path: Path) -> list[Path]:
     from sds3d.files import atomic_write
 
-    atomic_write(path, source.read_bytes())
+    atomic_write(path, content)
     return [path]
+
+
+def _read_ply(path: Path) -> bytes:
+    """The content of a scene's file; UserError unless it is a whole PLY file."""
+    from sds3d.errors import UserError
+    from sds3d.representations.ply_size import check_ply
+
+    try:
+        check_ply(data := path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from error
+    return data
