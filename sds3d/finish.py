@@ -8,13 +8,14 @@ import json
 import platform
 import resource
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sds3d import __version__
 from sds3d.config.schema import Config, MeshConfig, PreviewConfig
-from sds3d.errors import UserError
+from sds3d.errors import UserError, memory_for
 from sds3d.files import atomic_write
 from sds3d.imaging.film import write_film
 from sds3d.imaging.png import BACKGROUND, png, to_uint8
@@ -124,12 +125,21 @@ def _write_files(
 
     for name, content in files.items():
         parts.make(name, partial(_write_whole, content))
-    made = parts.make("mesh.glb", partial(_write_mesh, scene, cfg.mesh, note))
+    with _memory_for(folder, "mesh.glb", "mesh.grid, mesh.faces, mesh.texture_size or mesh.bake_resolution"):
+        made = parts.make("mesh.glb", partial(_write_mesh, scene, cfg.mesh, note))
     mesh = read_glb(folder / "mesh.glb").to(scene.device)  # so that it does not matter which attempt wrote it
     note("rendering the turntable and the preview")
-    made |= parts.make("preview.png", partial(_write_preview, mesh, cfg.preview))
     kept = [*files, "mesh.glb", "preview.png"]
-    return made | parts.make("turntable.mp4", partial(_write_film, mesh, cfg.preview, kept))
+    with _memory_for(folder, "preview.png", "preview.resolution"):
+        made |= parts.make("preview.png", partial(_write_preview, mesh, cfg.preview))
+    with _memory_for(folder, "turntable.mp4", "preview.resolution"):
+        return made | parts.make("turntable.mp4", partial(_write_film, mesh, cfg.preview, kept))
+
+
+def _memory_for(folder: Path, name: str, keys: str) -> AbstractContextManager[None]:
+    """In this block, a lack of memory is a UserError that names the file and the settings `keys`."""
+    again = f"end other programs, then `sds3d resume {folder}` makes only what is missing"
+    return memory_for(f"{folder / name}", f"{again}; or begin a run with lower {keys}")
 
 
 def _write_mesh(scene: Scene, cfg: MeshConfig, note: Callable[[str], None], path: Path) -> dict[str, Any]:

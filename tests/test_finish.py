@@ -217,6 +217,29 @@ def test_a_failed_film_does_not_affect_other_files(
     assert [*report["seconds"]] == ["mesh", "glb", "preview", "turntable"]
 
 
+@pytest.mark.parametrize(
+    ("function", "name", "key"),
+    [
+        ("sds3d.mesh.build_mesh", "mesh.glb", "mesh.grid"),
+        ("sds3d.finish.preview_sheet", "preview.png", "preview.resolution"),
+        ("sds3d.finish.write_turntable", "turntable.mp4", "preview.resolution"),
+    ],
+)
+def test_a_lack_of_memory_names_the_file_and_the_setting(function, name, key, mesh, tmp_path, monkeypatch) -> None:
+    gaussians = Gaussians.random_ball(GaussiansConfig(num_init=50), torch.Generator().manual_seed(0))
+    scene = SplatScene(gaussians, RendererConfig(), 10, torch.device("cpu"))
+    cfg = Config(prompt="x", device="cpu", out=str(tmp_path), preview=PreviewConfig(resolution=32, frames=4))
+    run = RunFolder.create(cfg)
+    monkeypatch.setattr("sds3d.mesh.build_mesh", lambda *args: (mesh, {"faces": 4}))
+    with monkeypatch.context() as lack, pytest.raises(UserError) as error:
+        lack.setattr(function, lambda *args: torch.empty(1 << 60, dtype=torch.uint8))
+        finish(cfg, run, scene, note=str)
+    assert str(error.value).startswith(f"{run.path / name}: out of memory; end other programs, then `sds3d resume ")
+    assert f"begin a run with lower {key}" in str(error.value)
+    assert not run.finished and not (run.path / name).exists()
+    assert finish(cfg, run, scene, note=str) and run.finished
+
+
 @pytest.mark.parametrize("change", ["scene", "mesh", "record"])
 def test_parts_of_another_scene_are_made_again(
     change: str, mesh: TexturedMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

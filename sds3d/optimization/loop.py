@@ -13,7 +13,7 @@ import torch
 
 from sds3d.adam import Adam
 from sds3d.config.schema import Config, StageConfig
-from sds3d.errors import UserError
+from sds3d.errors import UserError, lacking_memory, memory_for
 from sds3d.imaging.png import png, render_row
 from sds3d.interfaces import FusedScene, Prior, Scene
 from sds3d.optimization.checkpoint import collect, restore
@@ -71,12 +71,13 @@ def optimize(cfg: Config, run: RunFolder, priors: Priors, observer: Observer, st
     """Optimizes a scene for `cfg.prompt`, from the newest checkpoint of `run` if there is one.
 
     When `stop()` becomes true, saves a checkpoint at the end of the current block and returns with finished False.
-    UserError if the prior's predictions are not finite again and again.
+    UserError if the prior's predictions are not finite again and again, or memory is lacking.
     """
     run.forget_failure()
     guard: Guard | None = None
     while True:
-        attempt = Attempt(cfg, run, priors, guard)
+        with memory_for(f"{run.path}: the scene", f"end other programs, then {continues(run)}"):
+            attempt = Attempt(cfg, run, priors, guard)
         try:
             return attempt.run_blocks(observer, stop)
         except Diverged as reason:
@@ -85,6 +86,10 @@ def optimize(cfg: Config, run: RunFolder, priors: Priors, observer: Observer, st
             if guard.rollbacks >= MAX_ROLLBACKS:
                 raise failure(run, attempt, str(reason)) from reason
             observer.note(f"step {attempt.step}: {reason}; going back, with steps {guard.rate:g} times as long")
+        except Exception as error:
+            if (memory := lacking_memory(error)) is None:
+                raise
+            raise lack(run, attempt, memory) from error
 
 
 class Attempt:
@@ -215,6 +220,22 @@ def failure(run: RunFolder, attempt: Attempt, reason: str) -> UserError:
         f"{MAX_ROLLBACKS - 1} returns with smaller steps; {nonfinite_remedy(attempt.cfg.prior_of(stage))}; "
         "failed.json has the counts"
     )
+
+
+def lack(run: RunFolder, attempt: Attempt, memory: str) -> UserError:
+    """The error for too little "memory" or "GPU memory" in the stage of `attempt`."""
+    stage = attempt.stage
+    key = f"stages.{attempt.cfg.stages.index(stage)}"
+    return UserError(
+        f"{run.path}: stage {stage.name}: out of {memory} after step {attempt.step}; end other programs, then "
+        f"{continues(run)}; or begin a run with lower {key}.num_orbits or {key}.resolution, which "
+        "`sds3d estimate` counts"
+    )
+
+
+def continues(run: RunFolder) -> str:
+    """How to continue `run`, for a message."""
+    return f"`sds3d resume {run.path}` continues from the last checkpoint"
 
 
 def build_steps(cfg: Config, scene: Scene, prior: Prior, optimizer: Adam) -> Steps:
