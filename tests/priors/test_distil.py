@@ -1,4 +1,4 @@
-"""The text encoder learns from a teacher in other word pieces and of another width."""
+"""Distilling the text encoder from a teacher with other word pieces and another width."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Path:
-    """The shipped tokenizer with few words."""
+    """The shipped tokenizer with a small vocabulary."""
     content = json.loads((POCKET / "text_encoder" / "tokenizer.json").read_text(encoding="utf-8"))
     content["model"]["vocab"] = {piece: index for index, piece in enumerate(PIECES)}
     content["added_tokens"] = [{**token, "id": PIECES.index(token["content"])} for token in content["added_tokens"]]
@@ -33,7 +33,7 @@ def tokenizer(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def teacher(tmp_path: Path, tokenizer: Path) -> Path:
-    """An MPNet of two layers with random weights, whose pieces are ours in another order and under its names."""
+    """An MPNet of two layers with random weights; its word pieces are ours, in another order and with other names."""
     from transformers import MPNetConfig, MPNetModel
 
     torch.manual_seed(0)
@@ -58,7 +58,7 @@ def test_word_pieces_are_mapped_to_the_ids_of_the_teacher(teacher: Path, tokeniz
 def test_states_of_single_words_vary_evenly_in_the_kept_directions(
     small: None, teacher: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With evenness 1 their covariance is a multiple of the identity; what follows them in a text changes them."""
+    """With evenness 1 their covariance is a multiple of the identity. Following words change them."""
     monkeypatch.setattr(distil, "EVENNESS", 1.0)
     monkeypatch.setattr(text, "WIDTH", 6)
     one = distil.Teacher(teacher, tokenizer.read_text())

@@ -1,4 +1,4 @@
-"""What is known of a prior before it is built stands in one file, and costs no torch."""
+"""The properties of a prior before it is built are in one file and do not need torch."""
 
 import subprocess
 import sys

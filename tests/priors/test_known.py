@@ -1,4 +1,4 @@
-"""Weights by name: found wherever they are, never fetched unasked, and the same weights have the same id anywhere."""
+"""Known models: where they are found, how they are fetched, and ids that do not depend on the location."""
 
 import json
 import os
@@ -30,7 +30,7 @@ MVDREAM = find_known("mvdream-sd2.1")
 
 @pytest.fixture(autouse=True)
 def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Empty caches of this program and of Hugging Face; the latter's folder."""
+    """Empty caches of this program and of Hugging Face; returns the folder of the latter."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -148,7 +148,7 @@ def test_the_tokenizer_is_found_in_any_installed_model(caches: Path) -> None:
 
 
 class Hub:
-    """Stands for huggingface_hub.snapshot_download: repositories with files, in a cache."""
+    """A fake huggingface_hub.snapshot_download, with repositories of files in a cache."""
 
     def __init__(self, cache: Path, repos: dict[str, list[str]]) -> None:
         self.cache, self.repos = cache, repos

@@ -1,4 +1,4 @@
-"""Low-rank corrections: nothing at first, what training moves, and all that it moves."""
+"""Low-rank corrections are zero at first, and training changes nothing else."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def pocket_network() -> tuple[nn.Module, tuple]:
 
 
 def diffusers_network() -> tuple[nn.Module, tuple]:
-    """The same of diffusers, MVDream's in miniature."""
+    """A tiny network of MVDream in diffusers, and arguments for it."""
     from diffusers import UNet2DConditionModel
 
     from sds3d.priors.multiview import attend_across_views
@@ -43,7 +43,7 @@ def diffusers_network() -> tuple[nn.Module, tuple]:
 
 
 def joint_network() -> tuple[nn.Module, tuple]:
-    """Stable Diffusion 3 in miniature."""
+    """A tiny Stable Diffusion 3, and arguments for it."""
     from diffusers import SD3Transformer2DModel
 
     torch.manual_seed(0)

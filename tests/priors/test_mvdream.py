@@ -1,4 +1,4 @@
-"""MVDream: stock networks, loaded from any layout, compute what the original networks compute."""
+"""MVDream: networks of diffusers, loaded from any layout, equal the original networks."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def sd2(tmp_path_factory):
 
 @pytest.fixture
 def folder(sd2, tmp_path):
-    """The same, converted, to be spoilt: nothing says what its files should be."""
+    """The same, converted and without checksums, so that tests can damage it."""
     convert.convert(sd2[1], tmp_path / "folder", torch.float32)
     (tmp_path / "folder" / "sha256.json").unlink()
     return tmp_path / "folder"
@@ -90,7 +90,7 @@ def original_camera(elevation_deg, azimuth_deg):
 
 
 def original_tokens(tiny, folder, prompt):
-    """Tokens [1, 77] by transformers' tokenizer, padded as each program pads."""
+    """Tokens [1, 77] of the tokenizer of transformers, padded as in each program."""
     from transformers import CLIPTokenizer
 
     padding = "!" if tiny.version == "sd2" else END
@@ -225,7 +225,7 @@ def test_quotes_and_escapes_are_cleaned_as_by_the_original_program(sd2):
 
 
 def test_a_truncated_list_of_merges_is_rejected(sd2, tmp_path):
-    """In either layout; otherwise known words would silently be read as letters."""
+    """In both layouts; otherwise known words would silently be read as letters."""
     folder = tmp_path / "tokenizer"
     write_tokenizer(folder)
     whole = read_tokenizer(folder)
@@ -269,7 +269,7 @@ def test_a_tokenizer_of_another_model_is_rejected(sd2, tmp_path):
 
 
 def build_network(name, state):
-    """The network of an original `state` that the tensor `name` is of."""
+    """The network of the tensor `name` of an original `state`."""
     readers = {ldm.UNET: ldm.unet, ldm.VAE: ldm.vae, ldm.OPENCLIP: ldm.openclip, ldm.CLIP: ldm.clip}
     prefix, read = next((prefix, read) for prefix, read in readers.items() if name.startswith(prefix))
     return build(read(Section(state, prefix, Path("FILE"))), CPU, torch.float32)
@@ -346,7 +346,7 @@ def test_a_single_view_model_is_rejected(sd2, folder, tmp_path):
 
 
 class Payload:
-    """What a hostile checkpoint holds: loading it as pickle would make the file."""
+    """Content of a hostile checkpoint; unpickling it would create the file."""
 
     def __init__(self, path):
         self.path = path
@@ -469,7 +469,7 @@ def test_a_failed_conversion_leaves_no_folder(sd2, tmp_path):
 
 @pytest.mark.slow
 def test_the_networks_compile_as_one_graph(sd2):
-    """As they are compiled on a GPU, but for the code that is made in the end."""
+    """As on a GPU, except for the final code generation."""
     prior = load(sd2[1])
     options = {"dynamic": False, "fullgraph": True, "backend": "eager"}
     generator = torch.Generator().manual_seed(0)
@@ -484,7 +484,7 @@ def test_the_networks_compile_as_one_graph(sd2):
 
 @pytest.mark.slow
 def test_every_tensor_of_the_published_size_is_mapped(tmp_path):
-    """What is known of the real checkpoint without its weights: its sizes, and that every tensor finds its place."""
+    """The published sizes are known without the weights, and every tensor is assigned."""
     with torch.device("meta"):
         unet = ldm_modules.UNet(320, (1, 2, 4, 4), (True, True, True, False), 2, 1024)
         vae = ldm_modules.Vae(128, (1, 2, 4, 4), 2)
@@ -498,7 +498,7 @@ def test_every_tensor_of_the_published_size_is_mapped(tmp_path):
     write_tokenizer(tmp_path / "tokenizer")
 
     def marks(tensors):
-        """What tells the tensors apart: shape, first and last number."""
+        """What distinguishes the tensors: shape, first and last number."""
         return sorted((tuple(x.shape), x.flatten()[0].item(), x.flatten()[-1].item()) for x in tensors)
 
     expected = marks(x for name, x in state.items() if name.startswith(ldm.UNET))

@@ -1,4 +1,4 @@
-"""The networks of the pocket prior compute what diffusers and transformers compute with the same weights."""
+"""The networks of the pocket prior equal those of diffusers and transformers with the same weights."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def test_the_shipped_network_equals_that_of_diffusers():
 
 @pytest.mark.parametrize(("channels", "layers"), [((16, 32), 2), ((32, 64, 96), 1)])
 def test_diffusers_reads_a_saved_network(tmp_path, channels, layers):
-    """Tensors, gradients and what a seed draws are the same, so either program goes on with the other's training."""
+    """Tensors, gradients and random initial weights are equal, so each program can continue the other's training."""
     torch.manual_seed(3)
     unet = model.build_unet(channels, layers)
     model.save_unet(unet, tmp_path)
@@ -93,7 +93,7 @@ def test_the_text_encoder_equals_that_of_transformers():
 
 
 def test_building_the_prior_imports_neither_diffusers_nor_transformers():
-    """They take longer to import than all else takes before the first step."""
+    """Importing them takes longer than everything else before the first step."""
     program = (
         "import sys, torch; from sds3d.config.schema import PocketConfig; from sds3d.priors import build_prior\n"
         "build_prior(PocketConfig(), torch.device('cpu')).encode_prompt('a chair')\n"
@@ -104,7 +104,7 @@ def test_building_the_prior_imports_neither_diffusers_nor_transformers():
 
 
 def test_channels_last_group_norm_equals_that_of_torch_and_keeps_the_layout():
-    """Forward and backward; the two sum in other orders."""
+    """Forward and backward, up to the order of sums."""
     torch.manual_seed(0)
     layer = GroupNorm(4, 16)
     torch.nn.init.normal_(layer.weight)

@@ -1,4 +1,4 @@
-"""A prior of the user's own meshes: what is listed, that it is drawn as made-up objects are, and that it is learnt."""
+"""Training on user meshes: listing, rendering in the style of procedural objects, and learning."""
 
 import json
 import random
@@ -44,13 +44,13 @@ def views(folder, name, resolution=64, **turn):
 
 
 def hue(pixel):
-    """Which of red, green and blue a pixel is, if clearly one of them."""
+    """The color of a pixel if it is clearly red, green or blue."""
     assert pixel.max() > 0.4 and pixel.sort().values[1] < 0.1 * pixel.max(), pixel
     return ["red", "green", "blue"][int(pixel.argmax())]
 
 
 def box_with_a_green_front(path):
-    """Red, but for green towards +z, which is the front of glTF, and blue on top."""
+    """Red, except for green at +z, which is the front of glTF, and blue on top."""
     box = trimesh.creation.box((1, 1, 1))
     box.unmerge_vertices()
     colors = np.tile(np.uint8([255, 0, 0, 255]), (12, 1))
@@ -106,7 +106,7 @@ def test_the_front_of_a_file_faces_azimuth_zero_and_its_top_is_up(tmp_path, suff
 
 
 def test_node_transforms_are_applied(tmp_path):
-    """glTF's x is to the right of who looks at the front; a mirrored node turns its triangles inside out."""
+    """The x axis of glTF points right as seen from the front; a mirrored node turns its triangles inside out."""
     scene = trimesh.Scene()
     for color, x, mirror in ((RED, 1.0, 1), (BLUE, -1.0, -1)):
         box = trimesh.creation.box((0.5, 0.5, 0.5))
@@ -179,7 +179,7 @@ def test_normals_of_a_file_face_the_visible_side(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["glb", "obj"])
 def test_a_file_without_normals_has_those_of_its_triangles(tmp_path, suffix):
-    """Not smooth ones, though its sides share their corners; glTF 2.0 says so, section 3.7.2.1."""
+    """They are not smooth, although the sides share their corners (glTF 2.0, section 3.7.2.1)."""
     trimesh.creation.box((1, 1, 1)).export(tmp_path / f"box.{suffix}")
     solid = solid_of(tmp_path, f"box.{suffix}")
     assert len(solid.vertices) == 8

@@ -1,4 +1,4 @@
-"""The pocket prior: its tracer, its network, its text side, and that its training can stop and go on."""
+"""The pocket prior: tracer, network, text encoder, and resuming its training."""
 
 import math
 import random
@@ -89,7 +89,7 @@ def test_normals_of_a_ball_point_away_from_its_center():
 
 
 def test_normals_of_a_box_are_those_of_the_faces_that_rays_hit():
-    """On a face the distance is linear, so that differences of it are off by rounding alone: 1e-7 of 4e-3."""
+    """On a face the distance is linear, so its differences have only rounding errors: 1e-7 of 4e-3."""
     turn, half = torch.from_numpy(rotation_from_euler(20, 30, 40)).float(), torch.tensor([0.3, 0.4, 0.5])
     cameras = turntable(4, 64, elevation_deg=30.0)
     box = Part("box", (0, 0, 0), (0.3, 0.4, 0.5), (1, 1, 1), rotation=turn.numpy())
@@ -132,7 +132,7 @@ def test_glowing_parts_have_no_shadow():
 
 
 def test_parts_away_from_a_ray_do_not_change_it():
-    """With balls so wide that every ray goes through all of them nothing is left out, and the pictures are the same."""
+    """If all rays pass through all bounding balls, no part is skipped, and the pictures are equal."""
     rng = random.Random(1)
     for _ in range(12):
         packed = torch.from_numpy(pack(sample_object(rng, num_captions=1)[0]))[None]
@@ -204,7 +204,7 @@ def test_the_condition_of_the_standard_view_is_its_pose(resolution):
 
 @pytest.mark.parametrize(("distance", "fov_deg"), [(2.5, 40.0), (3.1, 40.0), (2.7, 37.0), (2.7, 43.0), (2.5, 43.0)])
 def test_the_width_of_a_view_is_the_length_of_its_translation(distance, fov_deg):
-    """The width of the picture at the origin over that of the standard view; the rest stays as it is."""
+    """The width of the picture at the origin over that of the standard view; all else is unchanged."""
     standard, cameras = turntable(4, 64), turntable(4, 32, distance=distance, fov_deg=fov_deg)
     grey = torch.full((4, 3), 0.5)
     before, after = (model.condition_vectors(x, grey) for x in (standard, cameras))
@@ -215,7 +215,7 @@ def test_the_width_of_a_view_is_the_length_of_its_translation(distance, fov_deg)
 
 
 def test_training_views_vary_around_the_standard_view():
-    """Over 500 objects the extremes are reached to within a fiftieth of the range; views of an object are alike."""
+    """Over 500 objects the extremes are reached to within 2 % of the range. Views of one object share them."""
     cameras, _ = views.sample_views(500, torch.Generator().manual_seed(0))
     distances = cameras.positions.norm(dim=-1).unflatten(0, (500, 4))
     fovs = torch.rad2deg(2 * (cameras.width / 2 / cameras.Ks[:, 0, 0]).atan()).unflatten(0, (500, 4))
@@ -226,7 +226,7 @@ def test_training_views_vary_around_the_standard_view():
 
 
 def test_no_training_view_crops_an_object():
-    """Objects are scaled to a ball of radius 0.9, which the nearest and narrowest view still holds."""
+    """Objects are scaled to a ball of radius 0.9, which the nearest and narrowest view contains."""
     assert math.asin(0.9 / views.DISTANCE[0]) <= math.radians(views.FOV_DEG[0] / 2)
 
 

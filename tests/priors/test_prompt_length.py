@@ -18,7 +18,7 @@ from tests.helpers.tiny_mvdream import write_tokenizer
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with nothing but CLIP's tokenizer."""
+    """A folder with only CLIP's tokenizer."""
     write_tokenizer(tmp_path / "tokenizer")
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Models that people download, in miniature, from the command line to the files of a run."""
+"""Tiny versions of downloadable models, from the command line to the files of a run."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def two_stages(models: SimpleNamespace) -> str:
 
 
 def vsd_stages(models: SimpleNamespace) -> str:
-    """Two stages that learn, by one prior after another, and a third that learns anew by the second prior."""
+    """Two stages with VSD, each with another prior, and a third that starts VSD again with the second prior."""
     common = "prior_every: 1, resolution: 32, estimator: {kind: vsd, rank: 2, lr: 0.01}"
     single = f"{{kind: stable-diffusion, path: '{models.sd}', perp_neg: true}}"
     return (
@@ -186,20 +186,20 @@ def vsd_stages(models: SimpleNamespace) -> str:
 
 
 def config_of(models: SimpleNamespace, stages: str, out: Path) -> Config:
-    """A run whose own prior is the multi-view one, and whose splats multiply at every other step."""
+    """A run with the multi-view prior and densification in every other step."""
     path = ["prior.kind=mvdream", f"prior.path={models.mvdream}", f"out={out}"]
     growth = ["representation.densify_every=2", "representation.densify_until=1"]
     return load_config(None, [*SETTINGS, *path, *growth, "representation.num_init=60", stages], PROMPT)
 
 
 def optimize(cfg: Config, stop: Callable[[int], bool] = lambda step: False) -> tuple[Path, bool]:
-    """The folder of the run, from its newest checkpoint on, and whether it is finished; `stop` is told the step."""
+    """Runs from the newest checkpoint; returns the run folder and whether it is finished. `stop` receives the step."""
     run, progress = RunFolder.create(cfg), LineProgress(io.StringIO())
     return run.path, optimize_alone(cfg, run, progress, lambda: stop(progress.step)).finished
 
 
 def assert_same_run(run: Path, other: Path) -> None:
-    """Both ended bit for bit alike."""
+    """Asserts that both results are equal bit for bit."""
     assert read_metrics(run) == read_metrics(other)
     last, expected = (list(read_steps(path).values())[-1] for path in (run, other))
     assert last.keys() == expected.keys()
@@ -222,7 +222,7 @@ def test_a_texture_stage_does_not_change_the_shape(models, tmp_path):
 
 @pytest.mark.parametrize("step", [4, 6, 8])
 def test_a_resumed_run_of_two_priors_gives_the_same_result(step, models, tmp_path):
-    """In the first stage, between the two, in the second."""
+    """Stops in the first stage, between the two, and in the second."""
     straight, _ = optimize(config_of(models, two_stages(models), tmp_path / "straight"))
     cfg = config_of(models, two_stages(models), tmp_path / "stopped")
     run, finished = optimize(cfg, lambda reached: reached >= step)
@@ -267,7 +267,7 @@ def test_the_state_of_vsd_survives_a_stop_after_each_block(models, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_killed_between_two_priors_can_be_resumed(models, tmp_path):
-    """The program itself: generate, SIGKILL in the second stage, resume."""
+    """The command line: generate, SIGKILL in the second stage, resume."""
 
     def start(*argv: str) -> subprocess.Popen:
         environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
@@ -331,7 +331,7 @@ def test_missing_priors_are_reported_before_the_run_folder_is_created(models, tm
 
 
 def test_texts_are_encoded_once_for_all_runs(models, tmp_path, monkeypatch):
-    """A run of two priors; a second one has no use for their text encoders, a third one finds its cache damaged."""
+    """A run of two priors; a second run does not load their text encoders; a third run finds a damaged cache."""
     loaders = [(mvdream, "load_text_encoder"), (stable_diffusion, "load_sd_encoder")]
     spies = [Mock(wraps=getattr(module, name)) for module, name in loaders]
     for (module, name), spy in zip(loaders, spies, strict=True):
@@ -358,7 +358,7 @@ def test_texts_are_encoded_once_for_all_runs(models, tmp_path, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 @pytest.mark.parametrize("options", ["compile: false", "compile: false, vae_batch: 2", "compile: true"])
 def test_two_priors_alternate_on_a_gpu(models, tmp_path, options):
-    """Recorded and not, the loop goes through both, and ends in numbers; one prior is in memory at a time."""
+    """The loop runs with both, recorded or not, with finite results and one prior in memory at a time."""
     stages = (
         "stages=[{name: shape, steps: 8, prior_every: 2, resolution: 32}, "
         "{name: texture, steps: 8, prior_every: 2, resolution: 32, num_orbits: 4, trains: colors, "

@@ -1,4 +1,4 @@
-"""What trainings share: the format of their states, the learning rate, and what they print."""
+"""The parts that all trainings share: format of states, learning rate, progress lines."""
 
 import json
 import math

@@ -47,7 +47,7 @@ def plain_sum_and_normalize(images, residual, offset, norm, silu=True):
 
 @pytest.mark.parametrize("quantized", [True, False])
 def test_the_encoder_equals_that_of_diffusers(monkeypatch, quantized):
-    """In float64 with torch's own operations in the place of the kernels: what is left is the structure."""
+    """In float64 with operations of torch instead of the kernels, which tests the structure."""
     monkeypatch.setattr(vae_cuda, "add_and_pad", lambda *given: F.pad(plain_add(*given), (0, 1, 0, 1)))
     monkeypatch.setattr(vae_cuda, "normalize", plain_normalize)
     monkeypatch.setattr(vae_cuda, "sum_and_normalize", plain_sum_and_normalize)

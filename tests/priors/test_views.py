@@ -1,4 +1,4 @@
-"""What a single-view prior is told of the side it sees, and Perp-Neg: closed forms on a network that says its text."""
+"""View texts of single-view priors and Perp-Neg, in closed form for a network that predicts its text."""
 
 import math
 
@@ -30,7 +30,7 @@ class SaysItsText(torch.nn.Module):
 
 
 def make_prior(**options):
-    """A prior of random texts, and the prompts that its encoder was given."""
+    """A prior of random texts, and the prompts that its encoder received."""
     seen = []
 
     def encode(prompt, suffix):

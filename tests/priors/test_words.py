@@ -1,4 +1,4 @@
-"""Words that a prior never learned: found in a prompt, told to the user, listed beside the weights."""
+"""Words that were not in the training of a prior: found in a prompt, reported, listed with the weights."""
 
 from pathlib import Path
 

@@ -89,7 +89,7 @@ def test_build_renderer_renders_the_scene(backend):
 @needs_cuda[1]
 @pytest.mark.parametrize("backend", ["native", "gsplat", "torch"])
 def test_all_backends_render_the_same_on_a_gpu(backend, monkeypatch):
-    """What `auto` falls back to where our kernels cannot be loaded, and then where gsplat is absent too."""
+    """The fallback of `auto` without our kernels, and then also without gsplat."""
     if backend == "gsplat":
         pytest.importorskip("gsplat")
     scene, zeros = make_scene(40, turntable(2, 32), seed=24), torch.zeros(2, 3, device="cuda")

@@ -25,7 +25,7 @@ from tests.helpers.splat_scenes import (
 
 
 class TestCuda:
-    """Our own kernels on a GPU."""
+    """Our kernels on a GPU."""
 
     pytestmark = needs_cuda
 
@@ -41,7 +41,7 @@ class TestCuda:
     @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
     @pytest.mark.parametrize("seed", range(8))
     def test_matches_reference_on_random_scenes(self, seed, antialiased):
-        """Every kind of splat in one scene, in images of sizes that no tile divides."""
+        """All kinds of splats in one scene, with image sizes that are not multiples of a tile."""
         g = torch.Generator().manual_seed(seed)
         width, height = torch.randint(20, 180, (2,), generator=g).tolist()
         scene = make_scene(200, oblong_cameras(3, width, height), scale=(0.005, 0.2), spread=0.9, seed=100 + seed)
@@ -135,7 +135,7 @@ class TestCuda:
 
     @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
     def test_raw_parameters_and_adam_match_autograd_and_torch(self, antialiased):
-        """The fused step against activations, gradients and Adam one after the other."""
+        """The fused step equals separate activations, gradients and Adam."""
         scene = make_scene(300, turntable(2, 48), seed=19)
         raw = [scene.means, scene.quats, scene.scales.log(), scene.opacities.logit(), scene.colors.logit()]
         parameters = [x.float().cuda().requires_grad_() for x in raw]

@@ -106,7 +106,7 @@ def test_splats_outside_of_the_view_and_faint_ones_are_invisible(rasterize, dtyp
 @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
 @pytest.mark.parametrize("rasterize, dtype, tolerance", BACKENDS)
 def test_invisible_splats_have_zero_gradients(rasterize, dtype, tolerance, antialiased):
-    """Whatever they are: on the camera's plane, behind it, outside the image, transparent, or not even finite."""
+    """They are on the camera's plane, behind it, outside the image, transparent, or not finite."""
     scene = undrawn_splats()
     results = []
     for count in (22, 12):  # all of them; only the twelve that are drawn

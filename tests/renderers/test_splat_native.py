@@ -96,7 +96,7 @@ def test_native_without_normals_renders_the_other_images_bit_for_bit(use_simd):
 
 @needs_native
 def test_nonfinite_splats_are_invisible_in_native():
-    """A splat with NaN or infinity leaves the others as they are, and its neighbors' gradients finite."""
+    """A splat with NaN or infinity does not change the others, whose gradients are finite."""
     expected, actual = with_broken_splats(splat_native.rasterize)
     for x, y in zip(actual[0], expected[0], strict=True):
         assert torch.equal(x, y)

@@ -1,4 +1,4 @@
-"""The run folder: whatever happens to the disk or the process, the last good state is found again."""
+"""The run folder: after any fault of the disk or the process, the last good state is found."""
 
 import json
 import os
@@ -199,7 +199,7 @@ def test_the_identity_covers_everything_that_the_result_depends_on(cfg: Config) 
 
 
 def test_the_identity_omits_exactly_the_fields_marked_aside() -> None:
-    """As the fields say themselves: where weights are, how a result is computed, where it goes."""
+    """These are the location of weights, how a result is computed, and where it is stored."""
 
     def paths(value: object, key: str = "") -> set[str]:
         if isinstance(value, dict):

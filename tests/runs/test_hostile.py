@@ -1,4 +1,4 @@
-"""Run folders from elsewhere: checkpoints of other versions, spoiled reports, files that never end."""
+"""Hostile run folders: checkpoints of other versions, damaged reports, endless files."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ def checksum(head: dict) -> str:
 
 
 def not_tensors(path: Path, content: bytes) -> None:
-    """Puts `content` in the place of the tensors, listed with its size and sha256."""
+    """Replaces the tensors by `content`, with its size and sha256 in the list."""
     (path / "tensors.safetensors").write_bytes(content)
     entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     reseal(path, lambda head: head["files"].update({"tensors.safetensors": entry}))
