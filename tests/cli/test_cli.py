@@ -1,4 +1,4 @@
-"""The command line: quick to start, plain about mistakes, and it never runs what a prompt says."""
+"""The command line: it starts fast, reports errors in one line, and never runs code of a prompt."""
 
 import io
 import json
@@ -40,14 +40,14 @@ def best_seconds(command: list[str], tries: int = 5) -> float:
     return min(times)
 
 
-def test_import_and_help_are_quick() -> None:
+def test_import_and_help_are_fast() -> None:
     assert best_seconds([sys.executable, "-c", "import sds3d"]) < 0.3
     assert best_seconds([sys.executable, "-m", "sds3d", "--help"]) < 0.3
     assert best_seconds([sys.executable, "-m", "sds3d", "generate", "--help"]) < 0.3
 
 
 @pytest.mark.parametrize(("verb", "message", "code"), [("generate", "", 2), ("doctr", "python ends\n", 2)])
-def test_only_verbs_with_nothing_left_to_do_leave_at_once(verb: str, message: str, code: int) -> None:
+def test_only_verbs_without_remaining_work_exit_at_once(verb: str, message: str, code: int) -> None:
     """`out` is in Python's buffer when the program ends; what is registered at exit runs when Python is taken down."""
     program = "import atexit, sys; from sds3d.cli.main import program; atexit.register(print, 'python ends')\n"
     program += f"sys.argv = ['sds3d', {verb!r}, 'a chair', 'steeds=1']; print('out'); program()"
@@ -56,12 +56,12 @@ def test_only_verbs_with_nothing_left_to_do_leave_at_once(verb: str, message: st
 
 
 @pytest.mark.parametrize("code", ["import sds3d", "import sds3d.cli.main as m; m.main(['--help'])"])
-def test_no_torch_before_it_is_needed(code: str) -> None:
+def test_torch_is_not_imported_before_it_is_needed(code: str) -> None:
     subprocess.run([sys.executable, "-c", NO_TORCH.format(code=code)], check=True, capture_output=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "prior"])
-def test_every_verb_helps_without_torch(verb: str, capsys: pytest.CaptureFixture) -> None:
+def test_the_help_of_every_verb_does_not_import_torch(verb: str, capsys: pytest.CaptureFixture) -> None:
     code = f"""
 try:
     import sds3d.cli.main as m; m.main([{verb!r}, '--help'])
@@ -79,7 +79,7 @@ def fails(capsys: pytest.CaptureFixture, *argv: str) -> str:
     return error
 
 
-def test_mistakes_cost_one_line(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+def test_errors_are_one_line(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     out = f"out={tmp_path}"
     assert "the prompt is empty" in fails(capsys, "generate", " ", out)
     assert "601 characters" in fails(capsys, "generate", "x" * 601, out)
@@ -105,18 +105,18 @@ def test_debug_shows_where_an_error_came_from() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="wants a machine without CUDA")
-def test_cuda_without_cuda(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+def test_device_cuda_without_cuda_is_an_error(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     assert "device=cuda: " in fails(capsys, "generate", "x", "device=cuda", f"out={tmp_path}")
     assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
 
 
-def test_after_two_dashes_nothing_is_an_option() -> None:
+def test_nothing_after_two_dashes_is_an_option() -> None:
     assert split_literal(["--config", "q", "--", "--debug", "--"]) == (["--config", "q"], ["--debug", "--"])
     assert split_literal(["x", "seed=1"]) == (["x", "seed=1"], [])
 
 
 @pytest.mark.parametrize("prompt", ["a red mushroom", "-x", "it's `here`; $(rm)"])
-def test_a_finished_run_is_not_made_again(prompt: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_finished_run_is_not_repeated(prompt: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     import shlex
 
     cfg, run = finished_run(tmp_path, prompt)
@@ -147,7 +147,7 @@ def test_export_writes_every_format(tmp_path: Path, capsys: pytest.CaptureFixtur
     np.testing.assert_array_equal(np.asarray(mesh.visual.material.image.convert("RGB")), expected)
 
 
-def test_export_wants_a_finished_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_export_of_an_unfinished_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     _, run = finished_run(tmp_path)
     (run.path / "report.json").unlink()
     assert "not finished" in fails(capsys, "export", str(run.path))
@@ -171,7 +171,7 @@ def test_export_of_a_scene_without_a_ply_file(tmp_path: Path, capsys: pytest.Cap
     assert "mesh.glb opens in Blender" in printed and ".ply" not in printed.split("other formats")[0]
 
 
-def test_damaged_weights_stop_a_run_before_it_begins(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_damaged_weights_end_a_run_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     weights = tmp_path / "prior"
     weights.mkdir()
     (weights / "unet.bin").write_bytes(b"wrong")
@@ -224,7 +224,7 @@ def test_bar_progress_shows_markup_as_text() -> None:
     assert isinstance(make_progress(stream, lambda: None), LineProgress)
 
 
-def test_durations() -> None:
+def test_formatting_of_durations() -> None:
     assert [duration(x) for x in (7.4, 185, 7620)] == ["7s", "3m05s", "2h07m"]
 
 
@@ -245,7 +245,7 @@ def makefile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("prompt", [*HOSTILE, "$(shell touch x)", "$$", "a\\"])
-def test_make_asset_hands_over_the_prompt_as_it_is(prompt: str, makefile: Path) -> None:
+def test_make_asset_passes_the_prompt_unchanged(prompt: str, makefile: Path) -> None:
     for command in (["make", "asset", f"PROMPT={prompt}"], ["env", f"PROMPT={prompt}", "make", "asset"]):
         subprocess.run(command, cwd=makefile, check=True, capture_output=True)
         arguments = (makefile / "arguments").read_text(encoding="utf-8").split("\0")[:-1]

@@ -56,7 +56,7 @@ def test_prior_path_is_expanded(home: Path) -> None:
     assert locate("~/model.pt") == home / "model.pt"
 
 
-def test_a_config_and_runs_are_found(home: Path, capsys: pytest.CaptureFixture) -> None:
+def test_configs_and_runs_in_the_home_folder_are_found(home: Path, capsys: pytest.CaptureFixture) -> None:
     (home / "my.yaml").write_text("seed: x")
     for command in (["generate", "a chair"], ["estimate"]):
         assert main([*command, "--config=~/my.yaml"]) == 2
@@ -84,7 +84,7 @@ def test_training_reads_and_writes_in_the_home_folder(home: Path) -> None:
         parse(["--out=~/new", "--init=~/gone"])
 
 
-def test_no_option_takes_a_path_as_it_is() -> None:
+def test_every_path_option_expands_the_home_folder() -> None:
     sources = {path: path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py")}
     assert not [path for path, text in sources.items() if "type=Path" in text]
     assert [path.name for path, text in sources.items() if "expanduser" in text] == ["files.py"]

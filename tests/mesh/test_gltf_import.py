@@ -104,13 +104,13 @@ GLOSS = {"diffuseTexture": {"index": 1}, "diffuseFactor": [0.5, 0.5, 0.5, 1]}
         (None, {}, [1, 1, 1]),
     ],
 )
-def test_what_the_core_says_of_a_color_goes_before_specular_and_glossiness(tmp_path, core, older, expected):
+def test_a_core_color_has_priority_over_specular_glossiness(tmp_path, core, older, expected):
     material = {"extensions": {"KHR_materials_pbrSpecularGlossiness": older}}
     material |= {} if core is None else {"pbrMetallicRoughness": core}
     assert color(read(tmp_path, *painted([np.zeros((3, 2), "f4")], {"TEXCOORD_0": 1}, material))) == expected
 
 
-def test_integers_are_fractions_where_the_file_says_so(tmp_path):
+def test_normalized_integers_are_fractions(tmp_path):
     """KHR_mesh_quantization: positions as they are, coordinates and normals normalized."""
     positions, uvs = np.int16(TRIANGLE) * 7, np.uint16([[0, 65535]] * 3)
     normals = np.int8([[0, 0, 127], [0, 0, 127], [0, 0, -128]])
@@ -154,7 +154,7 @@ def test_strips_and_fans_are_the_triangles_that_the_specification_lists(tmp_path
     assert torch.equal(plain.vertices[plain.faces], solid.vertices[solid.faces])
 
 
-def test_primitives_that_share_an_array_keep_their_own_vertices_of_it(tmp_path):
+def test_primitives_that_share_an_array_keep_only_their_vertices(tmp_path):
     many = np.concatenate([POSITIONS, 9 + np.arange(9000).reshape(3000, 3).astype("f4")])
     primitives = [{"attributes": {"POSITION": 0}, "indices": 1}] * 1000
     header, binary = gltf([many, np.uint16([2, 0, 1])])

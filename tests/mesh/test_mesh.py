@@ -1,4 +1,4 @@
-"""The whole chain from a scene to a GLB, against a ball whose colors are known."""
+"""Meshing from a scene to a GLB, for a ball with known colors."""
 
 import json
 import math
@@ -30,7 +30,7 @@ def ball():
     return build_mesh(Ball().density, Ball().render, SMALL, torch.device("cpu"))
 
 
-def test_the_whole_chain_reproduces_a_colored_ball(ball):
+def test_meshing_reproduces_a_colored_ball(ball):
     mesh, report = ball
     assert report["watertight"] and report["components"] == 1 and report["faces"] <= 3000
     assert report["iou"] > 0.98 and report["psnr_db"] > 28

@@ -98,13 +98,13 @@ def test_concave_polygons_that_would_take_minutes_are_refused(tmp_path, monkeypa
         read(tmp_path, obj(SPIRAL))
 
 
-def test_what_has_no_color_is_white_and_is_said(tmp_path):
+def test_faces_without_a_color_are_white_with_a_note(tmp_path):
     solid = read(tmp_path, CORNERS + "f 1 2 3\n")
     assert solid.colors.tolist() == [[1, 1, 1]] * 3
     assert solid.notes == ("has neither materials nor vertex colors: drawn white",)
 
 
-def test_a_material_that_is_nowhere_is_white_and_is_said(tmp_path):
+def test_an_undefined_material_is_white_with_a_note(tmp_path):
     text = "mtllib x.mtl\n" + CORNERS + "usemtl here\nf 1 2 3\nusemtl not here\nf 1 3 2\n"
     solid = read(tmp_path, text, x_mtl="newmtl here\nKd 0 1 0\n")
     assert solid.colors[solid.faces[0]].tolist() == [[0, 1, 0]] * 3
@@ -112,7 +112,7 @@ def test_a_material_that_is_nowhere_is_white_and_is_said(tmp_path):
     assert solid.notes == ("1 materials without a description ('not here'): drawn white, or in vertex colors",)
 
 
-def test_without_its_mtl_a_mesh_is_drawn_plain_and_this_is_said(tmp_path):
+def test_a_mesh_without_its_mtl_is_white_with_a_note(tmp_path):
     (tmp_path.parent / "secret.mtl").write_text("newmtl a\nKd 0 1 0\n")
     solid = read(tmp_path, "mtllib ../secret.mtl\n" + CORNERS + "usemtl a\nf 1 2 3\n")
     assert solid.colors.tolist() == [[1, 1, 1]] * 3

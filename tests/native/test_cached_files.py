@@ -1,4 +1,4 @@
-"""Files of the user's cache that were cut short are made anew; nothing loads a part of one."""
+"""Truncated files of the user's cache are never loaded, and are made again."""
 
 import os
 import subprocess

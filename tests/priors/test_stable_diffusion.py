@@ -87,7 +87,7 @@ def encoded(pipe, prompt):
 
 @pytest.mark.filterwarnings("ignore:.*text_encoder_3")
 @pytest.mark.parametrize("name", [*FAMILIES, "sd3 without T5"])
-def test_texts_are_those_of_the_pipeline(folders, name):
+def test_encoded_texts_equal_those_of_the_pipeline(folders, name):
     prior, pipe = load(folders[name]), pipeline(folders[name])
     prompts = {PROMPT: prior.encode_prompt(PROMPT), NEGATIVE: prior.encode_prompt(NEGATIVE, negative=True)}
     rows = zip([*SIDES, NEGATIVE], torch.cat(list(prompts.values())), strict=True)
@@ -117,7 +117,7 @@ def test_words_of_the_view_survive_a_prompt_that_is_too_long(folders, name):
     assert len(rows.flatten(1).unique(dim=0)) == 4
 
 
-def test_t5_keeps_the_words_of_the_view_too(folders):
+def test_t5_also_keeps_the_words_of_the_view(folders):
     """256 tokens: letters, for T5 each after a mark of its word, then the end."""
     from transformers import T5TokenizerFast
 
@@ -131,7 +131,7 @@ def test_t5_keeps_the_words_of_the_view_too(folders):
             assert ids == tokenizer(prompt).input_ids[: 255 - len(view)] + view + whole[-1:]
 
 
-def test_the_empty_prompt_of_sdxl_is_zeros_where_its_index_says_so(folders, tmp_path):
+def test_the_empty_prompt_of_sdxl_is_zero_if_its_index_has_that_option(folders, tmp_path):
     pipe = pipeline(folders["sdxl"])
     tokens, negative, _, pooled = pipe.encode_prompt(PROMPT)
     row = load(folders["sdxl"]).encode_prompt("", negative=True)
@@ -143,7 +143,7 @@ def test_the_empty_prompt_of_sdxl_is_zeros_where_its_index_says_so(folders, tmp_
     torch.testing.assert_close(split_pooled(row, 16), encoded(pipe, ""), rtol=0, atol=0)
 
 
-def test_a_pooled_vector_travels_as_one_more_token():
+def test_the_pooled_vector_is_an_additional_token():
     tokens, pooled = torch.randn(5, 8), torch.randn(3)
     joined = join_pooled(tokens, pooled)[None]
     assert joined.shape == (1, 6, 8)
@@ -180,7 +180,7 @@ def reference_noise(pipe, noisy, t, prompt):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_predicted_noise_is_that_of_the_pipeline(folders, name):
+def test_predicted_noise_equals_that_of_the_pipeline(folders, name):
     prior, pipe = load(folders[name]), pipeline(folders[name])
     channels = 16 if name == "sd3" else 4
     noisy = torch.randn(4, channels, 16, 16, generator=torch.Generator().manual_seed(3))
@@ -198,7 +198,7 @@ def test_predicted_noise_is_that_of_the_pipeline(folders, name):
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
-def test_noise_of_a_flow_is_exact_where_its_velocity_is(shift):
+def test_the_noise_of_a_flow_is_exact_if_its_velocity_is(shift):
     """Data ~ N(mean, variance): both E[noise - x0] and E[noise] given the sample are known."""
     schedule, mean, variance = flow_schedule(1000, shift), 0.7, 0.5
     timesteps = torch.tensor([0, 10, 300, 600, 990, 999])
@@ -214,7 +214,7 @@ def test_noise_of_a_flow_is_exact_where_its_velocity_is(shift):
     torch.testing.assert_close(schedule.noise(velocity, noisy, timesteps), epsilon, rtol=1e-3, atol=1e-3)
 
 
-def test_levels_of_a_flow_are_those_of_its_scheduler():
+def test_noise_levels_of_a_flow_equal_those_of_its_scheduler():
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
@@ -226,7 +226,7 @@ def test_levels_of_a_flow_are_those_of_its_scheduler():
     torch.testing.assert_close(ours.alphas_cumprod, expected, rtol=0, atol=2e-7)  # float32 next to 1
 
 
-def test_a_schedule_that_ends_in_pure_noise_can_still_be_divided_by():
+def test_alpha_of_a_schedule_that_ends_in_pure_noise_is_not_zero():
     betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     last = make_schedule({**betas, "rescale_betas_zero_snr": True}).alphas_cumprod[-1]
     assert 0 < last < 1e-6
@@ -250,7 +250,7 @@ def test_latents_are_the_scaled_mode_of_the_posterior(folders, name):
     torch.testing.assert_close(prior.decode_latents(expected), decoded, rtol=1e-4, atol=1e-5)
 
 
-def test_images_encoded_in_parts_have_the_same_latents_and_gradients(folders):
+def test_images_encoded_in_batches_have_the_same_latents_and_gradients(folders):
     images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(4))
     weights = torch.randn(5, 4, 16, 16, generator=torch.Generator().manual_seed(5))
     results = []
@@ -278,7 +278,7 @@ def assert_same(folder, other):
         torch.testing.assert_close(*pair, rtol=0, atol=1e-5)
 
 
-def test_files_as_they_were_written_years_ago_are_the_same_model(folders, tmp_path):
+def test_files_in_older_formats_give_the_same_model(folders, tmp_path):
     """text_model. and position_ids; query, key, value and proj_attn; a tokenizer in two files; .bin; fp16 files."""
     folder = shutil.copytree(folders["sd"], tmp_path / "old")
     shutil.rmtree(folder / "tokenizer")
@@ -302,7 +302,7 @@ def test_files_as_they_were_written_years_ago_are_the_same_model(folders, tmp_pa
     assert_same(folders["sd"], folder)
 
 
-def test_weights_in_several_files_are_the_same_model(folders, tmp_path):
+def test_weights_in_several_files_give_the_same_model(folders, tmp_path):
     folder = shutil.copytree(folders["sd"], tmp_path / "parts")
     split(folder / "unet/diffusion_pytorch_model.safetensors")
     split(folder / "text_encoder/model.safetensors")
@@ -386,7 +386,7 @@ BROKEN: list[tuple[str, Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(("name", "harm", "message"), BROKEN, ids=[message for _, _, message in BROKEN])
-def test_what_is_missing_or_wrong_is_named(folders, name, harm, message, tmp_path, monkeypatch):
+def test_missing_and_wrong_files_are_named(folders, name, harm, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = shutil.copytree(folders[name], tmp_path / "model")
     harm(folder)
@@ -411,18 +411,18 @@ def test_a_damaged_text_encoder_or_tokenizer_is_named_when_a_prompt_is_read(fold
         load(folder).encode_prompt(PROMPT)
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_a_file_instead_of_a_folder_is_an_error(tmp_path):
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(UserError, match=r"is a file, expected a folder; supported are"):
         load(tmp_path / "model.safetensors")
 
 
-def test_what_is_not_read_is_said(folders):
+def test_a_missing_t5_is_reported(folders):
     with pytest.warns(UserWarning, match=r"text_encoder_3: missing; only the two CLIP encoders read the prompts"):
         load(folders["sd3 without T5"]).encode_prompt(PROMPT)
 
 
-def test_precision_follows_family_device_and_choice(folders):
+def test_precision_depends_on_family_device_and_config(folders):
     assert [choose_dtype("auto", "cuda", HALF[family]) for family in ("sd", "sdxl", "sd3")] == [
         torch.float16, torch.float16, torch.bfloat16,
     ]  # fmt: skip
@@ -435,13 +435,13 @@ def test_precision_follows_family_device_and_choice(folders):
     assert not any(x.requires_grad for x in [*prior.network.parameters(), *prior.vae.model.parameters()])
 
 
-def test_a_vae_that_keeps_to_the_range_of_float16_stays_in_it(folders, tmp_path):
+def test_a_vae_within_the_range_of_float16_stays_in_float16(folders, tmp_path):
     folder = shutil.copytree(folders["sd"], tmp_path / "model")
     edit(folder / "vae/config.json", force_upcast=False)
     assert load(folder, dtype="float16").vae.model.dtype == torch.float16
 
 
-def test_prompts_are_kept_for_each_precision(folders):
+def test_prompts_are_cached_for_each_precision(folders):
     first = load(folders["sd"]).encode_prompt(PROMPT)
     again = load(folders["sd"])
     again.texts.load = None  # not needed any more
@@ -454,7 +454,7 @@ def test_prompts_are_kept_for_each_precision(folders):
 @pytest.mark.network
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", FAMILIES)
-def test_recorded_calls_on_a_gpu_say_what_a_cpu_says(folders, name):
+def test_recorded_calls_on_a_gpu_equal_calls_on_a_cpu(folders, name):
     results = []
     for device in ("cpu", "cuda"):
         cfg = StableDiffusionConfig(path=str(folders[name]), perp_neg=True, dtype="float32", compile=False)
@@ -473,7 +473,7 @@ def test_recorded_calls_on_a_gpu_say_what_a_cpu_says(folders, name):
 
 
 @pytest.mark.parametrize("name", ["sd", "sd3"])
-def test_the_loop_runs_on_it(name, folders, tmp_path):
+def test_the_loop_runs_with_stable_diffusion(name, folders, tmp_path):
     stage = "{name: only, steps: 4, prior_every: 2, num_orbits: 2, resolution: 32, estimator: {kind: sds}}"
     settings = ["device=cpu", "prior.kind=stable-diffusion", f"prior.path={folders[name]}", "prior.perp_neg=true"]
     settings += [f"out={tmp_path}", f"stages=[{stage}]", "representation.num_init=60"]

@@ -107,7 +107,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_the_first_step(name, 
         pass
 
 
-def test_what_users_keep_in_the_folder_is_no_problem(run: RunFolder) -> None:
+def test_other_files_in_the_folder_are_allowed(run: RunFolder) -> None:
     save(run, 2)
     (run.path / "notes").mkdir()
     (run.path / "notes" / "mushroom").symlink_to("/")
