@@ -87,7 +87,7 @@ def test_a_damaged_prompt_is_encoded_again(damage, tmp_path: Path) -> None:
     encoded: list[str] = []
     tokens = torch.randn(77, 64)
 
-    def encode(prompt: str) -> torch.Tensor:
+    def encode(prompt: str, suffix: str) -> torch.Tensor:
         encoded.append(prompt)
         return tokens
 
@@ -103,5 +103,7 @@ def test_a_damaged_prompt_is_encoded_again(damage, tmp_path: Path) -> None:
 
 def test_prompts_need_no_cache(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    cache = PromptCache(lambda: lambda prompt: torch.ones(2, 3), tmp_path / "file", torch.device("cpu"), torch.float32)
+    cache = PromptCache(
+        lambda: lambda prompt, suffix: torch.ones(2, 3), tmp_path / "file", torch.device("cpu"), torch.float32
+    )
     assert torch.equal(cache("a red cat"), torch.ones(2, 3))
