@@ -9,6 +9,7 @@ import torch
 
 from sds3d import pipeline
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, StableDiffusionConfig, StageConfig
+from sds3d.optimization.guard import Guard
 from sds3d.priors.clip_tokenizer import read_tokenizer, tokenize, unread_end
 from sds3d.priors.kinds import unread_texts_of
 from sds3d.priors.pocket.text import TextEncoder
@@ -66,7 +67,7 @@ def test_unread_ends_are_of_both_prompts_for_every_prior_of_a_run(folder):
 
 def test_a_run_prints_the_unread_end_once_and_reports_it(folder, monkeypatch):
     cfg = Config(prompt=a_cat(76), prior=MVDreamConfig(path=str(folder)))
-    result = SimpleNamespace(finished=True, scene=None, seconds={}, guard=Mock())
+    result = SimpleNamespace(finished=True, scene=None, seconds={}, guard=Guard(), skipped={})
     monkeypatch.setattr(pipeline, "optimize", lambda *args: result)
     monkeypatch.setattr(pipeline, "finish", lambda *args, unread_texts, **kwargs: unread_texts)
     observer = Mock()

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from sds3d.errors import UserError
+from sds3d.priors.weights import verify
+
 WORDS = "words.txt"  # in the folder of the weights, one word per line
 MAX_TOKENS = 24  # of a prompt, start and end included; the rest is not read
 # words that add no meaning
@@ -40,10 +43,18 @@ def unseen_words(prompt: str, folder: Path) -> list[str]:
 
 
 def unread_end(prompt: str, folder: Path) -> str:
-    """The end of `prompt` beyond the MAX_TOKENS tokens that the prior in `folder` reads; empty if everything fits."""
+    """The end of `prompt` beyond the MAX_TOKENS tokens that the prior in `folder` reads; empty if everything fits.
+
+    UserError if the tokenizer is missing or damaged.
+    """
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "text_encoder" / "tokenizer.json"))
+    path = folder / "text_encoder" / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises no more specific type
+        verify(folder)  # its message names what is damaged
+        raise UserError(f"{path}: no tokenizer ({error}); copy the prior's folder again") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     room = MAX_TOKENS - tokenizer.num_special_tokens_to_add(is_pair=False)
