@@ -40,20 +40,45 @@ def render_solid(solid: Solid, cameras: Cameras, samples: int = 2, normals: bool
 
 
 def _layers(solid: Solid, camera: Cameras, with_normals: bool) -> Tensor:
-    """Shaded color, coverage and, if asked for, normal of every pixel center, [1, H, W, 4 or 7]."""
-    faces = torch.cat([solid.faces, solid.faces.flip(1)])  # both sides: files seldom say which is the front
-    fragments = rasterize(solid.vertices, faces, camera)
+    """Shaded color, coverage and, with `with_normals`, normal of every pixel center, [1, H, W, 4 or 7]."""
+    chosen, corners = _facing_faces(solid, camera)
+    if not len(chosen):
+        return solid.colors.new_zeros(1, camera.height, camera.width, 7 if with_normals else 4)
+    faces = torch.arange(corners.numel(), device=corners.device).view(-1, 3)
+    vertices = solid.vertices[corners].flatten(0, 1)
+    fragments = rasterize(vertices, faces, camera)
     face = fragments.faces[fragments.mask]  # [P] of the samples that hit a triangle
-    columns = torch.cat([solid.normals, solid.colors, solid.uvs], 1)
+    columns = torch.cat([column[corners] for column in (solid.normals, solid.colors, solid.uvs)], 2).flatten(0, 1)
     values = interpolate(columns, faces, fragments)[fragments.mask]
     normals, colors, uvs = values.split([3, 3, 2], 1)
-    normals = _facing(normals, solid.vertices[faces[face]])
-    materials = solid.materials[face % len(solid.faces)]
+    normals = _facing(normals, vertices[faces[face]])
+    materials = solid.materials[chosen[face]]
     shaded = _shade(_textured(solid, colors, uvs, materials), normals)
     drawn = torch.cat([shaded, torch.ones_like(shaded[:, :1]), *([normals] if with_normals else [])], 1)
     layers = drawn.new_zeros(*fragments.mask.shape, drawn.shape[1])
     layers[fragments.mask] = drawn
     return layers
+
+
+def _facing_faces(solid: Solid, camera: Cameras) -> tuple[Tensor, Tensor]:
+    """Which faces can cover a pixel center of the only view [T], and their corners, counterclockwise in it [T, 3].
+
+    Both sides of a face are drawn: files seldom say which is the front. A face of a large mesh is mostly smaller than a
+    pixel, so that few remain for `rasterize`.
+    """
+    a, b, c = solid.faces.T.contiguous()
+    x, y = camera.project(solid.vertices)[0][0].T.contiguous()
+    xs, ys = (x[a], x[b], x[c]), (y[a], y[b], y[c])
+    covers = torch.ones_like(a, dtype=torch.bool)
+    for (p, q, r), size in ((xs, camera.width), (ys, camera.height)):
+        first = (torch.minimum(torch.minimum(p, q), r) - 0.5).ceil().clamp(min=0)
+        last = (torch.maximum(torch.maximum(p, q), r) - 0.5).floor().clamp(max=size - 1)
+        covers &= first <= last
+    chosen = covers.nonzero()[:, 0]
+    area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (ys[1] - ys[0]) * (xs[2] - xs[0])
+    faces = solid.faces[chosen]
+    # y points down, so that counterclockwise is negative
+    return chosen, torch.where(area[chosen, None] > 0, faces.flip(1), faces)
 
 
 def _facing(normals: Tensor, corners: Tensor) -> Tensor:
