@@ -9,9 +9,9 @@ CELLS = 3  # along each side of the box that is cut up
 
 
 def unwrap(vertices: np.ndarray, faces: np.ndarray, texture_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each new vertex the old one it copies [W], the new faces [F, 3], and uvs [W, 2] in [0, 1].
+    """The old vertex that each new one copies [W], the new faces [F, 3], and uvs [W, 2] in [0, 1].
 
-    Vertices on chart borders are copied once for each chart; faces keep their order and orientation.
+    A vertex on the border of charts is copied once for each chart. Faces keep their order and orientation.
     """
     import xatlas
 
@@ -32,10 +32,10 @@ def unwrap(vertices: np.ndarray, faces: np.ndarray, texture_size: int) -> tuple[
 def cut(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mesh cut into the cells of its bounding box, which are moved apart.
 
-    For each new vertex the one of `vertices` [V, 3] that it copies [W], its position [W, 3], and the new faces [F, 3].
-    xatlas grows the charts of one connected surface on one thread, in a time that rises faster than its size; those of
-    many small ones on all threads. A cut is a border of charts, but without it charts would need more borders inside.
-    The pieces stay one mesh: while xatlas 0.0.11 is given another, it may crash on what it does with the one before.
+    Returns the vertex of `vertices` [V, 3] that each new one copies [W], its position [W, 3], and the new faces [F, 3].
+    xatlas processes each connected surface on one thread, and its time grows faster than the surface; cutting makes
+    many small surfaces, which use all threads. A cut becomes a border of charts, but large charts need borders anyway.
+    The cells stay in one mesh: xatlas 0.0.11 can crash when a second mesh is added while it processes the first.
     """
     low, size = vertices.min(0), np.ptp(vertices, 0).clip(min=1e-9)
     place = np.minimum((vertices[faces].mean(1) - low) / size * CELLS, CELLS - 1).astype(np.int64)
