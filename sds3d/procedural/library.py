@@ -9,7 +9,8 @@ import json
 import os
 import posixpath
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sds3d.cameras import Cameras
 from sds3d.errors import UserError
 from sds3d.files import read_regular
-from sds3d.mesh.foreign import SUFFIXES, read_solid
+from sds3d.mesh.foreign import OTHER_SUFFIXES, SUFFIXES, read_solid
 from sds3d.mesh.importers.solid import Solid
+from sds3d.procedural.picture_cache import PictureCache, picture_key
 from sds3d.procedural.render_solid import normalize, render_solid
 from sds3d.procedural.views import NUM_VIEWS, sample_views, to_bytes
 
 CAPTIONS = "captions.jsonl"
 MAX_CAPTIONS_BYTES = 100_000_000
+UNREAD = "is not GLB, glTF or OBJ; open it in Blender or another program and export it as GLB"
 MAX_CAPTION = 1000  # characters
 NUM_RINGS = 32  # of four views each, 2 MB for a mesh, 4 MB with normals
 
@@ -49,10 +53,14 @@ def render_library(
     num_rings: int = NUM_RINGS,
     *,
     normals: bool = False,
+    cache: Path | None = None,
+    progress: Callable[[list[str]], Iterable[str]] = iter,
 ) -> list[UserObject]:
     """Every mesh of `folder` that can be read and has a caption; `report` gets a line for each one that is skipped.
 
-    Meshes are rendered once, about a second each on one CPU core; training then only looks pictures up.
+    Meshes are rendered once, about a second each on one CPU core; training then only looks pictures up. Pictures are
+    kept in the folder `cache`, so that the next training need not draw them again. `progress` is passed the names of
+    all meshes and yields them.
     """
     files, problems = _list_files(folder)
     captions, more = _read_captions(folder / CAPTIONS, files)
@@ -60,8 +68,10 @@ def render_library(
     for problem in problems:
         report(problem)
     report(f"{len(captions)} meshes to draw")
+    started = time.perf_counter()
+    painter = _Painter(seed, device, num_rings, normals, PictureCache(cache, report) if cache else None)
     objects = []
-    for name in sorted(captions):
+    for name in progress(sorted(captions)):
         try:
             solid = read_solid(name, files)
         except UserError as error:
@@ -69,35 +79,49 @@ def render_library(
             continue
         for note in solid.notes:
             report(f"{name!r}: {note}")
-        objects.append(_draw(name, tuple(captions[name]), solid, seed, device, num_rings, normals))
+        objects.append(painter.draw(name, tuple(captions[name]), solid))
     if not objects:
         raise UserError(
             f"{folder}: no mesh of it can be used, as reported above; expected files named *.glb, *.gltf or *.obj and "
             f'{CAPTIONS} with lines like {{"file": "chair.glb", "caption": "a red chair"}}'
         )
+    new = len(objects) - painter.found
+    report(f"drew {new} meshes, found {painter.found} drawn before, in {time.perf_counter() - started:.1f} s")
     return objects
 
 
-def _draw(
-    name: str,
-    captions: tuple[str, ...],
-    solid: Solid,
-    seed: int,
-    device: torch.device,
-    num_rings: int,
-    normals: bool,
-) -> UserObject:
-    generator = torch.Generator().manual_seed(random.Random(f"{seed}/{name!r}").getrandbits(62))
-    cameras, _ = sample_views(num_rings, generator)
-    layers = render_solid(normalize(solid).to(device), cameras.to(device), normals=normals).cpu()
-    shape = (num_rings, NUM_VIEWS)
-    return UserObject(
-        name,
-        captions,
-        to_bytes(layers).unflatten(0, shape),
-        cameras.viewmats.unflatten(0, shape),
-        cameras.Ks.unflatten(0, shape),
-    )
+class _Painter:
+    """Draws meshes with fixed settings, or finds them in a cache."""
+
+    def __init__(
+        self, seed: int, device: torch.device, num_rings: int, normals: bool, cache: PictureCache | None
+    ) -> None:
+        self.seed, self.device, self.num_rings, self.normals, self.cache = seed, device, num_rings, normals, cache
+        self.found = 0  # meshes that the cache had
+
+    def draw(self, name: str, captions: tuple[str, ...], solid: Solid) -> UserObject:
+        """The object with its pictures, which depend on its name through the views."""
+        generator = torch.Generator().manual_seed(random.Random(f"{self.seed}/{name!r}").getrandbits(62))
+        cameras, _ = sample_views(self.num_rings, generator)
+        shape = (self.num_rings, NUM_VIEWS)
+        pictures = self._pictures(name, solid, cameras).unflatten(0, shape)
+        return UserObject(
+            name, captions, pictures, cameras.viewmats.unflatten(0, shape), cameras.Ks.unflatten(0, shape)
+        )
+
+    def _pictures(self, name: str, solid: Solid, cameras: Cameras) -> Tensor:
+        """uint8 [C, H, W, 4 or 7]."""
+        key = picture_key(solid, self.seed, name, self.num_rings, self.normals, self.device.type)
+        shape = (len(cameras), cameras.height, cameras.width, 7 if self.normals else 4)
+        kept = self.cache.load(key, shape) if self.cache else None
+        if kept is not None:
+            self.found += 1
+            return kept
+        solid = normalize(solid).to(self.device)
+        pictures = to_bytes(render_solid(solid, cameras.to(self.device), normals=self.normals).cpu())
+        if self.cache:
+            self.cache.save(key, pictures)
+        return pictures
 
 
 def _list_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -138,7 +162,9 @@ def _read_captions(path: Path, files: dict[str, Path]) -> tuple[dict[str, list[s
             problems.append(f"{CAPTIONS}, line {number}: skipped: {error}")
             continue
         if name not in meshes:
-            problems.append(f"{CAPTIONS}, line {number}: skipped: the folder has no mesh {name[:200]!r}")
+            why = f"{name[:200]!r} {UNREAD}" if name in files else f"the folder has no mesh {name[:200]!r}"
+            problems.append(f"{CAPTIONS}, line {number}: skipped: {why}")
+            unused.add(name)
         elif wrong := [text for text in texts if _is_wrong(text)]:
             problems.append(f"{CAPTIONS}, line {number}: skipped: not a caption: {str(wrong[0])[:80]!r}")
             unused.add(name)
@@ -146,6 +172,8 @@ def _read_captions(path: Path, files: dict[str, Path]) -> tuple[dict[str, list[s
             captions.setdefault(name, []).extend(" ".join(text.split()) for text in texts)
     silent = sorted(meshes - set(captions) - unused)
     problems += [f"{name!r}: skipped: {CAPTIONS} has no caption of it" for name in silent]
+    others = sorted(name for name in files if name.lower().endswith(OTHER_SUFFIXES) and name not in unused)
+    problems += [f"{name!r}: skipped: it {UNREAD}" for name in others]
     return captions, problems
 
 

@@ -220,7 +220,8 @@ def test_every_unusable_mesh_and_line_is_reported_by_name(tmp_path):
         "'more/sphere.glb': skipped: captions.jsonl has no caption of it",
         "'silent.glb': skipped: captions.jsonl has no caption of it",
         "2 meshes to draw",
-        "'empty.obj': skipped: ",
+        "'empty.obj': skipped: has no triangles",
+        "drew 1 meshes, found 0 drawn before",
     ]
     assert [got[: len(start)] for got, start in zip(reports, expected, strict=True)] == expected
 
@@ -322,6 +323,7 @@ def test_the_loss_on_user_objects_falls(tmp_path, tiny, folder, monkeypatch):
 def test_the_program_writes_a_usable_prior(tmp_path, tiny, folder, capsys, monkeypatch):
     monkeypatch.setattr(library.render_library, "__defaults__", (1,))
     monkeypatch.setattr(train, "CAPTIONS", 100)
+    monkeypatch.setattr(train, "cache_folder", lambda: tmp_path / "cache")
     out = tmp_path / "my prior"
     command = ["prior", "train", "--out", str(out), "--objects", str(folder), "--init", str(tiny), "--batch", "1"]
     command += ["--workers", "0", "--device", "cpu"]
@@ -329,7 +331,8 @@ def test_the_program_writes_a_usable_prior(tmp_path, tiny, folder, capsys, monke
     assert main([*command, "--steps", "1"]) == 0
     assert main([*command, "--steps", "2"]) == 0
     streams = capsys.readouterr()
-    assert "resumed at step 1" in streams.out and "drew 3 of your objects" in streams.err
+    assert "resumed at step 1" in streams.out and "drew 3 meshes, found 0" in streams.err
+    assert "drew 0 meshes, found 3 drawn before" in streams.err
     assert f"sds3d prior preview --prior '{out}' -- 'a red box'" in streams.out
     assert f"sds3d generate --prior '{out}' -- 'a red box'" in streams.out
     prior = load_pocket(out, CPU)

@@ -14,12 +14,12 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from sds3d.files import atomic_write
+from sds3d.files import atomic_write, cache_folder
 from sds3d.priors.pocket import model
 from sds3d.priors.pocket.data import ProceduralObjects
 from sds3d.priors.pocket.learner import Learner
@@ -31,6 +31,7 @@ from sds3d.priors.weights import MANIFEST, file_sha256
 from sds3d.procedural.library import UserObject, render_library
 from sds3d.procedural.training_pairs import sample_pair
 
+PROGRESS_EVERY = 30.0  # seconds
 CAPTIONS = 20_000  # procedural captions, whose words count as known; rarer words are hardly learned
 
 
@@ -68,10 +69,34 @@ def load_user_objects(cfg: TrainingConfig, device: torch.device, rank: int) -> l
             print(text, file=sys.stderr, flush=True)
 
     assert cfg.objects is not None
-    started = time.perf_counter()
-    user_objects = render_library(cfg.objects, cfg.seed, device, report, normals=cfg.normals)
-    report(f"drew {len(user_objects)} of your objects in {time.perf_counter() - started:.1f} s")
-    return user_objects
+    drawings = cache_folder() / "objects"
+
+    def progress(names: list[str]) -> Iterable[str]:
+        return shown(names, report) if rank == 0 else names
+
+    return render_library(
+        cfg.objects, cfg.seed, device, report, normals=cfg.normals, cache=drawings, progress=progress
+    )  # fmt: skip
+
+
+def shown(
+    names: list[str], report: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Iterator[str]:
+    """`names`, with a bar on a terminal, otherwise with a line for `report` every half minute."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
+
+        yield from track(names, "drawing your meshes", console=Console(stderr=True))
+        return
+    began = said = clock()
+    for done, name in enumerate(names):
+        now = clock()
+        if done and now - said >= PROGRESS_EVERY:
+            said = now
+            left = (said - began) / done * (len(names) - done)
+            report(f"{done} of {len(names)} meshes, about {left:.0f} s left")
+        yield name
 
 
 def training_data(cfg: TrainingConfig, learner: Learner, user_objects: list[UserObject]) -> ProceduralObjects:
