@@ -193,7 +193,8 @@ static void blend_tile_backward(State& state, const sds3d_splat_scene& scene, co
                     v_ny = fma(weight, p.ny, v_ny);
                     v_nz = fma(weight, p.nz, v_nz);
                     along = fma(splat(r.z), p.z, along);
-                    along = fma(splat(r.normal[0]), p.nx, fma(splat(r.normal[1]), p.ny, fma(splat(r.normal[2]), p.nz, along)));
+                    along = fma(splat(r.normal[2]), p.nz, along);
+                    along = fma(splat(r.normal[0]), p.nx, fma(splat(r.normal[1]), p.ny, along));
                 }
                 const V v_alpha = p.transmittance * along - p.behind * rest;
                 p.behind = fma(weight, along, p.behind);

@@ -1,5 +1,5 @@
-// Gradients of the blending: each pixel walks from the last splat blended to the first. With w = alpha T and g the product of
-// a splat's color (depth, normal) with the pixel's cotangents, and A the adjoint of the transmittance behind the splat,
+// Gradients of the blending: each pixel walks from the last splat blended to the first. Let w = alpha T, g be the product
+// of a splat's color (depth, normal) with the pixel's cotangents, and A the adjoint of the transmittance behind the splat:
 //   d loss / d alpha = T (g - A),    the adjoint in front of it = A + alpha (g - A),
 // so that neither colors nor transmittances of the forward pass need be stored.
 #pragma once
@@ -205,7 +205,9 @@ constexpr int BLOCKS = 5;
 #else
 constexpr int BLOCKS = 4;
 #endif
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, BLOCKS) splat_blend_backward(const Params p) { blend_backward<V_Z>(p); }
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, BLOCKS) splat_blend_backward(const Params p) {
+    blend_backward<V_Z>(p);
+}
 extern "C" __global__ void __launch_bounds__(MAX_THREADS, BLOCKS) splat_blend_backward_depth(const Params p) {
     blend_backward<V_NORMAL>(p);
 }

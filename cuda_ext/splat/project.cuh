@@ -3,8 +3,8 @@
 
 #include "scene.cuh"
 
-// Calls body(tile, value) for every tile that the rectangle of each lane touches. A splat that covers the image would hold up
-// the other lanes of its warp for hundreds of atomics: large rectangles are walked by the whole warp.
+// Calls body(tile, value) for every tile that the rectangle of each lane touches. A splat that covers the image would make
+// the other lanes of its warp wait for hundreds of atomics, so the whole warp shares the tiles of a large rectangle.
 template <class F>
 static __device__ __forceinline__ void for_each_tile(const TileRect& rect, int tiles_x, unsigned long long value, F body) {
     const int lane = threadIdx.x % 32, count = rect.count();
@@ -41,8 +41,10 @@ static __device__ __forceinline__ float project_splat(const Params& p, int view,
     const bool visible = o.point[2] >= p.near_plane && sigma_max > 0 && r.u + reach_u > 0 && r.u - reach_u < p.width &&
                          r.v + reach_v > 0 && r.v - reach_v < p.height && o.l00 > 0 && o.l11 > 0;
     if (!visible) return 0;
-    const unsigned x0 = unsigned(ceilf(fmaxf(r.u - reach_u - 0.5f, 0.0f))), x1 = unsigned(fminf(r.u + reach_u + 0.5f, p.width));
-    const unsigned y0 = unsigned(ceilf(fmaxf(r.v - reach_v - 0.5f, 0.0f))), y1 = unsigned(fminf(r.v + reach_v + 0.5f, p.height));
+    const unsigned x0 = unsigned(ceilf(fmaxf(r.u - reach_u - 0.5f, 0.0f)));
+    const unsigned x1 = unsigned(fminf(r.u + reach_u + 0.5f, p.width));
+    const unsigned y0 = unsigned(ceilf(fmaxf(r.v - reach_v - 0.5f, 0.0f)));
+    const unsigned y1 = unsigned(fminf(r.v + reach_v + 0.5f, p.height));
     if (x0 >= x1 || y0 >= y1) return 0;
     r.columns = x0 | x1 << 16, r.rows = y0 | y1 << 16;
     r.a = WHITE * o.l00, r.b = WHITE * o.l10, r.c = WHITE * o.l11;

@@ -128,7 +128,8 @@ INLINE void project_splats(Projected& o, const Splats& s, const View& view) {
     o.c = o.var_u * inverse;
     V facing = splat(0.0f);
     for (int i = 0; i < 3; ++i)
-        facing += o.p[i] * (splat(view.r[i][0]) * s.normal[0] + splat(view.r[i][1]) * s.normal[1] + splat(view.r[i][2]) * s.normal[2]);
+        facing += o.p[i] * (splat(view.r[i][0]) * s.normal[0] + splat(view.r[i][1]) * s.normal[1] +
+                            splat(view.r[i][2]) * s.normal[2]);
     o.sign = select(facing > splat(0.0f), splat(-1.0f), splat(1.0f));
 }
 

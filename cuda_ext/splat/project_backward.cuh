@@ -47,8 +47,8 @@ static __device__ __forceinline__ void load_moments(const Params& p, float (&mom
 
 // d loss / d mean and d loss / d (R diag(s)) of what one view saw, added to `v_mean` and `v_m`. `pull` is d loss / d log of
 // the compensation, 0 without it.
-static __device__ __forceinline__ void unproject(const View& view, const Projected& o, const float (&m)[MOMENTS], float v_u,
-                                                 float v_v, float pull, float (&v_mean)[3], float (&v_m)[3][3]) {
+static __device__ __forceinline__ void unproject(const View& view, const Projected& o, const float (&m)[MOMENTS],
+                                                 float v_u, float v_v, float pull, float (&v_mean)[3], float (&v_m)[3][3]) {
     // With the moments M over pixel offsets, d loss / d conic is -M / 2, so d loss / d covariance = conic M conic / 2, which
     // is L W L^T / 2 with the moments W over s and t.
     const float ss = m[QSS] / (WHITE * WHITE), st = m[QST] / (WHITE * WHITE), tt = m[QTT] / (WHITE * WHITE);
@@ -65,8 +65,10 @@ static __device__ __forceinline__ void unproject(const View& view, const Project
     float v_mc[3][3], v_xc = 0, v_yc = 0, shrink = 0;
     for (int j = 0; j < 3; ++j) {
         const int k = (j + 1) % 3, l = (j + 2) % 3;
-        const float v_t0 = twice_v_uu * o.t[0][j] + twice_v_uv * o.t[1][j] + per_n2 * (o.t[1][k] * o.n[l] - o.t[1][l] * o.n[k]);
-        const float v_t1 = twice_v_uv * o.t[0][j] + twice_v_vv * o.t[1][j] + per_n2 * (o.n[k] * o.t[0][l] - o.n[l] * o.t[0][k]);
+        const float v_t0 = twice_v_uu * o.t[0][j] + twice_v_uv * o.t[1][j] +
+                           per_n2 * (o.t[1][k] * o.n[l] - o.t[1][l] * o.n[k]);
+        const float v_t1 = twice_v_uv * o.t[0][j] + twice_v_vv * o.t[1][j] +
+                           per_n2 * (o.n[k] * o.t[0][l] - o.n[l] * o.t[0][k]);
         v_mc[0][j] = fx * v_t0;
         v_mc[1][j] = fy * v_t1;
         v_mc[2][j] = -(o.xc * v_mc[0][j] + o.yc * v_mc[1][j]);
@@ -155,9 +157,9 @@ extern "C" __global__ void __launch_bounds__(128) splat_project_backward(const P
     p.means2d_grad_norm[n] = g.means2d_norm;
 }
 
-// One number of one parameter, moved as torch.optim.Adam moves it (arXiv:1412.6980, algorithm 1).
-static __device__ __forceinline__ void adam(const Params& p, int kind, float* parameter, size_t at, float gradient, float rate,
-                                            float root_correction2) {
+// The step of torch.optim.Adam for one number of one parameter (arXiv:1412.6980, algorithm 1).
+static __device__ __forceinline__ void adam(const Params& p, int kind, float* parameter, size_t at, float gradient,
+                                            float rate, float root_correction2) {
     if (p.v_parameters[kind]) gradient += p.v_parameters[kind][at];
     const float average = p.exp_avg[kind][at] + (1 - p.beta1) * (gradient - p.exp_avg[kind][at]);
     const float square = p.beta2 * p.exp_avg_sq[kind][at] + (1 - p.beta2) * gradient * gradient;

@@ -131,7 +131,8 @@ static __device__ __forceinline__ Splat load_splat(const Params& p, int n) {
     return s;
 }
 
-static __device__ __forceinline__ float axis(const Splat& s, int row) {  // of the shortest axis, without indexing registers
+// Of the shortest axis; an index that is not constant would move the rotation from registers to memory.
+static __device__ __forceinline__ float axis(const Splat& s, int row) {
     return s.shortest == 0 ? s.rotation[row][0] : s.shortest == 1 ? s.rotation[row][1] : s.rotation[row][2];
 }
 
@@ -141,7 +142,9 @@ static __device__ __forceinline__ float depth_of(const Params& p, int view, int 
     const float* mean = p.means + size_t(n) * 3;
     return fmaf(row[0], mean[0], fmaf(row[1], mean[1], fmaf(row[2], mean[2], row[3])));
 }
-static __device__ __forceinline__ unsigned long long key_of(const Params& p, int view, int n) {  // a positive float sorts like its bits
+
+// Where a splat stands in the lists of its tiles: the bits of a positive float are in the order of the float.
+static __device__ __forceinline__ unsigned long long key_of(const Params& p, int view, int n) {
     return (unsigned long long)(__float_as_uint(depth_of(p, view, n))) << 32 | unsigned(n);
 }
 

@@ -15,14 +15,14 @@ from sds3d.native import cuda as cuda_kernels
 from sds3d.native.abi import Struct, fields, pointers
 from sds3d.renderers.rasterizer import View
 
-SMALL_IMAGE = 128  # pixels; up to here tiles of 8 x 8 keep more of the GPU busy
-FEW_TILES = 2048  # up to here lists are sorted by larger blocks
-BLOCKS = 528  # of splat_project and splat_scatter, four for each multiprocessor of an H100
-MAX_SPLATS_PER_BLOCK = 4096  # beyond it, more blocks
+SMALL_IMAGE = 128  # pixels; images up to this size have tiles of 8 x 8, which keep more of the GPU busy
+FEW_TILES = 2048  # up to this number, larger blocks sort the lists
+BLOCKS = 528  # of splat_project and splat_scatter: four for each multiprocessor of an H100
+MAX_SPLATS_PER_BLOCK = 4096  # more splats have more blocks
 MAX_SHARED_COUNTERS = 12288  # tiles of a view that a block counts in shared memory: 48 KB
-MAX_ENTRIES = 0x7FFFFFFF  # of all tile lists, as in bin.cuh
-HEADROOM = 1.5  # capacity of tile lists in a captured graph over the largest need so far
-SPARE = 1024  # entries on top
+MAX_ENTRIES = 0x7FFFFFFF  # of all tile lists together, as in bin.cuh
+HEADROOM = 1.5  # capacity of the tile lists in a captured graph, relative to the most entries so far
+SPARE = 1024  # entries in addition
 MOMENTS = {"colors": 9, "depths": 10, "normals": 13}  # enum Moment of scene.cuh: floats that a pixel adds to a splat
 
 
@@ -74,13 +74,13 @@ class Drawing(NamedTuple):
     bins: Tensor  # [2 + T + T + 1] int32: status, splats counted for each tile, where each tile's list starts
     records: Tensor  # [C, N, 8]
     splat_normals: Tensor  # [C, N, 4] or [0]
-    # [2, C, H, W] int32: the bits of the transmittance left; the position of the last splat blended, or -1
+    # [2, C, H, W] int32: bits of the transmittance behind all splats; position of the last splat blended, or -1
     pixels: Tensor
     keys: Tensor  # [M] int64, sorted in each tile
 
     @property
     def status(self) -> Tensor:
-        """[2] int32: how many keys are needed, and 1 if that is more than there is room for."""
+        """[2] int32: the number of keys needed, at most MAX_ENTRIES, and 1 if it exceeds the capacity."""
         return self.bins[:2]
 
     @property
@@ -104,10 +104,10 @@ def roomy(entries: int) -> int:
 
 
 def rasterize(splats: Splats, view: View, *, raw: bool, normals: bool, capacity: int | None = None) -> Drawing:
-    """The images of `splats`, raw ones with `raw`, and what the backward pass needs.
+    """The images of `splats`, and what the backward pass needs; with `raw`, the splats are raw (see interfaces.Splats).
 
-    With `capacity`, that many keys are allocated and nothing is read back from the GPU: the drawing is complete unless
-    `status` reports an overflow. Without, the exact number is read back; MemoryError if it exceeds MAX_ENTRIES.
+    With `capacity`, so many keys are allocated and nothing is read back from the GPU: the drawing is complete unless
+    `status` reports an overflow. Without it, the exact number is read back; MemoryError if it exceeds MAX_ENTRIES.
     """
     means = splats.means
     C, N, H, W = len(view.viewmats), len(means), view.height, view.width
@@ -212,7 +212,7 @@ def adam_step(
 def _blend_backward(
     splats: Splats, view: View, drawing: Drawing, cotangents: Cotangents, *, raw: bool, deterministic: bool
 ) -> tuple[Params, Tensor]:
-    """Arguments for the kernels that follow, and the sums over pixels that they read."""
+    """The arguments of the kernels that follow, and the sums over pixels that they read."""
     means = splats.means
     kind = "normals" if cotangents.normals is not None else "depths" if cotangents.depths is not None else "colors"
     C, N = drawing.radii.shape
