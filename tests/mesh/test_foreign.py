@@ -36,6 +36,7 @@ BAD = {
                            primitive={"attributes": {"POSITION": 0}, "indices": 1}), "at most 16,000,000"),
     "minus.glb": (triangle(accessors=[{"count": 10**12}, {"count": -(10**12)}],
                            primitive={"attributes": {"POSITION": 1}}), "count is not a non-negative integer"),
+    "huge.glb": (triangle(accessors=[{"count": 10**4000}]), "count is not a non-negative integer: '1000{1,40}'$"),
     "index.glb": (triangle(primitive={"attributes": {"POSITION": -1}}), "index of accessors is not a non-negative"),
     "signed.glb": (triangle(scenes=[{"nodes": [-1]}]), "index of nodes is not a non-negative integer: '-1'"),
     "views.glb": (triangle(bufferViews=[{"buffer": 0, "byteLength": 10**4}]), "is cut short: its buffers hold less"),

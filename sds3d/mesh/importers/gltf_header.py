@@ -11,6 +11,7 @@ from sds3d.files import megabytes
 
 MAX_HEADER = 32_000_000  # bytes
 MAX_PARTS = 50_000  # nodes, and primitives: each of them costs time, however small it is
+LARGEST = 2**53  # every integer up to it has a place in JSON; a longer one would fill the message
 # Beside those named KHR_materials_*, of which the base color needs none.
 UNDERSTOOD = {"KHR_texture_transform", "KHR_mesh_quantization", "EXT_texture_webp", "KHR_lights_punctual"}
 
@@ -83,6 +84,6 @@ def entry(header: dict[str, Any], name: str, index: Any) -> dict[str, Any]:
 
 def natural(value: Any, what: str) -> int:
     """`value` if it is a non-negative integer; raises UserError that says `what` it is otherwise."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
         raise UserError(f"{what} is not a non-negative integer: {str(value)[:40]!r}")
     return value
