@@ -59,10 +59,13 @@ class Adam:
         return {f"{group['name']}.{key}": x for group in self.param_groups for key, x in self._state(group).items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Restores the state that `tensors` returned for parameters of the same shapes."""
+        """Restores the state that `tensors` returned for parameters of the same shapes; ValueError for other shapes."""
         for group in self.param_groups:
             for key, x in self._state(group).items():
-                x.copy_(tensors[f"{group['name']}.{key}"])
+                saved = tensors[f"{group['name']}.{key}"]
+                if saved.shape != x.shape:
+                    raise ValueError(f"{group['name']}.{key}: expected {tuple(x.shape)}, got {tuple(saved.shape)}")
+                x.copy_(saved)
 
     def _state(self, group: dict[str, Any]) -> dict[str, Tensor]:
         [parameter] = group["params"]

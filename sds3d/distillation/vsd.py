@@ -11,6 +11,7 @@ from sds3d.adam import Adam
 from sds3d.config.schema import VSDConfig
 from sds3d.distillation.detached import detached
 from sds3d.distillation.diffusion import as_image_gradient, draw_noise, noise_level, predict, predict_guided
+from sds3d.errors import UserError
 from sds3d.interfaces import AdaptablePrior, Condition, Prior
 
 
@@ -62,12 +63,13 @@ class VSD:
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Continue from the result of `tensors`; allowed before the first call."""
+        """Continue from the result of `tensors`, for a twin of the same shapes; allowed before the first call."""
         if self.twin is None:
             self.saved = tensors
             return
         current = self.tensors()
-        assert current.keys() == tensors.keys()
+        if {name: x.shape for name, x in current.items()} != {name: x.shape for name, x in tensors.items()}:
+            raise UserError("vsd: the checkpoint's twin has other tensors; delete the newest checkpoint of this run")
         for name, tensor in current.items():
             tensor.copy_(tensors[name])
 

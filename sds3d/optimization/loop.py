@@ -16,7 +16,7 @@ from sds3d.config.schema import Config, StageConfig
 from sds3d.errors import UserError, lacking_memory, memory_for
 from sds3d.imaging.png import png, render_row
 from sds3d.interfaces import FusedScene, Prior, Scene
-from sds3d.optimization.checkpoint import collect, restore
+from sds3d.optimization.checkpoint import check_state, collect, restore
 from sds3d.optimization.guard import MAX_ROLLBACKS, Diverged, Guard
 from sds3d.optimization.inputs import Block, Inputs, blocks, count_blocks, sample_inputs, step_generator
 from sds3d.optimization.step import Steps
@@ -98,18 +98,16 @@ class Attempt:
     def __init__(self, cfg: Config, run: RunFolder, priors: Priors, guard: Guard | None) -> None:
         started = time.perf_counter()
         self.cfg, self.run, self.priors = cfg, run, priors
-        self.checkpoint = checkpoint = run.load_latest()
+        self.checkpoint = checkpoint = run.load_latest(check_state)
         state = checkpoint.state if checkpoint else {}
         self.notes = [
             *(checkpoint.messages if checkpoint else ()),
             *use_threads(state.get("threads", torch.get_num_threads())),
         ]
         self.scene = build_scene(cfg, step_generator(cfg.seed, "init", 0), priors.device)
-        if checkpoint:
-            restore(self.scene, "scene", checkpoint.tensors)
+        self.restore(self.scene, "scene")
         self.optimizer = Adam(self.scene.param_groups("all", 0.0), betas=(0.9, 0.99), eps=1e-15)
-        if checkpoint:
-            restore(self.optimizer, "adam", checkpoint.tensors)
+        self.restore(self.optimizer, "adam")
         self.seconds: dict[str, float] = dict(state.get("seconds", {}))
         self.guard = guard or Guard(**state.get("guard", {}))
         self.skipped: dict[str, int] = dict(state.get("skipped", {}))  # blocks by stage, without those undone
@@ -118,6 +116,16 @@ class Attempt:
         self.steps: Steps | None = None
         self.next_inputs: Inputs | None = None
         self.add_time("load", started)
+
+    def restore(self, owner: object, name: str) -> None:
+        """Brings `owner` to where the checkpoint has it, if there is one; UserError if it is of another version."""
+        if self.checkpoint is None:
+            return
+        try:
+            restore(owner, name, self.checkpoint.tensors)
+        except ValueError as error:
+            path = self.run.checkpoints.path(self.checkpoint.step)
+            raise UserError(f"{path} is of another version: {error}; delete it to go on from the one before") from error
 
     def run_blocks(self, observer: Observer, stop: Callable[[], bool]) -> Optimized:
         """The blocks that are left."""
@@ -160,7 +168,7 @@ class Attempt:
         begun = time.perf_counter()
         self.steps = steps = build_steps(self.cfg, self.scene, self.priors.get(cfg), self.optimizer)
         if self.checkpoint and self.checkpoint.state.get("stage") == stage.name:
-            restore(steps.estimator(stage), "estimator", self.checkpoint.tensors)
+            self.restore(steps.estimator(stage), "estimator")
         self.add_time("load", begun)
         return steps
 

@@ -68,6 +68,8 @@ class SplatScene:
         return self.gaussians.tensors() | {f"densify.{name}": tensor for name, tensor in statistics.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
+        if len(counts := {len(x) for x in tensors.values()}) != 1:
+            raise ValueError(f"the tensors of the splats are of different numbers: {sorted(counts)}")
         self.gaussians.restore(tensors)
         self.densifier.gradients = tensors["densify.gradients"].to(self.device)
         self.densifier.counts = tensors["densify.counts"].to(self.device)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,10 @@ class Checkpoints:
         self.config_hash = config_hash
         self.keep = keep
 
+    def path(self, step: int) -> Path:
+        """The folder of the checkpoint of `step`."""
+        return self.folder / f"step-{step:06d}"
+
     def save(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any], metrics_bytes: int) -> None:
         """Adds a checkpoint; older checkpoints stay valid even if this fails. `state` must fit in JSON.
 
@@ -49,7 +54,7 @@ class Checkpoints:
         """
         from safetensors.torch import save
 
-        final = self.folder / f"step-{step:06d}"
+        final = self.path(step)
         partial = final.with_name(f"{final.name}.tmp-{os.getpid()}")
         data = save({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()})
         head = {
@@ -83,14 +88,18 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
         self._prune(final)
 
-    def load_latest(self) -> Checkpoint | None:
-        """The newest valid checkpoint, or None in a new run."""
+    def load_latest(self, check: Callable[[dict[str, Any]], None] = lambda state: None) -> Checkpoint | None:
+        """The newest valid checkpoint, or None in a new run.
+
+        `check` raises ValueError for a state of another version.
+        """
         for leftover in self.folder.glob("*.tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         messages: list[str] = []
         for path in self._saved():
             try:
                 head = _read_state(path)
+                check(head["state"])
                 tensors = _read_tensors(path, head)
             except ValueError as error:
                 messages.append(f"damaged checkpoint {path}: {error}; going back to the one before")

@@ -145,9 +145,12 @@ class RunFolder:
         """Adds a checkpoint; older checkpoints stay valid even if this fails. `state` must fit in JSON."""
         self.checkpoints.save(step, tensors, state, self._flush_log())
 
-    def load_latest(self) -> Checkpoint | None:
-        """The newest valid checkpoint, or None in a new run; truncates metrics.jsonl to its step."""
-        checkpoint = self.checkpoints.load_latest()
+    def load_latest(self, check: Callable[[dict[str, Any]], None] = lambda state: None) -> Checkpoint | None:
+        """The newest valid checkpoint, or None in a new run; truncates metrics.jsonl to its step.
+
+        `check` raises ValueError for a state of another version.
+        """
+        checkpoint = self.checkpoints.load_latest(check)
         self._truncate_log(checkpoint.metrics_bytes if checkpoint else 0)
         return checkpoint
 

@@ -1,7 +1,9 @@
 """Run folders with checkpoints and reports, and ways to spoil their files."""
 
+import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -82,3 +84,22 @@ def snapshot(folder: Path) -> dict[str, tuple[int, ...]]:
     paths = [folder, *folder.rglob("*")]
     stats = {str(path): path.lstat() for path in paths}
     return {name: (x.st_ino, x.st_mode, x.st_size, x.st_mtime_ns, x.st_ctime_ns) for name, x in stats.items()}
+
+
+def reseal(path: Path, change: Callable[[dict], object]) -> None:
+    """Changes state.json of a checkpoint and gives it the checksum of the new content."""
+    head = json.loads((path / "state.json").read_text())
+    change(head)
+    (path / "state.json").write_text(json.dumps({**head, "sha256": checksum(head)}))
+
+
+def checksum(head: dict) -> str:
+    head.pop("sha256", None)
+    return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
+
+
+def replace_tensors(path: Path, content: bytes) -> None:
+    """Replaces the tensors by `content`, with its size and sha256 in the list."""
+    (path / "tensors.safetensors").write_bytes(content)
+    entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    reseal(path, lambda head: head["files"].update({"tensors.safetensors": entry}))

@@ -1,6 +1,5 @@
 """Hostile run folders: checkpoints of other versions, damaged reports, endless files."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -10,26 +9,7 @@ import pytest
 
 from sds3d.files import file_sha256
 from sds3d.runs.folder import RunFolder
-from tests.helpers.runs import replace_by_fifo, replace_by_link, report, save
-
-
-def reseal(path: Path, change: Callable[[dict], object]) -> None:
-    """Changes state.json of a checkpoint and gives it the checksum of the new content."""
-    head = json.loads((path / "state.json").read_text())
-    change(head)
-    (path / "state.json").write_text(json.dumps({**head, "sha256": checksum(head)}))
-
-
-def checksum(head: dict) -> str:
-    head.pop("sha256", None)
-    return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
-
-
-def not_tensors(path: Path, content: bytes) -> None:
-    """Replaces the tensors by `content`, with its size and sha256 in the list."""
-    (path / "tensors.safetensors").write_bytes(content)
-    entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    reseal(path, lambda head: head["files"].update({"tensors.safetensors": entry}))
+from tests.helpers.runs import replace_by_fifo, replace_by_link, replace_tensors, report, reseal, save
 
 
 def sealed(**values: object) -> Callable[[Path], None]:
@@ -54,9 +34,9 @@ FOREIGN = {f"no {name}": sealed(**{name: None}) for name in ("schema", "step", "
     "a step in words": sealed(step="4"),
     "a negative log": sealed(metrics_bytes=-1),
     "a state in a list": sealed(state=[]),
-    "no safetensors": lambda path: not_tensors(path, b"tensors"),
-    "no content": lambda path: not_tensors(path, b""),
-    "an unknown type": lambda path: not_tensors(path, safetensors_of("F8_E8M0")),
+    "no safetensors": lambda path: replace_tensors(path, b"tensors"),
+    "no content": lambda path: replace_tensors(path, b""),
+    "an unknown type": lambda path: replace_tensors(path, safetensors_of("F8_E8M0")),
 }
 
 
