@@ -90,6 +90,8 @@ def optimize(cfg: Config, run: RunFolder, priors: Priors, observer: Observer, st
             if (memory := lacking_memory(error)) is None:
                 raise
             raise lack(run, attempt, memory) from error
+        finally:
+            run.close_log()
 
 
 class Attempt:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -124,6 +124,13 @@ class RunFolder:
         except OSError as error:
             raise refused(error, self.metrics) from error
 
+    def close_log(self) -> None:
+        """Closes metrics.jsonl; `log` opens it again."""
+        if self._log is not None:
+            with suppress(OSError):  # of a line that `log` could not write, and has reported
+                self._log.close()
+            self._log = None
+
     def save_preview(self, step: int, picture: bytes) -> None:
         """Keeps a PNG picture of the scene after `step` steps."""
         path = self.path / "previews" / f"step-{step:06d}.png"
@@ -167,9 +174,7 @@ class RunFolder:
 
     def _truncate_log(self, size: int) -> None:
         """Truncates metrics.jsonl to at most `size` bytes and to complete lines."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self.close_log()
         if not self.metrics.exists():
             return
         try:
