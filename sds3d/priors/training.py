@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -44,17 +44,23 @@ class Trained:
         atomic_write(path, lambda partial: save_file(state, partial, metadata=metadata))
 
     def load(self, path: Path) -> None:
-        """Resume from a file of `save`; UserError if it was made with other settings."""
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+        """Resume from a file of `save`; UserError if it was made with other settings, or is damaged."""
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); delete it to start this training again") from error
         for name, value in self.settings.items():
             if metadata.get(name) != value:
                 raise UserError(
                     f"{path}: expected {name} {value}, got {metadata.get(name)}: "
                     "go on with the options it began with, or choose another --out"
                 )
-        self.step = int(metadata["step"])
         state = load_file(path, device=str(self.weights.device))
+        expected = {name: x.shape for name, x in {**self.saved, **dict.fromkeys(MOMENTS, self.weights)}.items()}
+        if {name: x.shape for name, x in state.items()} != expected or not metadata.get("step", "").isdecimal():
+            raise UserError(f"{path}: is not a state of this training; delete it to start this training again")
+        self.step = int(metadata["step"])
         with torch.no_grad():
             for name, tensor in self.saved.items():
                 tensor.copy_(state[name])

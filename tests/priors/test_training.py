@@ -2,11 +2,13 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from sds3d.errors import UserError
@@ -52,6 +54,34 @@ def test_a_state_with_other_settings_is_rejected(tmp_path: Path) -> None:
     one.save(tmp_path / "state")
     with pytest.raises(UserError, match="expected batch 8, got 4"):
         trained({"batch": "8"}).load(tmp_path / "state")
+
+
+DAMAGE = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-4]),
+    "empty": lambda path: path.write_bytes(b""),
+    "no settings": lambda path: save_file({"weights": torch.zeros(8)}, path),
+    "no moments": lambda path: save_file({"weights": torch.zeros(8)}, path, {"batch": "4", "step": "1"}),
+    "another shape": lambda path: save_file(state(9), path, {"batch": "4", "step": "1"}),
+    "no step": lambda path: save_file(state(8), path, {"batch": "4"}),
+    "a step in words": lambda path: save_file(state(8), path, {"batch": "4", "step": "one"}),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+def state(size: int) -> dict[str, torch.Tensor]:
+    return {name: torch.zeros(size) for name in ("weights", *MOMENTS)}
+
+
+@pytest.mark.parametrize("spoil", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_state_is_refused_and_nothing_is_restored(spoil: Callable[[Path], object], tmp_path: Path) -> None:
+    one, path = trained({"batch": "4"}), tmp_path / "state"
+    before = one.weights.detach().clone()
+    take_step(other := trained({"batch": "4"}), 1.0)
+    other.save(path)
+    spoil(path)
+    with pytest.raises(UserError, match=f"{path}: (cannot be read|is not a state of|expected batch 4, got None)"):
+        one.load(path)
+    assert one.step == 0 and torch.equal(one.weights, before)
 
 
 def test_the_learning_rate_in_closed_form() -> None:

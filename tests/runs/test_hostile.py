@@ -9,7 +9,8 @@ import pytest
 
 from sds3d.files import file_sha256
 from sds3d.runs.folder import RunFolder
-from tests.helpers.runs import replace_by_fifo, replace_by_link, replace_tensors, report, reseal, save
+from sds3d.runs.parts import Parts
+from tests.helpers.runs import checksum, replace_by_fifo, replace_by_link, replace_tensors, report, reseal, save
 
 
 def sealed(**values: object) -> Callable[[Path], None]:
@@ -96,3 +97,21 @@ def test_an_output_that_never_ends_is_not_read(run: RunFolder) -> None:
         spoil(run.path / "mesh.glb")
         assert not run.finished and run.outputs == {}
         (run.path / "mesh.glb").unlink()
+
+
+@pytest.mark.parametrize("spoil", REPORTS.values(), ids=REPORTS.keys())
+def test_a_damaged_list_of_parts_has_none(spoil: Callable[[Path], object], run: RunFolder) -> None:
+    Parts(run.path, {"a": "b"}).make("mesh.glb", lambda path: {"bytes": path.write_bytes(b"mesh")})
+    assert Parts(run.path, {"a": "b"}).known["mesh.glb"]["facts"] == {"bytes": 4}
+    spoil(run.path / "parts.json")
+    assert Parts(run.path, {"a": "b"}).known == {}
+
+
+@pytest.mark.parametrize(
+    "parts", [[], None, {"mesh.glb": []}, {"mesh.glb": {"sha256": 0}}, {"mesh.glb": {"facts": {}}}]
+)
+def test_a_list_of_parts_of_another_version_has_none(parts: object, run: RunFolder) -> None:
+    """Its checksum is right."""
+    record = {"source": {}, "parts": parts}
+    (run.path / "parts.json").write_text(json.dumps({**record, "sha256": checksum(record)}))
+    assert Parts(run.path, {}).known == {}
