@@ -108,7 +108,7 @@ class _Launch:
 
 def _forward(
     ctx: Any, images: Tensor, residual: Tensor | None, offset: Tensor, norm: Norm, silu: bool, keep: bool
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor | None, Tensor]:
     launch = _Launch(images, norm, silu)
     total = torch.empty_like(launch.images) if keep else None
     out = torch.empty_like(launch.images)
@@ -118,7 +118,7 @@ def _forward(
     launch.set(residual=residual, offset=offset, sum=total, stats=stats, out=out)
     launch("norm_sum")
     seen = launch.images
-    if keep:
+    if total is not None:
         launch.params.offset = None  # it is in the sum
         launch.set(images=total)
         seen = total
@@ -158,7 +158,7 @@ class _SumAndNormalize(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, images: Tensor, residual: Tensor | None, offset: Tensor, norm: Norm, silu: bool
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor | None, Tensor]:
         ctx.set_materialize_grads(False)
         ctx.has_residual = residual is not None
         return _forward(ctx, images, residual, offset, norm, silu, keep=True)

@@ -1,7 +1,7 @@
-"""The encoder of an AutoencoderKL on a GPU in half precision: what diffusers computes, in less time.
+"""A faster encoder of AutoencoderKL on a GPU in half precision; it computes what diffusers does.
 
-torch normalizes in another layout than it convolves, and adds biases and residuals in passes of their own. Here one
-kernel does what stands between two convolutions (norm_cuda.py).
+PyTorch normalizes in another layout than it convolves, and adds biases and residuals in separate passes. Here one
+kernel does all work between two convolutions (norm_cuda.py).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from sds3d.priors.norm_cuda import Norm, add_and_pad, can_normalize, normalize, 
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
+    from diffusers.models.attention_processor import Attention
+    from diffusers.models.resnet import ResnetBlock2D
 
 
 def can_encode(model: AutoencoderKL) -> bool:
-    """Whether `CudaEncoder` computes what this model does, on the device and in the dtype that it has."""
+    """Whether `CudaEncoder` supports this model on its device and in its dtype."""
     norms = [module for module in model.encoder.modules() if isinstance(module, nn.GroupNorm)]
     plain = set(model.config.down_block_types) == {"DownEncoderBlock2D"} and model.config.act_fn == "silu"
     half = model.dtype in (torch.float16, torch.bfloat16)
@@ -29,15 +31,15 @@ def can_encode(model: AutoencoderKL) -> bool:
 
 @dataclass(frozen=True)
 class Sum:
-    """A sum that is not taken yet: what a layer made, without its bias, the residual beside it, and the bias."""
+    """A sum that is not computed yet: a layer's output without its bias, the residual, and the bias."""
 
     images: Tensor  # [C, Z, h, w]
-    residual: Tensor | None  # the same
+    residual: Tensor | None  # the same shape
     offset: Tensor  # [Z] float32
 
 
 class CudaEncoder:
-    """A frozen encoder; it reads the weights of `model`, which stay where they are."""
+    """A frozen encoder that uses the weights of `model` without copying them."""
 
     def __init__(self, model: AutoencoderKL) -> None:
         self.model = model
@@ -64,18 +66,18 @@ class CudaEncoder:
         moments = encoder.conv_out(self._normalized(encoder.conv_norm_out, state)[1])
         return moments if self.model.quant_conv is None else self.model.quant_conv(moments)
 
-    def _residual(self, resnet: nn.Module, state: Sum) -> Sum:
+    def _residual(self, resnet: ResnetBlock2D, state: Sum) -> Sum:
         total, inner = self._normalized(resnet.norm1, state)
-        inner = self._convolve(resnet.conv1, inner)
-        inner = normalize(inner.images, inner.offset, self.norms[resnet.norm2])
+        first = self._convolve(resnet.conv1, inner)
+        inner = normalize(first.images, first.offset, self.norms[resnet.norm2])
         last = self._convolve(resnet.conv2, inner)
         if resnet.conv_shortcut is None:
             return Sum(last.images, total, last.offset)
         shortcut = self._convolve(resnet.conv_shortcut, total)
         return Sum(last.images, shortcut.images, last.offset + shortcut.offset)
 
-    def _attend(self, attention: nn.Module, state: Sum) -> Sum:
-        """One head as wide as the channels, for which torch's fused kernel has a slow backward pass."""
+    def _attend(self, attention: Attention, state: Sum) -> Sum:
+        """Attention with one head of all channels, for which PyTorch's fused kernel has a slow backward pass."""
         total, inner = self._normalized(attention.group_norm, state, silu=False)
         count, channels, height, width = inner.shape
         tokens = inner.permute(0, 2, 3, 1).reshape(count, height * width, channels)
@@ -86,7 +88,7 @@ class CudaEncoder:
         return Sum(images, total, self.offsets[attention.to_out[0]])
 
     def _normalized(self, layer: nn.GroupNorm, state: Sum, silu: bool = True) -> tuple[Tensor, Tensor]:
-        """The sum and what `layer` makes of it."""
+        """The sum, and the sum normalized by `layer`."""
         return sum_and_normalize(state.images, state.residual, state.offset, self.norms[layer], silu)
 
     def _convolve(self, layer: nn.Conv2d, images: Tensor) -> Sum:

@@ -20,13 +20,14 @@ class Bert(nn.Module):
         """`config` is the content of a BERT folder's config.json."""
         super().__init__()
         self.embeddings = Embeddings(config)
-        self.encoder = nn.Module()
-        self.encoder.layer = nn.ModuleList([Layer(config) for _ in range(config["num_hidden_layers"])])
+        self.encoder = nn.ModuleDict({
+            "layer": nn.ModuleList([Layer(config) for _ in range(config["num_hidden_layers"])])
+        })  # fmt: skip
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """States [B, L, D] of token `ids` [B, L], which look at those tokens alone whose `mask` [B, L] is True."""
         states = self.embeddings(ids)
-        for layer in self.encoder.layer:
+        for layer in self.encoder["layer"].children():
             states = layer(states, mask)
         return states
 
@@ -54,21 +55,30 @@ class Layer(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         width, inner, eps = config["hidden_size"], config["intermediate_size"], config["layer_norm_eps"]
-        self.heads = config["num_attention_heads"]
-        self.attention = nn.Module()
-        self.attention.self = nn.ModuleDict({name: nn.Linear(width, width) for name in ("query", "key", "value")})
-        self.attention.output = Output(width, width, eps)
+        self.attention = Attention(width, config["num_attention_heads"], eps)
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner)})
         self.output = Output(inner, width, eps)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        heads = (
-            self.attention.self[name](states).unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for name in ("query", "key", "value")
-        )
-        seen = F.scaled_dot_product_attention(*heads, attn_mask=mask[:, None, None]).transpose(1, 2).flatten(2)
-        states = self.attention.output(seen, states)
+        states = self.attention(states, mask)
         return self.output(F.gelu(self.intermediate["dense"](states)), states)
+
+
+class Attention(nn.Module):
+    """Self-attention with a residual sum and layer normalization."""
+
+    def __init__(self, width: int, heads: int, eps: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.self = nn.ModuleDict({name: nn.Linear(width, width) for name in ("query", "key", "value")})
+        self.output = Output(width, width, eps)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        query, key, value = (
+            self.self[name](states).unflatten(2, (self.heads, -1)).transpose(1, 2) for name in ("query", "key", "value")
+        )
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
+        return self.output(seen.transpose(1, 2).flatten(2), states)
 
 
 class Output(nn.Module):

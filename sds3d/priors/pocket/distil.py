@@ -75,6 +75,7 @@ class Teacher(nn.Module):
         from transformers import AutoModel
 
         super().__init__()
+        self.teacher_ids: Tensor
         self.model = AutoModel.from_pretrained(folder, add_pooling_layer=False).float().eval()
         self.model.encoder.layer = self.model.encoder.layer[:TEACHER_LAYERS]
         self.register_buffer("teacher_ids", same_pieces(tokenizer_json, (folder / "tokenizer.json").read_text("utf-8")))
@@ -139,7 +140,9 @@ def distil(cfg: DistillationConfig) -> float:
     tokenizer_json = cfg.tokenizer.read_text(encoding="utf-8")
     tokenizer = Tokenizer.from_str(tokenizer_json)
     teacher = Teacher(cfg.teacher, tokenizer_json).to(cfg.device)
-    student = build_student(teacher.look_at_words(*map(tokenizer.token_to_id, ("[CLS]", "[SEP]")))).to(cfg.device)
+    first, last = (tokenizer.token_to_id(mark) for mark in ("[CLS]", "[SEP]"))
+    assert first is not None and last is not None
+    student = build_student(teacher.look_at_words(first, last)).to(cfg.device)
     pool = sentence_ids(tokenizer_json, min(POOL, cfg.steps * cfg.batch), random.Random(cfg.seed)).to(cfg.device)
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=6e-4, weight_decay=0.01)
@@ -166,8 +169,8 @@ def _mismatch(states: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """1 - cosine of token states plus 1 - cosine of mean-pooled sentences."""
     weight = mask[..., None].to(states)
     tokens = 1 - torch.nn.functional.cosine_similarity(states, target, dim=-1)
-    pooled = [(x * weight).sum(1) / weight.sum(1) for x in (states, target)]
-    sentences = 1 - torch.nn.functional.cosine_similarity(*pooled, dim=-1)
+    pooled, expected = ((x * weight).sum(1) / weight.sum(1) for x in (states, target))
+    sentences = 1 - torch.nn.functional.cosine_similarity(pooled, expected, dim=-1)
     return (tokens * mask).sum() / mask.sum() + sentences.mean()
 
 

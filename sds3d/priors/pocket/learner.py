@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ TEXT_NOISE = 0.2  # standard deviation, for tokens of unit variance: nearby word
 
 
 def v_prediction_loss(
-    unet: nn.Module,
+    unet: Callable[..., Tensor],
     latents: Tensor,
     context: Tensor,
     condition: Tensor,
@@ -150,13 +150,15 @@ class Learner(Trained):
             loss = v_prediction_loss(self.forward, latents, context, condition, self.alphas_cumprod, timesteps, noise)
         # copied at the end by a few kernels; accumulating them one by one takes hundreds
         parameters = list(self.unet.parameters())
-        torch._foreach_copy_([p.grad for p in parameters], torch.autograd.grad(loss, parameters))
+        gradients = [p.grad for p in parameters if p.grad is not None]  # all have one: views of `weights.grad`
+        torch._foreach_copy_(gradients, torch.autograd.grad(loss, parameters))
         return loss.detach()
 
     @torch.no_grad()
     def _apply(self) -> None:
         """AdamW on the mean gradient of all processes, clipped to norm 1; then the running average."""
         gradient = self.weights.grad
+        assert gradient is not None
         if self.world > 1:
             torch.distributed.all_reduce(gradient)
         gradient.mul_((1 / gradient.norm()).clamp(max=1 / self.world))

@@ -38,7 +38,8 @@ class PocketPrior:
         """Load the folder that `sds3d prior train` wrote, or the shipped one."""
         self.device = device
         self.normals: bool = model.network_shape(folder)["normals"]
-        self.unet = model.load_unet(folder).to(device, memory_format=torch.channels_last)
+        unet = model.load_unet(folder)
+        self.unet = unet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
         self.encoder = TextEncoder(folder / "text_encoder").to(device)
         alphas_cumprod = model.cumulative_alphas()
         levels = torch.arange(len(alphas_cumprod)).float()
@@ -77,6 +78,7 @@ class PocketPrior:
         batch, levels = self.schedule.network_input(noisy, timesteps)
         batch = batch.repeat(repeats, 1, 1, 1).contiguous(memory_format=torch.channels_last)
         v = self.predict_v(batch, levels.repeat(repeats), context, condition)
+        assert isinstance(v, Tensor)
         return [self.schedule.noise(v_text, noisy, timesteps) for v_text in v.chunk(repeats)]
 
     def adapt(self, rank: int) -> tuple[PocketPrior, list[nn.Parameter]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from sds3d.files import read_json
 from sds3d.priors.pocket.bert import Bert
 from sds3d.priors.pocket.words import MAX_TOKENS
 from sds3d.priors.quantize import load_int8, save_int8
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 WIDTH = 384
 
@@ -49,7 +53,7 @@ class TextEncoder(nn.Module):
         return nn.functional.layer_norm(states, (WIDTH,)) * weights
 
 
-def save_text_encoder(bert: nn.Module, tokenizer_json: str, folder: Path) -> None:
+def save_text_encoder(bert: PreTrainedModel, tokenizer_json: str, folder: Path) -> None:
     """Write the three files that `TextEncoder` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")

@@ -62,6 +62,7 @@ class UNet(nn.Module):
         states = self.conv_in(images)
         skips = [states]
         for block in self.down_blocks:
+            assert isinstance(block, Level)
             for index in range(len(block.resnets)):
                 states = block(index, states, embedding, context)
                 skips.append(states)
@@ -71,6 +72,7 @@ class UNet(nn.Module):
         for index in range(len(self.mid_block.resnets)):
             states = self.mid_block(index, states, embedding, context)
         for block in self.up_blocks:
+            assert isinstance(block, Level)
             for index in range(len(block.resnets)):
                 states = block(index, torch.cat([states, skips.pop()], 1), embedding, context)
             for upsample in block.upsamplers:
@@ -116,6 +118,9 @@ class Embedding(nn.Module):
 
 class Level(nn.Module):
     """The residual blocks of one resolution; the first `attentions` of them are followed by attention."""
+
+    downsamplers: nn.ModuleList  # on the way down
+    upsamplers: nn.ModuleList  # on the way up
 
     def __init__(
         self, sizes: list[tuple[int, int]], groups: int, embedding: int, seen: list[int], attentions: int
