@@ -1,9 +1,9 @@
-"""Checkpoints of the original latent-diffusion programs as networks of diffusers and transformers.
+"""Maps checkpoints of the original latent-diffusion programs to networks of diffusers and transformers.
 
-The networks are the same under other names. Their sizes are read off the tensors. What shapes do not say is what the
-published models have in common: 32 groups in each group norm; attention heads that are 64 wide where a transformer's
-projections are linear (Stable Diffusion 2) and 8 in number where they are convolutions (Stable Diffusion 1); heads that
-are 64 wide in text encoders, and one head in the autoencoder; latents scaled by 0.18215.
+The networks are the same, only names differ. Sizes come from the shapes of the tensors. The rest is common to all
+published models: group norms have 32 groups. Attention heads are 64 channels wide if a transformer's projections are
+linear (Stable Diffusion 2); there are 8 heads if they are convolutions (Stable Diffusion 1). Heads of text encoders are
+64 channels wide, the autoencoder has one head, and latents are scaled by 0.18215.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VAE = "first_stage_model."
 OPENCLIP = "cond_stage_model.model."  # Stable Diffusion 2
 CLIP = "cond_stage_model.transformer."  # Stable Diffusion 1
 
-# How the noise levels are spaced, as a scheduler's config of diffusers says it.
+# The noise schedule, as a scheduler config of diffusers.
 SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -29,13 +29,13 @@ SCHEDULE = {
     "prediction_type": "epsilon",
 }
 
-# What a text encoder's config says of its network.
+# The fields of a text encoder's config that determine its network.
 TEXT_FIELDS = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act",
     "max_position_embeddings", "layer_norm_eps", "bos_token_id", "eos_token_id", "pad_token_id",
 )  # fmt: skip
 
-# Tensors beside the networks: the noise levels once more, and counters of the training.
+# Tensors outside the networks: copies of the noise levels, and counters of the training.
 BESIDE = frozenset({
     "betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
     "log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance",
@@ -44,13 +44,13 @@ BESIDE = frozenset({
 })  # fmt: skip
 
 
-# What bfloat16, in which some checkpoints are stored, rounds off a number below 1, and a little more. Other schedules
-# differ by more: linear betas by 0.14, a last level of pure noise by 0.04.
+# The largest rounding error of a number below 1 in bfloat16, plus 1 %: some checkpoints are stored in bfloat16. Other
+# schedules differ by more: linear betas by 0.14, a last level of pure noise by 0.035.
 ROUNDING = 2.0**-9 * 1.01
 
 
 def unet(section: Section) -> Network:
-    """The U-Net with `camera_embed`, for UNet2DConditionModel; its cross-view attention has no tensors of its own."""
+    """The U-Net with `camera_embed`, for UNet2DConditionModel; its cross-view attention adds no tensors."""
     from diffusers import UNet2DConditionModel
 
     config = unet_config(section)
@@ -73,7 +73,7 @@ def vae(section: Section) -> Network:
 
 
 def openclip(section: Section) -> Network:
-    """OpenCLIP's text tower up to its last block but one, which is where Stable Diffusion 2 reads it."""
+    """OpenCLIP's text tower without its last block; Stable Diffusion 2 uses the states before that."""
     config = openclip_config(section)
     last = f"transformer.resblocks.{config['num_hidden_layers']}."
     return Network(
@@ -86,7 +86,7 @@ def openclip(section: Section) -> Network:
 
 
 def clip(section: Section, config: dict[str, Any] | None = None) -> Network:
-    """CLIP's text model under the names of transformers, with or without the first of them, as releases differ."""
+    """CLIP's text model with the tensor names of transformers; some releases omit the prefix text_model."""
     first = "text_model." if section.holds("text_model.") else ""
     return Network(
         clip_text_model,
@@ -98,14 +98,14 @@ def clip(section: Section, config: dict[str, Any] | None = None) -> Network:
 
 
 def clip_text_model(config: dict[str, Any]) -> nn.Module:
-    """CLIPTextModel of transformers; of `config` only what makes its network, for some settings would fetch code."""
+    """CLIPTextModel of transformers; it uses only TEXT_FIELDS of `config`, since other fields could download code."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return CLIPTextModel(CLIPTextConfig(**{name: config[name] for name in TEXT_FIELDS if name in config}))
 
 
 def unet_config(section: Section) -> dict[str, Any]:
-    """The arguments of UNet2DConditionModel: a level ends where the picture is halved, by an `op`."""
+    """The arguments of UNet2DConditionModel: each level but the last ends with a downsampling layer `op`."""
     levels: list[list[int]] = [[]]  # its blocks
     index = 1
     while section.holds(f"input_blocks.{index}."):
@@ -125,7 +125,7 @@ def unet_config(section: Section) -> dict[str, Any]:
         "layers_per_block": len(levels[0]),
         "down_block_types": ["CrossAttnDownBlock2D" if x else "DownBlock2D" for x in crossed],
         "up_block_types": ["CrossAttnUpBlock2D" if x else "UpBlock2D" for x in reversed(crossed)],
-        "attention_head_dim": [_heads(section, x) if linear else 8 for x in widths],  # their number, misnamed there
+        "attention_head_dim": [_heads(section, x) if linear else 8 for x in widths],  # diffusers means their number
         "use_linear_projection": linear,
         "cross_attention_dim": section.shape("middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2)[1],
         "class_embed_type": "projection",
@@ -150,7 +150,7 @@ def unet_name(name: str, layers: int, crossed: list[bool]) -> str:
         case ["mid_block", "attentions", "0", *rest]:
             return _join("middle_block.1", *rest)
         case ["up_blocks", block, "upsamplers", "0", "conv", *rest]:
-            place = 2 if crossed[int(block)] else 1  # behind the attention
+            place = 2 if crossed[int(block)] else 1  # after the attention
             return _join("output_blocks", int(block) * (layers + 1) + layers, place, "conv", *rest)
         case ["up_blocks", block, part, layer, *rest]:
             return _join("output_blocks", int(block) * (layers + 1) + int(layer), *_block_part(part, rest))
@@ -178,7 +178,7 @@ def vae_config(section: Section) -> dict[str, Any]:
 
 
 def vae_name(name: str, levels: int) -> str:
-    """The original name of a tensor of AutoencoderKL with so many levels; its decoder counts them from the top."""
+    """The original name of a tensor of AutoencoderKL; the original decoder numbers its `levels` in reverse."""
     match name.split("."):
         case [side, "conv_norm_out", *rest]:
             return _join(side, "norm_out", *rest)
@@ -211,7 +211,7 @@ def openclip_config(section: Section) -> dict[str, Any]:
 
 
 def openclip_piece(name: str) -> Piece:
-    """What a tensor of CLIPTextModel is in OpenCLIP, which keeps queries, keys and values in one matrix."""
+    """The tensor of OpenCLIP, or part of one, for a tensor of CLIPTextModel; OpenCLIP has q, k and v in one matrix."""
     match name.removeprefix("text_model.").split("."):
         case ["embeddings", "token_embedding", "weight"]:
             return Piece("token_embedding.weight")
@@ -228,7 +228,7 @@ def openclip_piece(name: str) -> Piece:
 
 
 def clip_config(section: Section, first: str) -> dict[str, Any]:
-    """The arguments of CLIPTextConfig for OpenAI's CLIP; `first`: the first part of each name."""
+    """The arguments of CLIPTextConfig for OpenAI's CLIP; `first` is the prefix of all names."""
     words, width = section.shape(first + "embeddings.token_embedding.weight", 2)
     layers = _count(section, first + "encoder.layers.{}.")
     hidden = section.shape(first + "encoder.layers.0.mlp.fc1.weight", 2)[0]
@@ -237,7 +237,7 @@ def clip_config(section: Section, first: str) -> dict[str, Any]:
 
 
 def check_schedule(section: Section) -> None:
-    """Raises UserError if the checkpoint brings noise levels that are not those of SCHEDULE."""
+    """Raises UserError if the checkpoint holds other noise levels than SCHEDULE."""
     from sds3d.priors.schedule import make_schedule
 
     if not section.has("alphas_cumprod"):
@@ -246,7 +246,7 @@ def check_schedule(section: Section) -> None:
     if given.shape != expected.shape or (given - expected).abs().max() > ROUNDING:
         raise UserError(
             f"{section.where}: alphas_cumprod: expected {len(expected)} noise levels of scaled_linear betas from "
-            "0.00085 to 0.012, got others; take a folder of diffusers with a scheduler_config.json that has them"
+            "0.00085 to 0.012, got others; use a diffusers folder whose scheduler_config.json has these levels"
         )
 
 
@@ -271,7 +271,7 @@ def _heads(section: Section, width: int) -> int:
 
 
 def _count(section: Section, start: str) -> int:
-    """How many numbers from 0 on there are for the braces in `start`."""
+    """The number of consecutive integers from 0 for which some name begins with `start.format(integer)`."""
     number = 0
     while section.holds(start.format(number)):
         number += 1

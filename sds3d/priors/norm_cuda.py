@@ -15,8 +15,8 @@ from sds3d.native.abi import Struct, fields
 
 THREADS = 256  # of a block, THREADS of cuda_ext/norm/norm.cu
 MAX_GROUPS = 64
-BLOCKS = 3  # on a multiprocessor at once, by the registers that they need; more would wait for a second round
-PIXELS = 4  # that a thread takes, or more
+BLOCKS = 3  # that fit on a multiprocessor at once, given their registers
+PIXELS = 4  # per thread, at least
 
 
 class NormParams(Struct):
@@ -32,7 +32,7 @@ class NormParams(Struct):
 
 @dataclass(frozen=True)
 class Norm:
-    """A group normalization with its numbers in float32, as the kernels read them."""
+    """A group normalization with float32 parameters, as the kernels expect."""
 
     weight: Tensor  # [C]
     bias: Tensor  # [C]
@@ -46,7 +46,7 @@ class Norm:
 
 
 def can_normalize(layer: nn.GroupNorm) -> bool:
-    """Whether the kernels take images of as many channels as `layer` has."""
+    """Whether the kernels support the number of channels of `layer`."""
     lanes = layer.num_channels / 8
     return lanes in (1, 2, 4, 8, 16, 32, 64, 128) and layer.num_groups <= MAX_GROUPS
 
@@ -63,7 +63,7 @@ def normalize(images: Tensor, offset: Tensor, norm: Norm, silu: bool = True) -> 
 def sum_and_normalize(
     images: Tensor, residual: Tensor | None, offset: Tensor, norm: Norm, silu: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """images + residual + offset, and what `normalize` makes of it; differentiable in the first two."""
+    """images + residual + offset, and its normalization as by `normalize`; differentiable in the first two."""
     return _SumAndNormalize.apply(images, residual, offset, norm, silu)
 
 

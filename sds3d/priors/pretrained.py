@@ -1,4 +1,4 @@
-"""Models of diffusers and transformers out of folders: no network, no remote code, no pickles, no made-up weights."""
+"""Loads models of diffusers and transformers from folders: no downloads, no remote code, no random weights."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sds3d.priors.model_config import check_network, check_text_encoder
 
 STEMS = {"safetensors": ("diffusion_pytorch_model", "model"), "bin": ("diffusion_pytorch_model", "pytorch_model")}
 MAX_JSON = 32 << 20  # bytes; the index of a model in many parts has some hundred thousand
-VARIANTS = (None, "fp16")  # what hubs call weights that are stored in half precision
+VARIANTS = (None, "fp16")  # the file name suffix of weights in half precision
 
 
 def read_json(path: Path, remedy: str = "download it again") -> dict[str, Any]:
-    """The mapping in a JSON file; UserError if there is none, which ends in `remedy`."""
+    """The object in a JSON file; a UserError that ends with `remedy` if it cannot be read."""
     try:
         return files.read_json(path, MAX_JSON)
     except FileNotFoundError as error:
@@ -31,18 +31,20 @@ def read_json(path: Path, remedy: str = "download it again") -> dict[str, Any]:
 
 
 def choose_dtype(wanted: DType, device_type: str, half: torch.dtype = torch.float16) -> torch.dtype:
-    """What a network computes in; "auto" is `half` on a GPU and float32 elsewhere."""
+    """The dtype of a network's weights; "auto" is `half` on a GPU and float32 on a CPU."""
     if wanted != "auto":
         return getattr(torch, wanted)
     return half if device_type == "cuda" else torch.float32
 
 
 def load_model(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """The model in `folder`, of a class of diffusers or transformers, on the CPU in `dtype`; every weight is a file's.
+    """The model in `folder`, of the class `cls` of diffusers or transformers, on the CPU in `dtype`.
+
+    UserError unless the files hold all of its weights and no others.
 
     Safetensors are preferred; a .bin is read by torch with weights_only, which runs none of its code.
     """
-    config = read_json(folder / "config.json")  # the libraries say less clearly what is wrong with it
+    config = read_json(folder / "config.json")  # the libraries' messages are less clear
     if cls.__module__.startswith("diffusers."):
         check_network(cls, config, folder / "config.json")
     else:
@@ -51,16 +53,18 @@ def load_model(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
     _hide_progress_bars()
     options: dict[str, Any] = {"variant": variant, "use_safetensors": kind == "safetensors", "local_files_only": True}
     if cls.__module__.startswith("diffusers."):
-        options |= {"torch_dtype": dtype, "low_cpu_mem_usage": False}  # else it asks for accelerate
+        options |= {"torch_dtype": dtype, "low_cpu_mem_usage": False}  # otherwise it requires accelerate
     else:
         options |= {"dtype": dtype}
     try:
         model, info = cls.from_pretrained(str(folder), output_loading_info=True, **options)
-    except Exception as error:  # anything may come out of the libraries for a file that is not what it should be
+    except Exception as error:  # the libraries can raise anything for a damaged file
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: cannot be loaded as {cls.__name__} ({reason}); download it again") from error
     _refuse_tensors(folder, cls, "misses", info["missing_keys"])
-    leftovers = [name for name in info["unexpected_keys"] if not name.endswith("position_ids")]  # a constant, once kept
+    leftovers = [
+        name for name in info["unexpected_keys"] if not name.endswith("position_ids")
+    ]  # a constant that older versions saved
     _refuse_tensors(folder, cls, "has", leftovers)
     return model
 
@@ -84,7 +88,7 @@ def find_weights(folder: Path) -> tuple[str, str | None]:
 
 
 def _hide_progress_bars() -> None:
-    """The command has one of its own."""
+    """Disables the libraries' progress bars, since commands have their own."""
     import diffusers
     import transformers
 
@@ -93,7 +97,7 @@ def _hide_progress_bars() -> None:
 
 
 def _check_parts(index: Path) -> None:
-    """UserError unless the files that `index` names lie beside it."""
+    """Raises UserError unless all files that `index` names are in its folder."""
     parts = read_json(index).get("weight_map")
     if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
         raise UserError(f"{index}: expected the key weight_map with the file of each tensor; download it again")

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 SCALE = "::scale"
-NIBBLES = ("word_embeddings.weight",)  # endings of names: large tables, of which a prompt reads a few rows
-LAST = ("conv_out.weight",)  # endings of names
+NIBBLES = ("word_embeddings.weight",)  # name endings of large tables, of which a prompt needs a few rows
+LAST = ("conv_out.weight",)  # name endings
 
 
 def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What every training shares: flat weights under AdamW, states to resume from, a learning rate, and progress lines."""
+"""Common parts of all training programs: flat weights with AdamW, resuming, the learning rate, progress lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Trained:
-    """A network's weights in one tensor, their AdamW, and the step count: all that a training state holds.
+    """A network's weights in one tensor, their AdamW, and the step count: everything that a training state contains.
 
     `settings` are stored with the state and must be equal where a training resumes. A subclass may add tensors to
     `saved`, which holds what is stored beside the moments of AdamW.
@@ -64,19 +64,19 @@ class Trained:
         with torch.no_grad():
             for name, tensor in self.saved.items():
                 tensor.copy_(state[name])
-        on_device = self.optimizer.defaults["capturable"]  # a recorded step counts on the GPU
+        on_device = self.optimizer.defaults["capturable"]  # with CUDA graphs the step count is on the GPU
         step = torch.tensor(float(self.step), device=self.weights.device if on_device else "cpu")
         self.optimizer.state[self.weights] = {"step": step, **{name: state[name] for name in MOMENTS}}
 
 
 def scheduled_rate(step: int, steps: int, peak: float, warm_up: int, flat: float) -> float:
-    """Linear warm-up over `warm_up` steps, constant until the share `flat` of `steps`, then a cosine to zero."""
+    """Linear warm-up over `warm_up` steps, constant until the fraction `flat` of `steps`, then a cosine to zero."""
     cooldown = max(0.0, (step - flat * steps) / ((1 - flat) * steps))
     return peak * min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, cooldown)))
 
 
 def resume(trained: Trained, folder: Path) -> None:
-    """Load the state in `folder` if it has one, and say so; make the folder if there is none."""
+    """Loads the state in `folder` if there is one, and prints that; creates the folder otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE).exists():
         trained.load(folder / STATE)
@@ -84,7 +84,7 @@ def resume(trained: Trained, folder: Path) -> None:
 
 
 def load_batches(data: Dataset, workers: int, device: torch.device) -> DataLoader:
-    """`data`, whose items are whole batches, made by `workers` processes, in pinned memory for a GPU."""
+    """A loader of `data`, whose items are batches, with `workers` processes and pinned memory for a GPU."""
     return DataLoader(
         data,
         batch_size=None,
@@ -104,7 +104,7 @@ class Progress(NamedTuple):
 
 
 def log_and_save(losses: Iterable[Tensor], trained: Trained, progress: Progress, save: Callable[[], None]) -> None:
-    """Run the training that yields `losses`, one a step; print progress as JSON lines and call `save` now and then.
+    """Runs the training that yields `losses`, one per step; prints progress as JSON lines and calls `save`.
 
     The milliseconds of a step leave out the time of saving.
     """

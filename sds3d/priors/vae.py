@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Vae:
-    """A frozen AutoencoderKL; latents are scaled to about unit variance, as its diffusion model has them."""
+    """A frozen AutoencoderKL; latents are scaled to about unit variance, as the diffusion model expects."""
 
     def __init__(self, model: AutoencoderKL, batch: int = 0) -> None:
-        """`batch`: how many images are encoded at once, 0 for all; fewer need less memory and a second look."""
+        """`batch` images are encoded at once, 0 means all; parts need less memory and are encoded twice."""
         self.model = model.requires_grad_(False).eval()
         self.batch = batch
         self.scale = float(model.config.scaling_factor)
@@ -28,14 +28,14 @@ class Vae:
 
     @property
     def factor(self) -> int:
-        """Pixels of an image for each of the latents, along one side."""
+        """The number of pixels per latent along one side."""
         return 2 ** (len(self.model.config.block_out_channels) - 1)
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents [C, Z, h, w] float32 of images [C, 3, H, W] in [0, 1], differentiable.
 
-        The mean of the posterior, where MVDream and threestudio draw from it: its spread is far below any noise level,
-        and so one image has one latent.
+        They are the mean of the posterior, so an image has one latent. MVDream and threestudio sample the posterior,
+        whose standard deviation is far below any noise level.
         """
         if not self.batch or len(images) <= self.batch:
             return self._latents(images)

@@ -1,4 +1,4 @@
-"""Single-view priors with view-dependent prompts, and with Perp-Neg against the views that a camera does not see."""
+"""Single-view priors with view-dependent prompts, and Perp-Neg, which steers away from the other views."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SingleViewPrior(LatentPrior):
     def encode_prompt(self, prompt: str, negative: bool = False) -> Tensor:
         """[4, L, D] of a prompt with each of VIEWS; [1, L, D] if it is negative or empty, or without view_texts."""
         if self.perp_neg:
-            self.texts("")  # while the text encoder is there: predict_noise may need it
+            self.texts("")  # now, while the text encoder is loaded; predict_noise may need it
         if negative or not prompt or not self.view_texts:
             return self.texts(prompt)[None]
         return torch.stack([self.texts(prompt, view) for view in VIEWS])
@@ -55,14 +55,14 @@ class SingleViewPrior(LatentPrior):
         ]
 
     def adapt(self, rank: int) -> tuple[LatentPrior, list[nn.Parameter]]:
-        """A twin to train, without Perp-Neg: it learns what renders look like, which are not kept from anything."""
+        """A copy to train, without Perp-Neg: it learns what the renders look like."""
         twin, parameters = super().adapt(rank)
         assert isinstance(twin, SingleViewPrior)
         twin.perp_neg = False
         return twin, parameters
 
     def _rows(self, text: Tensor, cameras: Cameras) -> list[Tensor]:
-        """What the network reads for `text`, [C, L, D] each: one, or with Perp-Neg the positive, front and side."""
+        """The network's inputs for `text`, [C, L, D] each: one, or with Perp-Neg positive, front and side."""
         if len(text) == 1:
             return [text.expand(len(cameras), -1, -1)]
         if not self.perp_neg:
@@ -79,7 +79,7 @@ def seen_sides(cameras: Cameras) -> Tensor:
 
 
 def side_mixture(cameras: Cameras) -> Tensor:
-    """Shares [C, 4] of the texts of VIEWS in the positive text of each camera, linear in azimuth between the sides."""
+    """Weights [C, 4] of the texts of VIEWS in the positive text of each camera, linear in azimuth between the sides."""
     azimuths, overhead = _directions(cameras)
     quarters = azimuths / (math.pi / 2)
     front, back = (1 - quarters).clamp_min(0), (quarters - 1).clamp_min(0)
@@ -102,7 +102,7 @@ def perp_neg_weights(cameras: Cameras) -> Tensor:
 
 
 def keep_away(base: Tensor, positive: Tensor, front: Tensor, side: Tensor, weights: Tensor) -> Tensor:
-    """The positive prediction [C, Z, h, w], moved by `weights` [2, C] along what is new in `front` and `side`.
+    """The positive prediction [C, Z, h, w], plus `weights` [2, C] times the perpendicular parts of `front`, `side`.
 
     Perp-Neg (arXiv:2304.04968): base + e_pos + sum_i w_i (e_i - (<e_i, e_pos> / |e_pos|^2) e_pos), with e = prediction
     - base; the component that a negative text shares with the positive one is kept.

@@ -26,13 +26,13 @@ class Found:
     """Weights on this machine."""
 
     path: Path  # a folder or a file
-    id: str  # 16 hex digits that change with the weights, wherever they are
+    id: str  # 16 hex digits, a hash of the weights that does not depend on their path
 
 
 def verify(folder: Path, remedy: str = "") -> None:
     """Raises UserError unless every file that `folder`/sha256.json names exists and is unchanged.
 
-    `remedy` says what to do about it where the files are no prior's.
+    `remedy` is the next step in messages; it defaults to that for a prior.
     """
     remedy = remedy or _remedy(folder)
     for name, expected in read_manifest(folder, remedy).items():
@@ -81,7 +81,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def known_digests(path: Path) -> dict[Path, str]:
-    """Hex sha256 that files of the prior at `path` should have, as far as something says so.
+    """Hex sha256 that files of the prior at `path` should have, where they are known.
 
     Its sha256.json, or the names that the cache of Hugging Face gives to large files, which are their sha256.
     """

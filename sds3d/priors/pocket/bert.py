@@ -1,7 +1,7 @@
 """BERT without its pooling layer (Devlin et al., arXiv:1810.04805).
 
-Its tensors have the names that transformers gives them, and tests/test_networks.py holds it to what transformers
-computes; it is written out here because importing that takes much longer than encoding a prompt.
+Its tensors have the same names as in transformers, and tests/priors/test_networks.py compares the outputs. It does not
+use transformers, since importing that takes much longer than encoding a prompt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class Bert(nn.Module):
-    """States of word pieces."""
+    """Maps tokens to states."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         """`config` is the content of a BERT folder's config.json."""
@@ -25,7 +25,7 @@ class Bert(nn.Module):
         })  # fmt: skip
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """States [B, L, D] of token `ids` [B, L], which look at those tokens alone whose `mask` [B, L] is True."""
+        """States [B, L, D] of token `ids` [B, L], which attend only to tokens whose `mask` [B, L] is True."""
         states = self.embeddings(ids)
         for layer in self.encoder["layer"].children():
             states = layer(states, mask)
@@ -33,7 +33,7 @@ class Bert(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """What a token is and where it stands; all tokens are of the first type."""
+    """The sum of word, position and type embeddings; all tokens have the first type."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Attention(nn.Module):
 
 
 class Output(nn.Module):
-    """A linear layer added to what went in before."""
+    """A linear layer, a residual sum and layer normalization."""
 
     def __init__(self, before: int, after: int, eps: float) -> None:
         super().__init__()
@@ -94,5 +94,5 @@ class Output(nn.Module):
 
 
 def _table(rows: int, width: int) -> nn.Embedding:
-    """A table without values: they are always loaded, and torch would import its compiler to draw some on "meta"."""
+    """An embedding without values, which are always loaded; torch would import its compiler to draw some on "meta"."""
     return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)

@@ -82,7 +82,7 @@ class PocketPrior:
         return [self.schedule.noise(v_text, noisy, timesteps) for v_text in v.chunk(repeats)]
 
     def adapt(self, rank: int) -> tuple[PocketPrior, list[nn.Parameter]]:
-        """A twin that shares all weights and has low-rank corrections of its own, zero at first, to train."""
+        """A copy that shares all weights and adds LoRA corrections, initially zero, and their parameters to train."""
         twin = copy(self)
         twin.unet, parameters = with_lora(self.unet, rank)
         twin.predict_v = twin._predict_v  # not recorded as a CUDA graph, which has no gradient

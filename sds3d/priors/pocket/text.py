@@ -1,4 +1,4 @@
-"""The text side of the pocket prior: a short BERT distilled from all-mpnet-base-v2 (Apache-2.0)."""
+"""The text encoder of the pocket prior: a short BERT distilled from all-mpnet-base-v2 (Apache-2.0)."""
 
 from __future__ import annotations
 
