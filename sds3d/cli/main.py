@@ -15,13 +15,15 @@ from sds3d.errors import UserError, as_user_error
 
 VERBS = {
     "generate": "make a textured 3D asset from a prompt",
+    "batch": "make an asset for each prompt of a file; stop it, continue it, watch it",
+    "worker": "work on a batch beside other workers, on this machine or another",
     "resume": "continue a run that was stopped",
     "export": "write the asset of a finished run as glb, obj or ply",
     "prior": "preview a prior; fetch, convert or train one",
     "estimate": "estimate the memory of a run, and whether this machine has it",
     "doctor": "check this machine: what is missing, and how to get it",
 }
-LEAVE_AT_ONCE = ("generate", "resume")  # they need no cleanup at exit: their files are on disk
+LEAVE_AT_ONCE = ("generate", "resume", "worker")  # they need no cleanup at exit: their files are on disk
 USAGE = """\
 usage: sds3d VERB ...
 

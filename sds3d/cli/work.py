@@ -53,6 +53,10 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def poll_from_now_on(self) -> None:
+        """A loop polls the flag again."""
+        self.polled = True
+
     def raise_from_now_on(self) -> None:
         """Makes the next signal raise Interrupted; raises it now if a signal has already arrived."""
         self.polled = False

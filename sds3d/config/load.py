@@ -38,6 +38,13 @@ def load_config(preset: Path | None, overrides: list[str], prompt: str | None) -
     return cfg
 
 
+def with_prompt(cfg: Config, prompt: str) -> Config:
+    """`cfg` for another prompt, which is checked; it does not depend on the rest of a config."""
+    cfg = dataclasses.replace(cfg, prompt=prompt.strip())
+    refuse(list(check_config(cfg)), {})
+    return cfg
+
+
 def dump_config(cfg: Config) -> str:
     """The config as YAML; `load_config` reads it back as an equal config."""
     import yaml

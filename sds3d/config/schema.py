@@ -57,6 +57,7 @@ class PocketConfig:
     path: str = aside("")  # a folder made by `sds3d prior train`; empty means the shipped one
 
 
+Device = Literal["auto", "cpu", "cuda"]
 DType = Literal["auto", "float16", "bfloat16", "float32"]
 
 
@@ -264,7 +265,7 @@ class Config:
     prompt: str = ""
     negative_prompt: str = ""
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
-    device: Literal["auto", "cpu", "cuda"] = aside("auto")
+    device: Device = aside("auto")
     out: str = aside("outputs")  # the folder that holds the run folders
     representation: GaussiansConfig = field(default_factory=GaussiansConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)

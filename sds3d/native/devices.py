@@ -5,15 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sds3d.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
+    from sds3d.config.schema import Device
 
-def resolve_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+
+def resolve_device(name: Device) -> torch.device:
     """The torch device of a config's `device`; auto means CUDA where there is one."""
     import torch
 
@@ -24,7 +26,7 @@ def resolve_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def begin_context(name: Literal["auto", "cpu", "cuda"]) -> None:
+def begin_context(name: Device) -> None:
     """Starts making the primary context of the first GPU in a thread, so that it exists when torch is imported.
 
     Torch uses the context that the process has (CUDA Driver API, Primary Context Management). Where it cannot be made,

@@ -31,6 +31,10 @@ def config_hash(cfg: Config, prior_ids: Sequence[str] = ()) -> str:
 
 def run_name(cfg: Config, prior_ids: Sequence[str] = ()) -> str:
     """A folder name from the prompt and the hash of the config: the same run has the same name."""
-    ascii_text = unicodedata.normalize("NFKD", cfg.prompt).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:48].strip("-")
-    return f"{slug or 'asset'}-{config_hash(cfg, prior_ids)[:10]}"
+    return f"{slug(cfg.prompt) or 'asset'}-{config_hash(cfg, prior_ids)[:10]}"
+
+
+def slug(text: str) -> str:
+    """At most 48 of the characters a-z, 0-9 and - for a file name; may be empty."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:48].strip("-")

@@ -1,0 +1,1 @@
+"""Many assets from a file of prompts: plan, store, workers, engine, gallery."""
