@@ -44,11 +44,9 @@ REASONS = {
 
 def failure_of(error: BaseException) -> Failure:
     """The failure that an exception of a job stands for."""
-    import torch
-
     message = " ".join(str(error).split())[:MAX_MESSAGE]
     causes = _causes(error)
-    if any(isinstance(cause, torch.OutOfMemoryError | MemoryError) for cause in causes):
+    if any(isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" for cause in causes):
         return Failure("out of memory", message)
     if any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
         return Failure("disk full", message)

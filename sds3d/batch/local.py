@@ -21,7 +21,7 @@ EXIT_STOPPED = 75
 CORES_TO_FINISH = 2  # of a process that makes meshes and films
 FINISHERS = 6  # for each GPU, at most
 LOGS = "logs"
-WORKER = ("-m", "sds3d.cli.main", "worker")
+WORKER = (sys.executable, "-m", "sds3d.cli.main", "worker")
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Engine:
     write_pages: Callable[[], None]
     stall_seconds: float = 600.0
     timeout_seconds: float = 0.0  # of a job; 0: none
-    options: tuple[str, ...] = ()  # of the worker's command
+    command: tuple[str, ...] = WORKER  # takes a folder, --slot, --role and --parent
 
     def run(self) -> None:
         """Works until no job is left, no slot is left, or `stop()` is true."""
@@ -121,10 +121,10 @@ class Engine:
     def start(self, slot: Slot) -> subprocess.Popen[bytes]:
         """A new process in `slot`, in a session of its own: Ctrl-C reaches it only through this engine."""
         log = self.store.folder / LOGS / f"worker-{slot.number}.log"
-        command = [sys.executable, *WORKER, str(self.store.folder), "--slot", str(slot.number), "--role", slot.role]
+        command = [*self.command, str(self.store.folder), "--slot", str(slot.number), "--role", slot.role]
         with log.open("ab") as stream:
             process = subprocess.Popen(
-                [*command, "--parent", str(os.getpid()), *self.options],
+                [*command, "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
                 env={**os.environ, **slot.share.environment()}, start_new_session=True,
             )  # fmt: skip

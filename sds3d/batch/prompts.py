@@ -108,6 +108,8 @@ def _yaml(text: str, path: Path) -> Iterator[tuple[int, Any]]:
         if node is not None and not isinstance(node, yaml.SequenceNode):
             raise UserError(f"{path}: expected a list of prompts, each beginning with a dash")
         for item in node.value if node is not None else ():
+            if item.tag not in yaml.SafeLoader.yaml_constructors:
+                raise UserError(f"{path}: line {item.start_mark.line + 1}: unknown tag {item.tag[:80]!r}")
             content = item.value if isinstance(item, yaml.ScalarNode) else loader.construct_object(item, deep=True)
             yield item.start_mark.line + 1, content
     except (yaml.YAMLError, ValueError, RecursionError) as error:
