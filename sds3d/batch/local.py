@@ -32,14 +32,14 @@ class Slot:
     share: Share
     role: Role = "all"
     process: subprocess.Popen[bytes] | None = None
-    job: str = ""  # that the process works on
+    job: str = ""  # the last that the process took
     faulty: set[str] = field(default_factory=set)  # jobs in a row that ended its process
     closed: bool = False  # after MAX_FAULTS of them
 
     def see(self, status: Status | None) -> None:
         """Takes note of what the process does."""
         if status is not None:
-            self.job = status.job
+            self.job = status.job or self.job
             if status.jobs:
                 self.faulty.clear()
 

@@ -32,7 +32,7 @@ class Status:
     total_steps: int = 0
     began: float = 0.0  # of the job
     moved: float = 0.0  # the last progress
-    jobs: int = 0  # that it has ended
+    jobs: int = 0  # that succeeded
 
 
 class Reporter:
@@ -43,13 +43,15 @@ class Reporter:
         folder: Path,
         role: Role,
         slot: int,
-        when_beginning: Callable[[], None],
+        poll: Callable[[], None],
         when_finishing: Callable[[], None],
     ) -> None:
-        """Calls `when_beginning` before the first step of each job, `when_finishing` after its last."""
+        """Calls `when_finishing` after the last step of a job, since nobody polls for signals then, and `poll` when
+        somebody does again.
+        """
         self.path = folder / WORKERS / f"{owner_name()}.json"
         self.path.parent.mkdir(exist_ok=True)
-        self.when_beginning, self.when_finishing = when_beginning, when_finishing
+        self.poll, self.when_finishing = poll, when_finishing
         self.written = 0.0
         self.status = Status(os.getpid(), slot, role)
 
@@ -61,11 +63,11 @@ class Reporter:
         )
         self.written = 0.0
         self._report()
-        self.when_beginning()
 
-    def end(self) -> None:
-        """The worker has ended its job, well or not."""
-        self.status = replace(self._waiting(), jobs=self.status.jobs + 1)
+    def end(self, succeeded: bool) -> None:
+        """The worker has ended its job."""
+        self.poll()
+        self.status = replace(self._waiting(), jobs=self.status.jobs + succeeded)
         self.written = 0.0
         self._report()
 

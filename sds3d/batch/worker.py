@@ -60,12 +60,10 @@ class Worker:
     def make(self, lease: Lease) -> bool:
         """Works on one job; False if this process cannot be used any more."""
         record, begun = lease.record, time.monotonic()
-        self.lost.clear()
-        self.reporter.begin(record)
         usable = True
         with suppress(LeaseLost):
             try:
-                with self.beating(lease):
+                with self.working_on(lease):
                     state = self.attempt(record)
             except Exception as error:
                 usable = self.settle_failure(lease, error)
@@ -74,7 +72,6 @@ class Worker:
                 raise
             else:
                 lease.settle(state, seconds=round(record.seconds + time.monotonic() - begun, 3))
-        self.reporter.end()
         return usable
 
     def attempt(self, record: Record) -> State:
@@ -118,9 +115,11 @@ class Worker:
         return not reason.worker_ends
 
     @contextmanager
-    def beating(self, lease: Lease) -> Iterator[None]:
-        """Touches the lease every few seconds; sets `lost` if it was taken back."""
+    def working_on(self, lease: Lease) -> Iterator[None]:
+        """Reports the job, and touches its lease every few seconds; sets `lost` if it was taken back."""
         done = threading.Event()
+        self.lost.clear()
+        self.reporter.begin(lease.record)
 
         def beat() -> None:
             while not done.wait(BEAT_SECONDS):
@@ -132,8 +131,11 @@ class Worker:
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
+        succeeded = False
         try:
             yield
+            succeeded = True
         finally:
             done.set()
             thread.join()
+            self.reporter.end(succeeded)
