@@ -1,6 +1,6 @@
 """Errors of shapes: meshes of prompts that fix everything but a size, compared with the requested shape.
 
-python -m benchmarks.geometry [--config NAME] [--out FOLDER] [--jobs N]
+python -m benchmarks.geometry [--config NAME] [--out FOLDER] [--workers N]
 
 A ball, a cube, a cylinder, a cone and a ring are fitted to the meshes of finished runs by least squares. The table has
 the distances of the surface from the fitted shape, and the angles of its triangles to it. Surfaces inside, or visible
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.runs import add_jobs, make_runs
+from benchmarks.runs import add_workers, make_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = 6000  # points of a surface
@@ -199,10 +199,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "geometry", metavar="FOLDER", help="of the runs")
-    add_jobs(parser)
+    add_workers(parser)
     args = parser.parse_args(argv)
     try:
-        runs = make_runs(list(PROMPTS), args.config, args.out, args.jobs)
+        runs = make_runs(list(PROMPTS), args.config, args.out, args.workers)
     except UserError as error:
         sys.exit(f"error: {error}")
     deviations = {}

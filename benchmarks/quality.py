@@ -1,6 +1,6 @@
 """Scores of an independent judge: how well pictures match their captions, and whether objects are sound.
 
-python -m benchmarks.quality --judge FOLDER [--samples N] [--prompts N] [--jobs N] [--write docs/pocket.md]
+python -m benchmarks.quality --judge FOLDER [--samples N] [--prompts N] [--workers N] [--write docs/pocket.md]
 
 The judge scores samples of the prior, Gaussians and textured meshes of finished runs, and true objects, which are the
 upper bound. All captions come from one pool that no training contains. They are scored in two wordings: in words that
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.report import describe_machine, write_block
-from benchmarks.runs import add_jobs, make_runs
+from benchmarks.runs import add_workers, make_runs
 
 if TYPE_CHECKING:
     import torch
@@ -227,7 +227,7 @@ class Comparison:
     samples: int
     prompts: int
     config: str
-    jobs: int
+    workers: int | None
     out: Path  # of the runs
     write: Path | None
 
@@ -255,7 +255,7 @@ def compare(options: Comparison) -> tuple[str, str]:
     confused = []
     for words, captions in (("trained", [held.plain for held in pool]), ("held-out", [held.caption for held in pool])):
         texts = judge.embed_texts(captions).cpu()
-        runs = make_runs(captions[: options.prompts], options.config, options.out, options.jobs)
+        runs = make_runs(captions[: options.prompts], options.config, options.out, options.workers)
         assets = finished_assets(runs, cfg.renderer, device)
         rows = [prior_samples(prior, cfg, captions[: options.samples]), *assets, truth]
         embedded = [embed(judge, pictures) for pictures in rows]
@@ -277,7 +277,7 @@ def parse() -> Comparison:
     parser.add_argument("--samples", type=int, choices=counts, default=SIZE, metavar="N", help=f"default: {SIZE}")
     parser.add_argument("--prompts", type=int, choices=counts, default=48, metavar="N", help="assets (default: 48)")
     parser.add_argument("--config", default="asset", metavar="NAME", help="of the prior and the runs (default: asset)")
-    add_jobs(parser)
+    add_workers(parser)
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "quality", metavar="FOLDER", help="of the runs")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also replace the block of quality in FILE")
     return Comparison(**vars(parser.parse_args()))

@@ -1,6 +1,6 @@
 """A contact sheet of assets: a row with six views of the finished mesh for each prompt.
 
-python -m benchmarks.sheet [NAME] [--jobs N] [--out FOLDER] [--config NAME] [--picture FILE]
+python -m benchmarks.sheet [NAME] [--workers N] [--out FOLDER] [--config NAME] [--picture FILE]
 
 NAME is `twelve` (docs/sheet.png) or `pocket` (docs/pocket-sheet.png): 48 prompts, most with something to check by eye.
 Finished runs are kept and a stopped run resumes, so the sheet can be made in pieces.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.pocket_prompts import PROMPTS
-from benchmarks.runs import add_jobs, make_runs
+from benchmarks.runs import add_workers, make_runs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -150,11 +150,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "sheet", metavar="FOLDER", help="of the runs")
     parser.add_argument("--config", default="asset", metavar="NAME", help="as for sds3d generate (default: asset)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="default: in docs/")
-    add_jobs(parser)
+    add_workers(parser)
     args = parser.parse_args()
     sheet = SHEETS[args.name]()
     try:
-        runs = make_runs(list(sheet.labels), args.config, args.out, args.jobs)
+        runs = make_runs(list(sheet.labels), args.config, args.out, args.workers)
     except UserError as error:
         sys.exit(f"error: {error}")
 

@@ -126,7 +126,7 @@ def test_the_table_has_the_errors_of_each_run(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(geometry, "make_runs", make_runs)
     monkeypatch.setattr(geometry, "RESOLUTION", 48)
-    assert geometry.main(["--config", "a.yaml", "--out", str(tmp_path), "--jobs", "3"]) == 0
+    assert geometry.main(["--config", "a.yaml", "--out", str(tmp_path), "--workers", "3"]) == 0
     assert calls == [(list(geometry.PROMPTS), "a.yaml", tmp_path, 3)]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[:2] for row in rows] == [*map(list, geometry.PROMPTS.items()), ["mean", ""]]

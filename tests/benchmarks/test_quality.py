@@ -51,7 +51,7 @@ def test_quality_runs_the_judge_on_samples_assets_and_true_objects(
     config.write_text(f"device: cpu\nprior: {{path: {prior}}}\n")
     page.write_text("before\n<!-- quality: begin -->\nold\n<!-- quality: end -->\nafter\n")
     arguments = ["--judge", tmp_path / "judge", "--samples", "2", "--prompts", "3", "--config", config]
-    arguments += ["--jobs", "5", "--out", tmp_path / "runs", "--write", page]
+    arguments += ["--workers", "5", "--out", tmp_path / "runs", "--write", page]
     monkeypatch.setattr(sys, "argv", ["quality.py", *map(str, arguments)])
     calls = []
 

@@ -78,7 +78,7 @@ def test_sheet_needs_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.setattr(sheet, "make_runs", make_runs)
     picture = tmp_path / "sheet.png"
-    arguments = ["sheet.py", "pocket", "--jobs", "3", "--out", str(tmp_path), "--picture", str(picture)]
+    arguments = ["sheet.py", "pocket", "--workers", "3", "--out", str(tmp_path), "--picture", str(picture)]
     monkeypatch.setattr(sys, "argv", arguments)
     assert sheet.main() == 0
     assert calls == [(list(labels), "asset", tmp_path, 3)]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,17 +143,19 @@ def test_thirty_kills_of_engine_and_workers_change_no_byte(command: list[str], t
     run(command)
     undisturbed = hashes(tmp_path / "out" / "prompts")
     assert len(undisturbed) == 20
-    again = [f"out={tmp_path / 'killed'}" if word.startswith("out=") else word for word in command]
+    again = [*command[:2], "--attempts", "100", *command[2:]]
+    again = [f"out={tmp_path / 'killed'}" if word.startswith("out=") else word for word in again]
     folder, rng, kills, process = tmp_path / "killed" / "prompts", random.Random(3), 0, start(again)
     while kills < 30 and not (folder.is_dir() and Store(folder).counts()["done"] == 20):
         time.sleep(rng.uniform(0.3, 3.0))
         workers = [int(path.stem.rpartition("-")[0].rpartition("-")[2]) for path in folder.glob("workers/*.json")]
         victim = rng.choice([process.pid, *workers])
-        os.kill(victim, signal.SIGKILL)
-        kills += 1
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+            kills += 1
         if process.poll() is not None or victim == process.pid:
             process.communicate()
-            process = start([*again, "--attempts", "100"])
+            process = start(again)
     process.communicate(timeout=600)
     assert kills >= 20 and "20 finished, 0 failed, 0 waiting" in run(again)[0]
     assert hashes(folder) == undisturbed
