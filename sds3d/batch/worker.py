@@ -77,6 +77,7 @@ class Worker:
     def attempt(self, record: Record) -> State:
         """Makes the asset, or this worker's part of it; returns the job's next state."""
         from sds3d.optimization.loop import optimize
+        from sds3d.optimization.threads import threads_restored
         from sds3d.pipeline import make_asset
         from sds3d.preflight.check import preflight
         from sds3d.priors.kinds import prior_ids
