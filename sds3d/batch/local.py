@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sds3d.batch.machine import Share, shares, usable_cores, visible_gpus
-from sds3d.batch.status import Role, Status, statuses
+from sds3d.batch.status import Role, statuses
 from sds3d.batch.store import Store
 
 POLL_SECONDS = 0.2
@@ -32,22 +32,14 @@ class Slot:
     share: Share
     role: Role = "all"
     process: subprocess.Popen[bytes] | None = None
-    job: str = ""  # the last that the process took
     faulty: set[str] = field(default_factory=set)  # jobs in a row that ended its process
     closed: bool = False  # after MAX_FAULTS of them
 
-    def see(self, status: Status | None) -> None:
-        """Takes note of what the process does."""
-        if status is not None:
-            self.job = status.job or self.job
-            if status.jobs:
-                self.faulty.clear()
-
-    def ended(self, code: int) -> None:
-        """The process has ended with this exit code."""
+    def ended(self, job: str) -> None:
+        """Its process has ended on this job, or on none if empty."""
         self.process = None
-        if code not in (0, EXIT_STOPPED):
-            self.faulty.add(self.job)
+        if job:
+            self.faulty.add(job)
             self.closed = len(self.faulty) >= MAX_FAULTS
 
 
@@ -104,12 +96,14 @@ class Engine:
 
     def tend_slots(self) -> bool:
         """Starts a process where a slot has none and work waits; returns whether any process runs."""
-        by_pid = {status.pid: status for status in statuses(self.store.folder)}
+        productive = {status.pid for status in statuses(self.store.folder) if status.jobs}
         for slot in self.slots:
             if slot.process is not None:
-                slot.see(by_pid.get(slot.process.pid))
+                if slot.process.pid in productive:
+                    slot.faulty.clear()
                 if (code := slot.process.poll()) is not None:
-                    slot.ended(code)
+                    self.store.take_back(self.attempts)
+                    slot.ended("" if code in (0, EXIT_STOPPED) else self.store.last_job_of(slot.process.pid))
             if slot.process is None and not slot.closed and self.has_work(slot.role):
                 slot.process = self.start(slot)
         return any(slot.process is not None for slot in self.slots)

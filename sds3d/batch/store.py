@@ -132,6 +132,14 @@ class Store:
                 return record
         return None
 
+    def last_job_of(self, pid: int) -> str:
+        """The job whose last failed attempt was that of a process of this host; empty if there is none."""
+        for state in ("pending", "failed"):
+            for record in self.records(state):
+                if record.history and _pid_of(f"@{record.history[-1].get('owner')}") == pid:
+                    return record.name
+        return ""
+
     def counts(self) -> dict[str, int]:
         """The number of jobs in each state."""
         return {state: len(self._names(state)) for state in (*STATES, LEASED)}
@@ -183,7 +191,8 @@ class Store:
                 continue
             reason = reasons.get(_pid_of(name), "worker died")
             limit = attempts if REASONS[reason].again else 0
-            state, changes = failure(record, limit, reason=reason, message="its process ended before the job did")
+            owner, message = _owner_of(name), "its process ended before the job did"
+            state, changes = failure(record, limit, owner=owner, reason=reason, message=message)
             with suppress(LeaseLost):
                 Lease(self, record, path).settle(state, **changes)
 
@@ -233,7 +242,7 @@ def failure(record: Record, attempts: int, **entry: Any) -> tuple[State, dict[st
 
     `entry` is added to its history.
     """
-    entry |= {"owner": owner_name(), "at": round(time.time(), 1)}
+    entry = {"owner": owner_name(), "at": round(time.time(), 1)} | entry
     changes = {"attempts": record.attempts + 1, "history": (*record.history, entry)}
     return ("failed" if record.attempts + 1 >= attempts else "pending"), changes
 
