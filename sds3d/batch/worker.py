@@ -92,9 +92,9 @@ class Worker:
             if run.finished:
                 return "done"
             if self.role == "optimize":
-                return (
-                    "optimized" if optimize(cfg, run, self.priors, self.reporter, self.stopped).finished else "pending"
-                )
+                with threads_restored():
+                    optimized = optimize(cfg, run, self.priors, self.reporter, self.stopped)
+                return "optimized" if optimized.finished else "pending"
             report = make_asset(cfg, run, self.priors, self.reporter, self.stopped)
         return "pending" if report is None else "done"
 
