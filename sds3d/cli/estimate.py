@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +42,7 @@ def main(argv: list[str]) -> int:
     device_type = "cuda" if args.gpu_gib is not None else resolve_device(cfg.device).type
     found = estimate(cfg, device_type)
     print(table(found))
+    print(finishing_table(cfg))
     print_priors(cfg)
     fits, reason = judge(found, device_type, args.gpu_gib)
     print(("fits: " if fits else "does not fit: ") + reason)
@@ -71,6 +71,13 @@ def table(found: Estimate) -> str:
     )
 
 
+def finishing_table(cfg: Config) -> str:
+    """The memory of the steps after the optimization, one at a time, in GiB by the setting that decides on it."""
+    from sds3d.preflight.finishing import finishing_parts
+
+    return "\n".join(f"then {key} {size / GIB:.2f} GiB" for key, size in finishing_parts(cfg).items())
+
+
 def print_priors(cfg: Config) -> None:
     """Where each prior of the run is, or how to get it."""
     from sds3d.errors import UserError
@@ -87,10 +94,11 @@ def print_priors(cfg: Config) -> None:
 def judge(found: Estimate, device_type: str, gpu_gib: float | None) -> tuple[bool, str]:
     """Whether the run fits, and the numbers behind that."""
     from sds3d.preflight.estimate import CONTEXT, gpu_memory
+    from sds3d.preflight.finishing import host_memory
 
     host = f"{found.host / GIB:.1f} GiB of the host's"
     if device_type == "cpu":
-        have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        have = host_memory()
         return found.host <= have, f"the run needs about {host} memory, this machine has {have / GIB:.1f} GiB"
     stage = found.largest
     if gpu_gib is None:
@@ -99,4 +107,7 @@ def judge(found: Estimate, device_type: str, gpu_gib: float | None) -> tuple[boo
     else:
         have, whose = round(gpu_gib * GIB), f"the given GPU has {gpu_gib:g} GiB"
     needs = f"stage {stage.name} needs about {stage.with_margin / GIB:.1f} GiB of GPU memory, margin included"
-    return stage.with_margin <= have, f"{needs}, and {host}; {whose}"
+    if CONTEXT + found.finishing > stage.with_margin:
+        needs = f"mesh and preview need about {(CONTEXT + found.finishing) / GIB:.1f} GiB of GPU memory"
+    fits = max(stage.with_margin, CONTEXT + found.finishing) <= have and found.host <= host_memory()
+    return fits, f"{needs}, and {host}; {whose}"

@@ -1,4 +1,4 @@
-"""Checks before a run that its priors are installed and fit in GPU memory."""
+"""Checks before a run that its priors are installed, and that it fits in memory."""
 
 from __future__ import annotations
 
@@ -9,24 +9,75 @@ from pathlib import Path
 
 from sds3d.config.schema import Config, PriorConfig
 from sds3d.errors import UserError
+from sds3d.preflight.finishing import finishing_parts, host_memory
 from sds3d.priors.kinds import find_priors, kind_of, named_priors
 from sds3d.priors.weights import Found
+
+GIB = 2**30
+LEAST = GIB // 2  # that any run needs: Python and its libraries
+LIGHT_COUNT = 200_000  # of the numbers of a representation, such as its splats
+LIGHT_ORBITS, LIGHT_PIXELS = 8, 1 << 19  # of a stage; the pixels are those of one view of each orbit
 
 
 def preflight(cfg: Config) -> dict[PriorConfig, Found]:
     """The weights of the run's priors; UserError lists everything missing, or the lack of memory. Writes nothing.
 
-    Memory is checked only for large priors on a GPU.
+    The memory of a light optimization is not estimated, which would import torch.
     """
     found = find_priors(cfg)
-    if all(kind_of(prior).small for prior in found):
+    _check_finishing(cfg)
+    if all(kind_of(prior).small for prior in found) and _is_light(cfg):
         return found
     from sds3d.native.devices import resolve_device
 
     if resolve_device(cfg.device).type == "cuda":
         _check_compiler(named_priors(cfg))
         _check_room(cfg)
+    else:
+        _check_host(cfg)
     return found
+
+
+def _is_light(cfg: Config) -> bool:
+    """Whether the optimization with a small prior surely needs less than a gigabyte, whatever its scene is."""
+    counts = [value for value in vars(cfg.representation).values() if isinstance(value, int)]
+    return max(counts) <= LIGHT_COUNT and all(
+        stage.num_orbits <= LIGHT_ORBITS and stage.num_orbits * stage.resolution**2 <= LIGHT_PIXELS
+        for stage in cfg.stages
+    )
+
+
+def _check_finishing(cfg: Config) -> None:
+    """UserError if this machine certainly lacks the memory of the steps after the optimization."""
+    parts, have = finishing_parts(cfg), host_memory()
+    if have < LEAST:
+        raise UserError(
+            f"a run needs at least {LEAST / GIB:.1f} GiB of memory, this process may use {have / GIB:.1f} GiB; "
+            "raise its limit (`ulimit -v`), or use a larger machine"
+        )
+    key = max(parts, key=lambda key: parts[key])
+    if LEAST + parts[key] > have:
+        section, name = key.split(".")
+        value = getattr(getattr(cfg, section), name)
+        raise UserError(
+            f"{key}: {value} needs about {(LEAST + parts[key]) / GIB:.1f} GiB of memory after the optimization, this "
+            f"process may use {have / GIB:.1f} GiB; lower {key}"
+        )
+
+
+def _check_host(cfg: Config) -> None:
+    """UserError if an optimization on a CPU certainly does not fit."""
+    from sds3d.preflight.estimate import estimate
+
+    stage, have = estimate(cfg, "cpu").largest, host_memory()
+    if LEAST + stage.needed <= have:
+        return
+    index = cfg.stages.index(next(other for other in cfg.stages if other.name == stage.name))
+    raise UserError(
+        f"stages.{index}: {stage.name} needs about {(LEAST + stage.needed) / GIB:.1f} GiB of memory for "
+        f"{stage.num_images} images at once, this process may use {have / GIB:.1f} GiB; lower "
+        f"stages.{index}.num_orbits or stages.{index}.resolution, or see `sds3d estimate` for what takes how much"
+    )
 
 
 def _check_compiler(priors: dict[PriorConfig, str]) -> None:
@@ -45,10 +96,16 @@ def _check_compiler(priors: dict[PriorConfig, str]) -> None:
 
 def _check_room(cfg: Config) -> None:
     """UserError if the run certainly does not fit; the margin of the estimate is not counted."""
-    from sds3d.preflight.estimate import CONTEXT, GIB, estimate, gpu_memory
+    from sds3d.preflight.estimate import CONTEXT, estimate, gpu_memory
 
-    stage = estimate(cfg, "cuda").largest
-    gpu = gpu_memory()
+    found = estimate(cfg, "cuda")
+    stage, gpu = found.largest, gpu_memory()
+    if found.finishing > gpu.free:
+        raise UserError(
+            f"mesh, preview: needs about {found.finishing / GIB:.1f} GiB of GPU memory after the optimization, "
+            f"{gpu.name} has {gpu.free / GIB:.1f} GiB free; lower mesh.texture_size, mesh.bake_resolution or "
+            "preview.resolution"
+        )
     if stage.needed - CONTEXT <= gpu.free:
         return
     index = cfg.stages.index(next(other for other in cfg.stages if other.name == stage.name))

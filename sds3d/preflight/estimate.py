@@ -10,6 +10,7 @@ import torch
 from sds3d.config.schema import Config, PriorConfig, StageConfig
 from sds3d.distillation import kind_of as estimator_of
 from sds3d.distillation.calls import Calls
+from sds3d.preflight.finishing import finishing_parts
 from sds3d.preflight.peak_memory import PeakMemory, fused_attention
 from sds3d.priors.blueprint import META, Blueprint, bytes_of
 from sds3d.priors.kinds import kind_of
@@ -19,7 +20,7 @@ GIB = 2**30
 CONTEXT = GIB // 2  # allocated by CUDA and its libraries before the first tensor
 MARGIN = 0.15  # of the rest: workspaces of convolutions, and memory that the allocator cannot use
 LEVELS = 1000  # timesteps of every known prior
-HOST = {"cpu": 1.2 * GIB, "cuda": 2.5 * GIB}  # Python and libraries; meshing and baking; docs/benchmarks.md
+HOST = {"cpu": 0.85 * GIB, "cuda": 2.3 * GIB}  # Python and its libraries, and what its allocator does not give back
 # Bytes a pixel: colors, alphas and depths, their gradients and those of the regularizers, and the rasterizer's state.
 PIXEL = 4 * (5 + 5 + 8 + 2)
 PRIOR_PIXEL = 4 * 9  # of the images that the prior sees: resized, scaled, and their gradient
@@ -52,6 +53,7 @@ class Estimate:
 
     stages: tuple[StageEstimate, ...]
     host: int  # bytes of the host's memory
+    finishing: int  # peak bytes of the steps after the optimization, on the host or a GPU
 
     @property
     def largest(self) -> StageEstimate:
@@ -105,9 +107,12 @@ def estimate(cfg: Config, device_type: str) -> Estimate:
             StageEstimate(stage.name, label(prior), stage.steps, len(calls), total, images, rows, parts, needed)
         )
         weights = max(weights, *(parts[name] for name in ("network", "autoencoder", "text encoder")))
-    # On a GPU, weights pass through the host one model at a time.
+    # On a GPU, weights pass through the host one model at a time; the grid is smoothed and meshed on the host.
     device = max(stage.needed for stage in stages) if device_type == "cpu" else weights
-    return Estimate(tuple(stages), round(HOST[device_type]) + device)
+    finishing = finishing_parts(cfg)
+    host = round(HOST[device_type]) + max(device, *finishing.values())
+    on_device = max(size for key, size in finishing.items() if key != "mesh.grid" or device_type == "cpu")
+    return Estimate(tuple(stages), host, on_device)
 
 
 def together(parts: dict[str, int], device_type: str) -> int:

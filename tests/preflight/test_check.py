@@ -89,9 +89,16 @@ def test_a_run_that_cannot_fit_is_rejected(tmp_path: Path, monkeypatch: pytest.M
     preflight(replace(cfg, stages=stages(PocketConfig())))
 
 
-def test_memory_is_not_measured_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sds3d.preflight.estimate.estimate", lambda *args: pytest.fail("measured"))
-    preflight(replace(CFG, device="cpu", prior=StableDiffusionConfig(path=write_configs(tmp_path / "tiny"))))
+def test_large_priors_are_measured_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = replace(CFG, device="cpu", prior=StableDiffusionConfig(path=write_configs(tmp_path / "tiny")))
+    preflight(cfg)
+    small = replace(cfg.preview, resolution=16), replace(cfg.mesh, grid=16, texture_size=16, bake_resolution=16)
+    cfg = replace(cfg, preview=small[0], mesh=small[1], stages=(StageConfig(num_orbits=64),))
+    needed = GIB // 2 + estimate(cfg, "cpu").largest.needed
+    monkeypatch.setattr("sds3d.preflight.check.host_memory", lambda: needed)
+    preflight(cfg)
+    monkeypatch.setattr("sds3d.preflight.check.host_memory", lambda: needed - 1)
+    assert problem(cfg).startswith("stages.0: shape needs about ")
 
 
 def test_a_rejected_run_creates_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
