@@ -10,7 +10,7 @@ import torch
 
 from sds3d import files
 from sds3d.config.schema import DType
-from sds3d.errors import UserError
+from sds3d.errors import UserError, lacking_memory
 from sds3d.priors.model_config import check_network, check_text_encoder
 
 STEMS = {"safetensors": ("diffusion_pytorch_model", "model"), "bin": ("diffusion_pytorch_model", "pytorch_model")}
@@ -59,6 +59,8 @@ def load_model(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
     try:
         model, info = cls.from_pretrained(str(folder), output_loading_info=True, **options)
     except Exception as error:  # the libraries can raise anything for a damaged file
+        if lacking_memory(error):  # to download it again would not help
+            raise
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: cannot be loaded as {cls.__name__} ({reason}); download it again") from error
     _refuse_tensors(folder, cls, "misses", info["missing_keys"])
