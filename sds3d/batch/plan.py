@@ -14,7 +14,7 @@ from sds3d.batch.store import STATES, Record, Store
 from sds3d.config.load import load_config, with_prompt
 from sds3d.config.schema import Config, Device
 from sds3d.errors import UserError
-from sds3d.files import atomic_write
+from sds3d.files import atomic_write, user_path
 from sds3d.runs.folder import RunFolder
 from sds3d.runs.identity import run_name, slug
 
@@ -67,7 +67,7 @@ class Request:
     def folder(self, prompts: Path) -> Path:
         """The batch's folder, by the name of the file of prompts, inside the config's `out`."""
         out = load_config(self.config, list(self.overrides), "an asset").out
-        return Path(out) / (slug(prompts.stem) or "batch")
+        return user_path(out) / (slug(prompts.stem) or "batch")
 
 
 def make_jobs(

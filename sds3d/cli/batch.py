@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sds3d.cli.prior_option import HELP, preset_for, prior_overrides
+from sds3d.files import user_path
 
 if TYPE_CHECKING:
     from sds3d.batch.store import Store
@@ -47,9 +48,9 @@ def main(argv: list[str]) -> int:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("prompts", type=Path, metavar="PROMPTS", help="a file of prompts, or one of the words above")
+    parser.add_argument("prompts", type=user_path, metavar="PROMPTS", help="a file of prompts, or a word above")
     parser.add_argument("words", nargs="*", metavar="key=value", help="config values for all prompts")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file, or the name of a preset")
+    parser.add_argument("--config", type=user_path, metavar="FILE", help="a YAML file, or the name of a preset")
     parser.add_argument("--prior", metavar="PATH_OR_NAME", help=HELP)
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="assets of each prompt (default 1)")
     parser.add_argument("--sweep", action="append", default=[], metavar="KEY=A,B", help="an asset for each value")
@@ -114,7 +115,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _command(name: str, argv: list[str]) -> int:
     parser = argparse.ArgumentParser(f"sds3d batch {name}", description=COMMANDS[name])
-    parser.add_argument("folder", type=Path, help="the batch's folder, as `sds3d batch` printed it")
+    parser.add_argument("folder", type=user_path, help="the batch's folder, as `sds3d batch` printed it")
     if name == "status":
         parser.add_argument("--watch", action="store_true", help="go on showing it until the batch ends")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")

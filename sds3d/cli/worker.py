@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sds3d.files import user_path
 
 if TYPE_CHECKING:
     from sds3d.config.schema import Device
@@ -16,7 +17,7 @@ EXIT_UNUSABLE = 70  # EX_SOFTWARE: another process must go on
 def main(argv: list[str]) -> int:
     """Returns 0 when no job is left, 70 after an error that spoils the process, 75 if it was stopped."""
     parser = argparse.ArgumentParser("sds3d worker", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a batch's folder, as `sds3d batch` printed it")
+    parser.add_argument("folder", type=user_path, help="a batch's folder, as `sds3d batch` printed it")
     parser.add_argument("--role", choices=("all", "optimize", "finish"), default="all", help="part of the work")
     parser.add_argument("--device", help="auto, cpu or cuda (default: the batch's)")
     parser.add_argument("--max-jobs", type=int, default=50, metavar="N", help="end after N jobs (default 50)")
