@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sds3d.batch import status
 from sds3d.batch.failures import REASONS, failure_of
 from sds3d.batch.gallery import NAME, write_pages
 from sds3d.batch.plan import RUNS, Request, make_jobs, put_into
@@ -147,7 +148,10 @@ def test_a_worker_that_lost_its_lease_leaves_the_job_alone(plan: Callable[..., S
     assert store.counts()["pending"] == 1 and store.counts()["done"] == 0
 
 
-def test_the_status_follows_the_job_and_goes_with_the_worker(plan: Callable[..., Store]) -> None:
+def test_the_status_follows_the_job_and_goes_with_the_worker(
+    plan: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "EVERY_SECONDS", 0.0)
     store = plan("red")
     seen: list[Status] = []
 
@@ -157,8 +161,8 @@ def test_the_status_follows_the_job_and_goes_with_the_worker(plan: Callable[...,
 
     watched = worker(store, look)
     watched.work()
-    assert {(status.role, status.prompt) for status in seen if status.job} == {("all", "red")}
-    assert max(status.total_steps for status in seen) == 16
+    assert {(now.role, now.prompt) for now in seen if now.job} == {("all", "red")}
+    assert {(now.step, now.total_steps) for now in seen if now.job} == {(step, 16) for step in (4, 8, 12, 16)}
     watched.reporter.close()
     assert statuses(store.folder) == []
 
