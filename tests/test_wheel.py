@@ -51,10 +51,10 @@ def test_a_preset_makes_an_asset(installed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["--prior", "mvdream-sd2.1"], ["--config", "mvdream-sd-texture"]])
 def test_an_estimate_equals_that_of_the_checkout(installed: Path, tmp_path: Path, words: list[str]) -> None:
-    """It uses the preset of the prior: 10,000 and more steps in three stages, not the default stages."""
+    """It uses the preset of the prior, of 10,000 and more steps, not the default stages."""
     answer = run(installed, tmp_path, "estimate", *words, "--gpu-gib", "80")
     assert answer == run(CHECKOUT, tmp_path, "estimate", *words, "--gpu-gib", "80")
-    assert answer[0] == 0 and "7000" in answer[1], answer[1]
+    assert answer[0] == 0 and "5000" in answer[1], answer[1]
 
 
 def test_the_doctor_finds_no_problem_with_the_package(installed: Path, tmp_path: Path) -> None:

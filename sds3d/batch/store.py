@@ -109,7 +109,7 @@ class Store:
     @contextmanager
     def planning(self) -> Iterator[None]:
         """Keeps other processes from changing the plan meanwhile; waits for one that does."""
-        with (self.folder / ".lock").open("a") as file:
+        with (self.folder / ".lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

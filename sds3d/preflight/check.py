@@ -9,12 +9,12 @@ from pathlib import Path
 
 from sds3d.config.schema import Config, PriorConfig
 from sds3d.errors import UserError
-from sds3d.preflight.finishing import finishing_parts, host_memory
+from sds3d.preflight.finishing import RESERVED, finishing_parts, host_memory
 from sds3d.priors.kinds import find_priors, kind_of, named_priors
 from sds3d.priors.weights import Found
 
 GIB = 2**30
-LEAST = GIB // 2  # that any run needs: Python and its libraries
+LEAST = 3 * GIB // 4  # that any run fills, mostly with Python and its libraries; the preset smoke fills 0.76 GiB
 LIGHT_COUNT = 200_000  # of the numbers of a representation, such as its splats
 LIGHT_ORBITS, LIGHT_PIXELS = 8, 1 << 19  # of a stage; the pixels are those of one view of each orbit
 
@@ -52,8 +52,8 @@ def _check_finishing(cfg: Config) -> None:
     parts, have = finishing_parts(cfg), host_memory()
     if have < LEAST:
         raise UserError(
-            f"a run needs at least {LEAST / GIB:.1f} GiB of memory, this process may use {have / GIB:.1f} GiB; "
-            "raise its limit (`ulimit -v`), or use a larger machine"
+            f"a run needs at least {LEAST / GIB:.2f} GiB of memory and {RESERVED / GIB:.0f} GiB of address space, "
+            f"this process may use {have / GIB:.2f} GiB; raise its limit (`ulimit -v`), or use a larger machine"
         )
     key = max(parts, key=lambda key: parts[key])
     if LEAST + parts[key] > have:

@@ -65,7 +65,7 @@ def test_the_stage_is_named_and_the_run_continues_from_its_checkpoint(cfg, error
 @pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [400, 600, 800, 1000, 1300, 1600])
 def test_little_address_space_costs_one_line(megabytes: int, tmp_path: Path) -> None:
-    """Wherever the memory ends: in an import, a thread, a tensor, the mesh."""
+    """Below what libraries need, some of them abort, hang or raise signals: preflight refuses such limits."""
     size = megabytes * 2**20
     done = subprocess.run(
         [sys.executable, "-m", "sds3d", "generate", "--config", "smoke", "a red mushroom", f"out={tmp_path}"],

@@ -14,7 +14,7 @@ from sds3d.cli.prior_option import preset_for, prior_overrides
 from sds3d.config.load import find_preset
 from sds3d.config.schema import Config, MVDreamConfig, PocketConfig, SDSConfig, StableDiffusionConfig, StageConfig
 from sds3d.errors import UserError
-from sds3d.preflight.check import preflight
+from sds3d.preflight.check import LEAST, preflight
 from sds3d.preflight.estimate import GIB, GpuMemory, estimate
 from sds3d.priors.kinds import named_priors
 from sds3d.priors.known import find_known
@@ -94,7 +94,7 @@ def test_large_priors_are_measured_on_a_cpu(tmp_path: Path, monkeypatch: pytest.
     preflight(cfg)
     small = replace(cfg.preview, resolution=16), replace(cfg.mesh, grid=16, texture_size=16, bake_resolution=16)
     cfg = replace(cfg, preview=small[0], mesh=small[1], stages=(StageConfig(num_orbits=64),))
-    needed = GIB // 2 + estimate(cfg, "cpu").largest.needed
+    needed = LEAST + estimate(cfg, "cpu").largest.needed
     monkeypatch.setattr("sds3d.preflight.check.host_memory", lambda: needed)
     preflight(cfg)
     monkeypatch.setattr("sds3d.preflight.check.host_memory", lambda: needed - 1)

@@ -8,8 +8,8 @@ import pytest
 
 from sds3d.config.schema import Config, MeshConfig
 from sds3d.errors import UserError
-from sds3d.preflight.check import preflight
-from sds3d.preflight.finishing import finishing_parts, host_memory
+from sds3d.preflight.check import LEAST, preflight
+from sds3d.preflight.finishing import RESERVED, finishing_parts, host_memory
 
 GIB = 2**30
 MEASURE = """
@@ -70,7 +70,7 @@ def test_a_larger_setting_is_rejected_before_the_run(key, value, at_least, monke
     section, name = key.split(".")
     cfg = Config(prompt="a chair")
     cfg = replace(cfg, **{section: replace(getattr(cfg, section), **{name: value})})
-    needed = max(finishing_parts(cfg).values()) + GIB // 2
+    needed = max(finishing_parts(cfg).values()) + LEAST
     assert needed > at_least * GIB
     monkeypatch.setattr("sds3d.preflight.check.host_memory", lambda: needed)
     preflight(cfg)
@@ -98,7 +98,7 @@ def test_an_optimization_that_cannot_fit_is_rejected(override, gibibytes, monkey
 
 
 def test_a_limit_of_address_space_counts() -> None:
-    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)); "
-    code += "from sds3d.preflight.finishing import host_memory; assert host_memory() == 10**9"
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9)); "
+    code += f"from sds3d.preflight.finishing import host_memory; assert host_memory() == 2 * 10**9 - {RESERVED}"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert host_memory() > GIB
