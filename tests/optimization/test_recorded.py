@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sds3d.adam import Adam
+from sds3d.cameras import turntable
 from sds3d.config.schema import (
     Config,
     CSDConfig,
@@ -46,13 +47,13 @@ STAGES = (
 CONFIG = Config(
     prompt="a red mushroom",
     negative_prompt="blurry",
-    # No splat reaches max_scale here: whether one at that limit splits depends on rounding.
-    representation=GaussiansConfig(num_init=200, max_gaussians=300, densify_every=6, init_radius=0.9, max_scale=1.0),
+    representation=GaussiansConfig(num_init=200, max_gaussians=300, densify_every=6, init_radius=0.9),
     renderer=RendererConfig(deterministic=True),
     stages=STAGES,
 )
-# A threshold turns a rounding error into another number of splats, more so where steps are large.
+# Scenes are compared with a fixed number of splats: the thresholds of densification turn rounding into other splats.
 FIXED_NUMBER = replace(CONFIG, representation=replace(CONFIG.representation, densify_every=1000))
+DENSIFIED_ONCE = replace(CONFIG, stages=(replace(STAGES[0], steps=8),))  # and before rounding has grown
 
 
 def optimize_with(kind, prior, cfg=CONFIG):
@@ -71,12 +72,16 @@ def optimize_with(kind, prior, cfg=CONFIG):
 
 
 def distance(a, b):
-    """The distance of two scenes, relative to their distance from the initial scene."""
-    start = build_scene(CONFIG, step_generator(0, "init", 0), DEVICE).gaussians.tensors()
+    """The distance of the views of two scenes, relative to their distance from those of the initial scene.
+
+    Views, not tensors: a rotation of a round splat changes nothing, and Adam makes steps of its rounding error.
+    """
     assert a.size() == b.size()
-    a, b = a.gaussians.tensors(), b.gaussians.tensors()
-    kept = min(len(a["means"]), len(start["means"]))
-    return {name: ((x - b[name]).norm() / (x[:kept] - start[name][:kept]).norm()).item() for name, x in a.items()}
+    scenes = a, b, build_scene(CONFIG, step_generator(0, "init", 0), DEVICE)
+    backgrounds = torch.full((8, 3), 0.5, device=DEVICE)
+    with torch.no_grad():
+        x, y, start = (scene.render(turntable(8, 48).to(DEVICE), backgrounds).colors for scene in scenes)
+    return ((x - y).norm() / (x - start).norm()).item()
 
 
 class PriorOnGpu(GaussianPrior):
@@ -90,22 +95,21 @@ class PriorOnGpu(GaussianPrior):
         return self.texts[prompt]
 
 
-# Adam's steps have the same length for the smallest and the largest gradients, so rounding errors grow. A step that is
-# omitted, repeated, or taken with wrong noise, views or learning rate changes all tensors by more than a tenth.
-CLOSE = 0.03
+# Measured on a CPU between two rasterizers that differ by rounding: at most 0.001. With one step of 32 omitted: at
+# least 0.018. Between the classic and the antialiased mode: 0.0046.
+CLOSE = 0.003
 
 
+@pytest.mark.parametrize("cfg", [FIXED_NUMBER, DENSIFIED_ONCE], ids=["fixed number", "densified"])
 @pytest.mark.parametrize(
-    ("estimator", "cfg"),
-    [(SDSConfig(), CONFIG), (CSDConfig(), FIXED_NUMBER), (NFSDConfig(), FIXED_NUMBER), (SDEditConfig(steps=3), CONFIG)],
-    ids=["sds", "csd", "nfsd", "sdedit"],
+    "estimator", [SDSConfig(), CSDConfig(), NFSDConfig(), SDEditConfig(steps=3)], ids=lambda cfg: cfg.kind
 )
 def test_recorded_steps_equal_eager_steps(estimator, cfg):
-    cfg = replace(cfg, stages=tuple(replace(stage, estimator=estimator) for stage in STAGES))
+    cfg = replace(cfg, stages=tuple(replace(stage, estimator=estimator) for stage in cfg.stages))
     one, losses, _ = optimize_with(Steps, PriorOnGpu(pixel_latents=True), cfg)
     other, recorded_losses, steps = optimize_with(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
     assert steps.graphs is not None  # they were recorded
-    assert max(distance(one, other).values()) < CLOSE
+    assert distance(one, other) < CLOSE
     torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0)
 
 
@@ -115,18 +119,17 @@ def test_recorded_steps_are_antialiased_like_the_others():
         cfg = replace(FIXED_NUMBER, renderer=RendererConfig(deterministic=True, rasterize_mode=mode))
         results[mode] = [optimize_with(kind, PriorOnGpu(pixel_latents=True), cfg)[0] for kind in (Steps, RecordedSteps)]
     one, other = results["antialiased"]
-    to_eager, to_classic = distance(one, other), distance(one, results["classic"][0])
-    assert max(to_eager.values()) < CLOSE
-    assert max(to_classic.values()) > 2 * CLOSE  # so that the recorded steps cannot have ignored the mode
+    assert distance(one, other) < CLOSE
+    assert distance(one, results["classic"][0]) > CLOSE  # so the recorded steps cannot have ignored the mode
 
 
 @pytest.mark.parametrize("estimator", [ISMConfig(), SDIConfig()], ids=lambda cfg: cfg.kind)
 def test_estimators_that_cannot_be_recorded_run_eagerly_between_recorded_steps(estimator):
     stages = (replace(STAGES[0], estimator=estimator),)
-    cfg = replace(CONFIG, stages=stages)
+    cfg = replace(FIXED_NUMBER, stages=stages)
     one, *_ = optimize_with(Steps, PriorOnGpu(pixel_latents=True), cfg)
     other, *_ = optimize_with(RecordedSteps, PriorOnGpu(pixel_latents=True), cfg)
-    assert max(distance(one, other).values()) < CLOSE
+    assert distance(one, other) < CLOSE
 
 
 def test_steps_with_overflowing_tile_lists_are_repeated(monkeypatch):
@@ -146,11 +149,11 @@ class SometimesNonfinite(PriorOnGpu):
 
 
 def test_nonfinite_targets_change_nothing():
-    one, losses, _ = optimize_with(Steps, SometimesNonfinite())
-    other, recorded_losses, steps = optimize_with(RecordedSteps, SometimesNonfinite())
+    one, losses, _ = optimize_with(Steps, SometimesNonfinite(), FIXED_NUMBER)
+    other, recorded_losses, steps = optimize_with(RecordedSteps, SometimesNonfinite(), FIXED_NUMBER)
     assert steps.overflows == 0 and 0 < sum(map(math.isnan, losses)) < len(losses)
     torch.testing.assert_close(torch.tensor(recorded_losses), torch.tensor(losses), rtol=0.02, atol=0, equal_nan=True)
-    assert max(distance(one, other).values()) < CLOSE
+    assert distance(one, other) < CLOSE
 
 
 @pytest.mark.network
