@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """`sds3d.rasterize`, which needs torch, is imported when it is asked for."""
+    """`sds3d.rasterize`, which needs torch, is imported at its first use."""
     if name == "rasterize":
         from sds3d.renderers import rasterize
 

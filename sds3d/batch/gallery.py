@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sds3d.batch.failures import REASONS
 from sds3d.batch.plan import RUNS
 from sds3d.batch.store import Record, Store
-from sds3d.files import atomic_write
+from sds3d.files import atomic_write, read_json
 
 PAGE = Path(__file__).with_name("gallery.html")
 NAME = "gallery.html"
@@ -45,7 +45,7 @@ def _card(folder: Path, record: Record, state: str) -> dict[str, Any]:
     if state == "failed":
         return card | {"failure": _failure(record)}
     try:
-        report = json.loads((folder / RUNS / record.name / "report.json").read_text(encoding="utf-8"))
+        report = read_json(folder / RUNS / record.name / "report.json")
         return card | {"outputs": list(report["outputs"]), "numbers": _numbers(report)}
     except (OSError, ValueError, KeyError, TypeError):  # removed by hand; the next `sds3d batch` makes it again
         return card | {"outputs": [], "numbers": {}}

@@ -14,7 +14,7 @@ from sds3d.batch.store import STATES, Record, Store
 from sds3d.config.load import load_config, with_prompt
 from sds3d.config.schema import Config, Device
 from sds3d.errors import UserError
-from sds3d.files import atomic_write, user_path
+from sds3d.files import atomic_write, read_json, user_path
 from sds3d.runs.folder import RunFolder
 from sds3d.runs.identity import run_name, slug
 
@@ -57,7 +57,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of `sds3d batch`, beside the prompts."""
+    """The options of a batch, beside its prompts."""
 
     config: Path | None = None  # a file or the name of a preset
     overrides: tuple[str, ...] = ()  # key=value, of all rows; those of a row come after them
@@ -160,7 +160,7 @@ class Settings:
     def load(cls, folder: Path) -> Settings:
         """Those of the batch in `folder`; UserError if there is none."""
         try:
-            return cls(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+            return cls(**read_json(folder / SETTINGS))
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{folder}: no batch there; give the folder that `sds3d batch` printed") from error
 

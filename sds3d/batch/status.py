@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sds3d.batch.store import Record, owner_is_alive, owner_name
+from sds3d.files import read_json
 
 Role = Literal["all", "optimize", "finish"]
 WORKERS = "workers"
@@ -119,5 +120,5 @@ def statuses(folder: Path) -> list[Status]:
             path.unlink(missing_ok=True)
             continue
         with suppress(OSError, ValueError, TypeError):
-            found.append(Status(**json.loads(path.read_text(encoding="utf-8"))))
+            found.append(Status(**read_json(path)))
     return sorted(found, key=lambda status: (status.slot, status.pid))

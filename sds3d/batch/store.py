@@ -27,7 +27,7 @@ from typing import Any, Literal, get_args
 
 from sds3d.batch.failures import REASONS
 from sds3d.errors import UserError
-from sds3d.files import atomic_write, refused
+from sds3d.files import atomic_write, read_json, refused
 
 LEASE_SECONDS = 60.0
 BEAT_SECONDS = 5.0
@@ -35,7 +35,6 @@ State = Literal["pending", "optimized", "done", "failed", "dropped"]
 STATES: tuple[State, ...] = get_args(State)
 LEASED = "leased"
 SETTLING = ".settling"
-MAX_RECORD = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -224,16 +223,12 @@ class Store:
     def _read(self, path: Path) -> Record | None:
         """The record in `path`; None if it has just moved."""
         try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        try:
-            if len(text) > MAX_RECORD:
-                raise ValueError("too large")
-            values = json.loads(text)
+            values = read_json(path)
             known = {item.name: values[item.name] for item in fields(Record)}
             return Record(**known | {"changes": tuple(known["changes"]), "history": tuple(known["history"])})
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not the record of a job ({str(error)[:100]}); delete it, run again") from error
 
 
